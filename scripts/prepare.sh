@@ -1,0 +1,98 @@
+#!/bin/sh
+# Prepares this checkout to run the collection: a virtual environment in .venv with the pinned tools, and the link that makes the
+# checkout importable. Usage: scripts/prepare.sh [run|dev]; "dev" adds the tools that the tests need. A second call does nothing.
+set -eu
+cd -P "$(dirname "$0")/.."
+
+venv=$PWD/.venv
+what=${1:-run}
+case $what in
+run) locks=requirements.txt ;;
+dev) locks=requirements-dev.txt ;; # holds requirements.txt too
+*) echo "scripts/prepare.sh: found the argument '$what', wanted 'run' or 'dev'." >&2 && exit 2 ;;
+esac
+
+fail() {
+  echo "prepare: $*" >&2
+  exit 1
+}
+
+# Prints "3.12" where "$1" is a Python that runs, is not too old or new, and can fetch packages. A version manager's shim is often none.
+version() {
+  "$1" -I -c 'import ssl, sys, venv
+if (3, 11) <= sys.version_info < (3, 15): print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+candidates() {
+  for name in python3.14 python3.13 python3.12 python3.11 python3; do command -v "$name" || :; done
+  for path in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3 /usr/local/bin/python3* /usr/bin/python3* /opt/*/bin/python3; do
+    if [ -x "$path" ]; then echo "$path"; fi
+  done
+  if command -v uv >/dev/null; then uv python find --no-project '>=3.11,<3.15' 2>/dev/null || :; fi
+}
+
+# The newest Python wins; among equals the one that comes first, so that what stands first on PATH is respected.
+find_python() {
+  candidates | while read -r path; do
+    if found=$(version "$path") && [ -n "$found" ]; then echo "${found#3.} $path"; fi
+  done | sort -s -r -n -k 1,1 | { read -r _ path && echo "$path"; }
+}
+
+# What pip on this machine was told about mirrors holds for uv as well; uv's own variables win.
+follow_pip() {
+  settings=$("$venv/bin/python" -m pip config list 2>/dev/null) || return 0
+  told() { echo "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | tail -n 1 | sed 's/\\n/ /g'; }
+  index=${UV_DEFAULT_INDEX:-$(told index-url)} more=${UV_INDEX:-$(told extra-index-url)} links=${UV_FIND_LINKS:-$(told find-links)}
+  if [ -n "$index" ]; then export UV_DEFAULT_INDEX="$index"; fi
+  if [ -n "$more" ]; then export UV_INDEX="$more" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"; fi
+  if [ -n "$links" ]; then export UV_FIND_LINKS="$(echo "$links" | tr ' ' ',')"; fi
+}
+
+make_venv() {
+  if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+    fail "found the folder $venv, which is not a virtual environment, where one will be made; move it away."
+  fi
+  python=$(find_python) || fail "found no working Python 3.11 to 3.14 with ssl on this machine; install one (on Debian and Ubuntu: apt-get install python3 python3-venv) and run this again."
+  echo "Preparing $venv with $python ($("$python" -V))"
+  rm -rf "$venv"
+  if "$python" -c 'import ensurepip' 2>/dev/null; then
+    "$python" -m venv "$venv"
+  elif command -v uv >/dev/null; then
+    uv venv --quiet --python "$python" "$venv"
+  elif "$python" -m pip --version >/dev/null 2>&1; then
+    "$python" -m venv --without-pip "$venv"
+  else
+    fail "found $python without ensurepip, pip or uv, wanted one of them to make $venv; install it (on Debian and Ubuntu: apt-get install python3-venv) and run this again."
+  fi
+}
+
+# Puts uv, at the version of the lock, into the environment; from then on it does the work, ten times as fast as pip.
+fetch_uv() {
+  wanted=$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.txt)
+  if [ -x "$venv/bin/uv" ]; then
+    return
+  elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wanted"
+  elif command -v uv >/dev/null; then
+    uv pip install --quiet --python "$venv/bin/python" "$wanted"
+  else
+    "$python" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check "$wanted"
+  fi || fail "could not install $wanted into $venv, see above; where PyPI is out of reach, set PIP_INDEX_URL to a mirror."
+}
+
+stamp() { { echo "$venv" && cat requirements.txt "$locks"; } | cksum; }
+
+if [ "$(stamp)" = "$(cat "$venv/.prepared-$what" 2>/dev/null)" ] && "$venv/bin/python" -I -S -c '' 2>/dev/null; then
+  [ -e .ansible/collections ] || scripts/link.sh
+  exit 0
+fi
+
+unset PYTHONDONTWRITEBYTECODE # byte-code halves the start-up time of every later call
+# An environment whose Python is gone or unfit, or which was moved here with its old paths inside, is made anew.
+if [ -z "$(version "$venv/bin/python" || :)" ] || ! grep -qF "$venv" "$venv/bin/activate"; then make_venv; fi
+fetch_uv
+follow_pip
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --compile-bytecode -r "$locks" ||
+  fail "could not install $locks into $venv, see above; where PyPI is out of reach, set PIP_INDEX_URL or UV_DEFAULT_INDEX to a mirror."
+stamp >"$venv/.prepared-$what"
+scripts/link.sh
