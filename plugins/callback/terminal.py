@@ -1,0 +1,50 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible's default output with the verdict as text and the steps of a run as one line each."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: terminal
+type: stdout
+short_description: Default output, with the verdict of each host as a block of plain text
+version_added: 0.1.0
+author: Podsmith developers
+description:
+  - Prints what the default callback prints, except that tasks that changed nothing stay silent, that each step which really runs is
+    announced in one line, and that the block C(stack_plan_report) is printed as it is.
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+"""
+
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+
+REPORT = "stack_plan_report"
+
+
+class CallbackModule(DefaultCallback):
+    """The default callback, quieter, with the report of a host as plain lines."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "podsmith.gpu.terminal"
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        """Announce a step that runs; the files inside a role are its own affair."""
+        name = included_file._task.get_name()
+        if " | " not in name:
+            hosts = ", ".join(sorted(host.get_name() for host in included_file._hosts))
+            self._display.display(f"{hosts}: {name.rsplit(' : ', 1)[-1]}", color=C.COLOR_SKIP)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Print a report as it is; hand everything that changed something to the default output."""
+        lines = result._result.get(REPORT)
+        if lines is not None:
+            self._display.display("\n".join(["", *lines]))
+        elif result.is_changed() or self._display.verbosity > 0:
+            super().v2_runner_on_ok(result)

@@ -1,0 +1,94 @@
+"""The main job on this machine: the real playbooks, a real compiler, a real wheel, into a scratch prefix."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECAP = re.compile(r"^localhost\s+: (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one playbook run printed and counted."""
+
+    rc: int
+    out: str
+    recap: dict[str, int] = field(default_factory=dict)
+    decision: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def changed_roles(self) -> list[str]:
+        """Roles that the plan wants to run."""
+        return [change["role"] for change in self.decision["changes"]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A scratch prefix on this machine, and the playbooks run against it."""
+
+    prefix: Path
+    scratch: Path
+
+    @property
+    def current(self) -> Path:
+        """The live generation."""
+        return self.prefix / "current"
+
+    def play(self, playbook: str, *args: str, request: dict[str, Any] | None = None, **variables: Any) -> Run:
+        """Run a playbook against this machine; `request` replaces keys of the local profile's wish."""
+        output = self.scratch / "plans"
+        output.mkdir(exist_ok=True)
+        wish = {"cuda": "13.0", "pytorch": "newest", "cutlass": "4.2.0", "toolkit": {"provider": "pypi"}, "architectures": ["9.0a"]}
+        extra = {
+            "stack_plan_request": wish | (request or {}),
+            "stack_plan_prefix": str(self.prefix),
+            "stack_plan_output_dir": str(output),
+        } | variables
+        argv = [Path(sys.executable).with_name("ansible-playbook"), playbook, "-l", "local", "-e", json.dumps(extra), *args]
+        done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900, check=False)
+        out = done.stdout + done.stderr
+        recap = RECAP.search(out)
+        counts = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", recap[1])} if recap else {}
+        plan = output / "localhost.json"
+        decision = json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}
+        plan.unlink(missing_ok=True)
+        return Run(done.returncode, out, counts, decision)
+
+    def sh(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a line in a plain POSIX shell with a bare environment."""
+        bare = {"HOME": str(self.scratch), "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"} | env
+        return subprocess.run(["sh", "-c", script], env=bare, capture_output=True, text=True, timeout=300, check=False)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what slows ansible down or changes its output."""
+    dropped = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ANSIBLE_STDOUT_CALLBACK"}
+    return {key: value for key, value in os.environ.items() if key not in dropped} | {"ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "120"}
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Path → (inode, modification time in ns) of every file below a folder, byte code and caches aside."""
+    return {
+        str(path.relative_to(folder)): (stat.st_ino, stat.st_mtime_ns)
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts and path.is_file() and not path.is_symlink()
+        for stat in [path.stat()]
+    }
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An empty prefix; the tests of a module build on it in order."""
+    scratch = tmp_path_factory.mktemp("site")
+    yield Site(scratch / "podsmith", scratch)
