@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# Runs the checks. Usage: scripts/test.sh [stage ...]; without a stage, all of them. Each stage's output is kept in tests/output/ and shown
+# where it failed.
+set -euo pipefail
+cd -P "$(dirname "$0")/.."
+
+scripts/prepare.sh dev
+
+top=$PWD
+work=$top/.cache/test   # what the stages make and keep between runs
+logs=$top/tests/output
+field() { sed -n "s/^$1: *//p" "$top/galaxy.yml"; }
+namespace=$(field namespace)
+name=$(field name)
+tree=$work/tree/ansible_collections/$namespace/$name # a copy of the checkout at a collection's proper path, without ignored files
+
+export PATH="$top/.venv/bin:$PATH"
+export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_NOCOLOR=1 PY_COLORS=0 PYTHONUNBUFFERED=1
+unset PYTHONDONTWRITEBYTECODE ANSIBLE_FORCE_COLOR
+
+lint() {
+  yamllint --strict .
+  ruff check --quiet .
+  ruff format --quiet --check . || { ruff format --diff . 2>/dev/null || true; return 1; }
+  git ls-files -co --exclude-standard -- '*.sh' .ci/run | xargs shellcheck
+  ansible-lint --nocolor -q
+}
+
+types() {
+  mypy -p "ansible_collections.$namespace.$name.plugins"
+  git ls-files -co --exclude-standard -- 'scripts/*.py' | xargs mypy
+}
+
+unit() {
+  pytest -q -n 2 tests/unit
+}
+
+docs() {
+  antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
+  antsibull-changelog lint
+  python scripts/role_readmes.py --check
+}
+
+# What is published: it builds, Galaxy accepts it, and it works from where it is installed, far from the checkout.
+package() {
+  local made=$work/package
+  rm -rf "$made"
+  mkdir -p "$made/elsewhere"
+  ansible-galaxy collection build --output-path "$made" "$tree"
+  (cd "$made" && GALAXY_IMPORTER_CONFIG=$top/.config/galaxy-importer.cfg python -m galaxy_importer.main "$made"/*.tar.gz)
+  ansible-galaxy collection install --offline --collections-path "$made/collections" "$made"/*.tar.gz
+  cd "$made/elsewhere"
+  export ANSIBLE_COLLECTIONS_PATH=$made/collections
+  local kind plugin playbook
+  for kind in module filter lookup callback; do
+    for plugin in "$made/collections/ansible_collections/$namespace/$name/plugins/${kind/module/modules}"/[!_]*.py; do
+      [ ! -e "$plugin" ] || ansible-doc --type "$kind" "$namespace.$name.$(basename "$plugin" .py)" >/dev/null
+    done
+  done
+  for playbook in "$made/collections/ansible_collections/$namespace/$name/playbooks"/*.yml; do
+    ansible-playbook --syntax-check --inventory localhost, "$namespace.$name.$(basename "$playbook" .yml)"
+  done
+}
+
+# The older engines that meta/runtime.yml promises, as far as this Python has them.
+compat() {
+  local line python
+  python=$(python -c 'import sys; print(sys.version_info.minor)')
+  for line in 2.19:11-13 2.20:12-14; do
+    if [ "$python" -lt "$(cut -c6-7 <<<"$line")" ] || [ "$python" -gt "$(cut -c9-10 <<<"$line")" ]; then
+      echo "ansible-core ${line%:*} has no Python 3.$python: left out"
+      continue
+    fi
+    local engine=$work/core-${line%:*}
+    [ -x "$engine/bin/pytest" ] || {
+      uv venv --quiet --clear --python .venv/bin/python "$engine"
+      uv pip install --quiet --python "$engine/bin/python" --constraint <(sed -n '/^\(pytest\|pytest-xdist\)==/p' requirements-dev.in) \
+        "ansible-core==${line%:*}.*" pytest pytest-xdist
+    }
+    "$engine/bin/ansible" --version | head -n 1
+    "$engine/bin/ansible-playbook" --syntax-check bootstrap.yml playbooks/*.yml
+    "$engine/bin/pytest" -q -n 2 tests/unit/plugins
+  done
+}
+
+# ansible-test follows links and asks git, so it gets the copy. It meets only Pythons that run: a version manager's shims need not.
+sanity() {
+  local shim=$HOME/.ansible/test/cache/get_pip_25_2.py version pythons=
+  for version in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin; do [ ! -d "$version" ] || pythons+=$version:; done
+  PATH=$top/.venv/bin:$pythons$(tr : '\n' <<<"$PATH" | grep -v '/shims$' | paste -sd :)
+  # It would download pip from a server of its own; the one that comes with Python does.
+  [ -e "$shim" ] || { mkdir -p "$(dirname "$shim")" && printf 'import ensurepip\n\nensurepip.bootstrap(upgrade=True)\n' >"$shim"; }
+  cd "$tree"
+  ansible-test sanity --color no
+}
+
+# The README's commands on this very machine: bootstrap, again, repair, verify, plan.
+main_job() {
+  pytest tests/integration
+}
+
+snapshot() {
+  rm -rf "$work/tree"
+  mkdir -p "$tree"
+  git ls-files -zco --exclude-standard | while IFS= read -r -d '' path; do [ ! -e "$path" ] || printf '%s\0' "$path"; done |
+    tar --null --no-recursion -T - -c | tar -x -C "$tree"
+  git -C "$tree" init --quiet
+  git -C "$tree" add --all
+}
+
+# run STAGE: one row of the table, pytest's own closing line, and the log where it failed. Never call this where the shell
+# tests the outcome (`if`, `||`): bash would then go on after a failed command inside the stage.
+run() {
+  local stage=$1 log=$logs/$1.log begin=$SECONDS rc=0
+  ("$stage") >"$log" 2>&1 &
+  wait $! || rc=$?
+  [ $rc = 0 ] || cat "$log"
+  printf '%-8s %-6s %4d s\n' "$stage" "$([ $rc = 0 ] && echo passed || echo FAILED)" $((SECONDS - begin))
+  grep -E '^=* ?[0-9]+ (passed|failed|error).* in [0-9.]+s' "$log" | tail -n 1 || true
+  if [ $rc != 0 ]; then
+    echo "The stage '$stage' failed; its output stands above and in ${log#"$top"/}. Again: make $stage"
+    exit 1
+  fi
+}
+
+lane() { for stage; do run "$stage"; done; }
+
+stages="lint types unit docs package compat sanity main_job"
+for stage; do
+  case " $stages " in
+    *" $stage "*) ;;
+    *) echo "scripts/test.sh: found the stage '$stage', wanted some of: $stages." >&2 && exit 2 ;;
+  esac
+done
+
+mkdir -p "$logs"
+scripts/link.sh
+snapshot
+
+if [ $# -gt 0 ]; then
+  lane "$@"
+  exit
+fi
+
+# Two lanes for two cores; the main job measures times, so it has the machine for itself.
+set -m # each lane is a process group, so that the other one can be ended
+lane sanity & lanes=($!)
+lane lint types unit docs package compat & lanes+=($!)
+trap 'for pid in "${lanes[@]}"; do kill -- "-$pid" 2>/dev/null || true; done' EXIT
+wait -n
+wait -n
+lane main_job
+echo "Everything passed in $SECONDS s."
