@@ -16,13 +16,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 BLOCK_BEGIN = "# BEGIN podsmith.gpu"
 BLOCK_END = "# END podsmith.gpu"
+HEADER = "# Written by podsmith.gpu; edits are overwritten.\n"
+BODIES = Path(__file__).resolve().parents[2] / "roles" / "gpu_environment" / "files"
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class File:
 
     ``path`` is relative to the generation, or absolute for a host file. ``mode`` is octal text such as ``"0644"``.
     With ``block`` the file is somebody else's: ``content`` is what stands between the two marker lines, at its top.
-    ``digest(content)`` is what an observation must report for it: of the whole file, or of the lines between the markers.
+    ``digest(content)`` is what an observation must report for it: of the whole file, or of the lines between the
+    markers, with the last line's end.
     """
 
     path: str
@@ -46,20 +53,96 @@ def digest(content: str) -> str:
 
 
 def generation_files(environment: Mapping[str, Any], *, sysroot: str = "") -> list[File]:
-    """What stands inside a generation; paths are relative to it. ``sysroot`` is for tests: where /sys and /proc are read."""
-    raise NotImplementedError
+    """What stands inside a generation; paths are relative to it.
+
+    The files do not say which compat version is there: they read it from the library's own file name each time, so an
+    upgraded package needs no new file. ``sysroot`` is for tests: where /sys, /proc and the system's libraries are read.
+    """
+    files = [File("activate.sh", render_activation(environment, sysroot), "0644")]
+    if environment.get("pytorch"):
+        constraints = "".join(f"{line}\n" for line in environment.get("constraints") or [])
+        packages = environment["site_packages"]
+        files += [
+            File("constraints.txt", HEADER + constraints, "0644"),
+            File("pip.conf", f"{HEADER}[install]\nconstraint = {environment['path']}/constraints.txt\n", "0644"),
+            File(f"{packages}/_podsmith_cuda.py", render_hook(environment, sysroot), "0644"),
+            File(f"{packages}/_podsmith_cuda.pth", "import _podsmith_cuda\n", "0644"),
+        ]
+    return files
+
+
+def render_activation(environment: Mapping[str, Any], sysroot: str = "") -> str:
+    """The text of a generation's ``activate.sh``: its settings, then the part that is the same in all of them."""
+    settings = {
+        "prefix": environment["prefix"],
+        "venv": environment["path"] if environment.get("pytorch") else None,
+        "cuda": environment.get("cuda_home"),
+        "cutlass": environment.get("cutlass_home"),
+        "enabled": "1" if is_compat_enabled(environment) else None,
+        "compat": environment.get("compat_path"),
+        "architectures": environment.get("arch_list"),
+        "sys": f"{sysroot}/sys/module/nvidia/version",
+        "proc": f"{sysroot}/proc/driver/nvidia/version",
+    }
+    lines = "".join(f"_podsmith_{name}={shlex.quote(value or '')}\n" for name, value in settings.items())
+    return f"{HEADER}{lines}\n{load_body('activate.sh')}"
+
+
+def render_hook(environment: Mapping[str, Any], sysroot: str = "") -> str:
+    """The text of the start-up hook: it must never keep a Python from starting, whatever it meets."""
+    compat, enabled = environment.get("compat_path") or "", is_compat_enabled(environment)
+    call = f"activate({compat!r}, enabled={enabled}, sysroot={sysroot!r})"
+    return f"{HEADER}{load_body('_podsmith_cuda.py')}\n\ntry:\n    {call}\nexcept Exception:\n    pass\n"
+
+
+def is_compat_enabled(environment: Mapping[str, Any]) -> bool:
+    """Whether the compat directory may be used at all; the driver decides each time whether it is."""
+    return bool(environment.get("compat_enabled") and environment.get("compat_path"))
+
+
+@functools.cache
+def load_body(name: str) -> str:
+    """The fixed part of a generated file."""
+    return (BODIES / name).read_text(encoding="utf-8")
 
 
 def host_files(environment: Mapping[str, Any]) -> list[File]:
-    """What stands outside the generations; absolute paths. In user scope only the prefix's own ``activate.sh``."""
-    raise NotImplementedError
+    """What stands outside the generations; absolute paths. In user scope only the prefix's own ``activate.sh``.
+
+    Every way into the host passes one of them: a login shell reads profile.d; an interactive bash, and one that sshd
+    starts for ``ssh host command``, reads bash.bashrc and .bashrc, and our block stands above where they return early; a
+    bash script started through PAM finds ``BASH_ENV``. What is started without a shell relies on the start-up hook.
+    """
+    prefix = environment["prefix"]
+    stable = f"{prefix}/activate.sh"
+    source = f"if [ -r {shlex.quote(stable)} ]; then\n    . {shlex.quote(stable)}\nfi\n"
+    files = [File(stable, render_stable_activation(prefix), "0644")]
+    if environment.get("scope") == "system":
+        files += [
+            File("/etc/profile.d/podsmith.sh", HEADER + source, "0644"),
+            File("/etc/bash.bashrc", source, "0644", block=True),
+            File("/etc/environment", f"BASH_ENV={stable}\n", "0644", block=True),
+        ]
+        if environment.get("home"):
+            files.append(File(f"{environment['home']}/.bashrc", source, "0644", block=True))
+    return files
+
+
+def render_stable_activation(prefix: str) -> str:
+    """The text of ``<prefix>/activate.sh``; ``PODSMITH_ENVIRONMENT`` points it at a generation that is not live."""
+    generation = f'"${{PODSMITH_ENVIRONMENT:-{prefix}/current}}/activate.sh"'
+    return f"{HEADER}if [ -r {generation} ]; then\n    . {generation}\nfi\n"
 
 
 def generation_digests(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Digests as ``ansible_facts['gpu'].installed.environment.files`` reports them: ``site-packages/…`` whatever the Python."""
-    raise NotImplementedError
+    """Digests as the observed ``installed.environment.files`` has them: ``site-packages/…`` whatever the Python."""
+    packages = environment.get("site_packages") or ""
+    return {
+        re.sub(rf"^{re.escape(packages)}/", "site-packages/", file.path): digest(file.content)
+        for file in generation_files(environment)
+    }
 
 
 def host_digests(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Absolute path → digest, as ``ansible_facts['gpu'].installed.files`` reports them."""
-    raise NotImplementedError
+    """Absolute path → digest, as the observed ``installed.files`` has them."""
+    return {file.path: digest(file.content) for file in host_files(environment)}

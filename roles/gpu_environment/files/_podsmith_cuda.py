@@ -1,0 +1,77 @@
+# ruff: noqa: PLC0415, PTH110, PTH119, PTH123
+# Every start of Python runs this, so it does without pathlib, and without ctypes until it needs it.
+"""Load the right libcuda before anything else does: what activate.sh does, for a Python that no shell has started."""
+
+import os
+
+SEARCHED = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/local/nvidia/lib64",
+)
+
+
+def parse_version(text):
+    """Three numbers of ``570.26`` or ``570.124.06``; nothing for what is no version."""
+    fields = text.split(".")
+    if len(fields) < 2 or not all(field.isdigit() and field.isascii() for field in fields):
+        return ()
+    return tuple((*map(int, fields), 0)[:3])
+
+
+def read_driver(sysroot):
+    """The version of the kernel driver as text; empty without one."""
+    try:
+        with open(sysroot + "/sys/module/nvidia/version") as stream:
+            return stream.readline().strip()
+    except OSError:
+        pass
+    try:
+        with open(sysroot + "/proc/driver/nvidia/version") as stream:
+            line = stream.readline()
+    except OSError:
+        return ""
+    return [*line.split("  "), ""][1].strip() if line.startswith("NVRM version:") else ""
+
+
+def library_version(directory):
+    """The version which the libcuda in a directory carries in its file name."""
+    return parse_version(os.path.basename(os.path.realpath(directory + "/libcuda.so.1"))[len("libcuda.so.") :])
+
+
+def is_stale(entry, driver):
+    """Whether an entry of the search path holds a compat library that is older than the driver."""
+    return entry.rstrip("/").endswith("/compat") and () < library_version(entry) < driver
+
+
+def load(library):
+    """Load a library by its path; a later ``dlopen("libcuda.so.1")`` finds it by its SONAME."""
+    import ctypes
+
+    ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+
+
+def activate(compat, *, enabled, sysroot=""):
+    value = os.environ.get("LD_LIBRARY_PATH", "")
+    if not enabled and not value:
+        return
+    entries = value.split(":") if value else []
+    text = read_driver(sysroot)
+    driver = parse_version(text)
+    first = next((entry for entry in entries if os.path.exists(entry + "/libcuda.so.1")), None)
+    kept = [entry for entry in entries if entry != compat and not is_stale(entry, driver)]
+    if enabled and () < driver < library_version(compat):
+        load(compat + "/libcuda.so.1")
+        kept = [compat, *kept]
+    elif first is not None and (first == compat or () < library_version(first) < driver):
+        searched = [*kept, *(sysroot + directory for directory in SEARCHED)]
+        names = (directory + "/libcuda.so." + text for directory in searched)
+        native = next(filter(os.path.exists, names), None)
+        if native:
+            load(native)
+    if kept:
+        os.environ["LD_LIBRARY_PATH"] = ":".join(kept)
+    else:
+        os.environ.pop("LD_LIBRARY_PATH", None)

@@ -1,0 +1,135 @@
+# true where version $1 is older than $2, by three numbers; what is no version is never older
+_podsmith_older() {
+    case $1.$2 in
+        .* | *. | *..* | *[!0-9.]* | *[0-9][0-9][0-9][0-9][0-9][0-9][0-9]*) return 1 ;;
+    esac
+    set -- "$1.0.0" "$2.0.0"
+    for _podsmith_field in 1 2 3; do
+        _podsmith_left=${1%%.*} _podsmith_right=${2%%.*}
+        _podsmith_left=${_podsmith_left#0} _podsmith_right=${_podsmith_right#0}
+        [ "${_podsmith_left:-0}" -lt "${_podsmith_right:-0}" ] && return 0
+        [ "${_podsmith_left:-0}" -gt "${_podsmith_right:-0}" ] && return 1
+        set -- "${1#*.}" "${2#*.}"
+    done
+    return 1
+}
+
+# _podsmith_found: the version which the libcuda in directory $1 carries in its file name
+_podsmith_library() {
+    _podsmith_found=
+    [ -e "$1/libcuda.so.1" ] || return 0
+    for _podsmith_file in "$1"/libcuda.so.*; do
+        case ${_podsmith_file##*/libcuda.so.} in
+            *.*) _podsmith_found=${_podsmith_file##*/libcuda.so.} ;;
+        esac
+    done
+}
+
+# true where entry $1 of a search path is ours, of this or an earlier generation, or a compat directory older than the driver
+_podsmith_ours() {
+    case $1 in
+        '') return 1 ;;
+        "$_podsmith_prefix"/environments/* | "$_podsmith_prefix"/toolkits/*) return 0 ;;
+        "$_podsmith_prefix"/cutlass/* | "$_podsmith_prefix"/compat/*) return 0 ;;
+    esac
+    case :$_podsmith_entries: in
+        *":$1:"*) return 0 ;;
+    esac
+    case $1 in
+        */compat | */compat/) _podsmith_library "$1" ;;
+        *) return 1 ;;
+    esac
+    _podsmith_older "$_podsmith_found" "$_podsmith_driver"
+}
+
+# _podsmith_list: list $2, parted by $1, with $3 in the place of what is ours in it; at its start where nothing is
+_podsmith_place() {
+    _podsmith_rest=${2:+$2$1} _podsmith_own=${3:+$1$3} _podsmith_list=
+    while [ -n "$_podsmith_rest" ]; do
+        _podsmith_entry=${_podsmith_rest%%"$1"*}
+        _podsmith_rest=${_podsmith_rest#*"$1"}
+        if _podsmith_ours "$_podsmith_entry"; then
+            _podsmith_list=$_podsmith_list$_podsmith_own _podsmith_own=
+        else
+            _podsmith_list=$_podsmith_list$1$_podsmith_entry
+        fi
+    done
+    _podsmith_list=$_podsmith_own$_podsmith_list
+    _podsmith_list=${_podsmith_list#"$1"}
+}
+
+_podsmith_noglob=
+case $- in
+    *f*) _podsmith_noglob=1 && set +f ;;
+esac
+
+_podsmith_driver=
+if [ -r "$_podsmith_sys" ]; then
+    { IFS=' ' read -r _podsmith_driver <"$_podsmith_sys"; } 2>/dev/null || :
+elif [ -r "$_podsmith_proc" ]; then
+    { IFS= read -r _podsmith_driver <"$_podsmith_proc"; } 2>/dev/null || :
+    case $_podsmith_driver in
+        'NVRM version:'*'  '*) _podsmith_driver=${_podsmith_driver#*'  '} && _podsmith_driver=${_podsmith_driver%% *} ;;
+        *) _podsmith_driver= ;;
+    esac
+fi
+
+_podsmith_entries=$_podsmith_compat:${_podsmith_cutlass:+$_podsmith_cutlass/include}
+if [ -n "$_podsmith_cuda" ]; then
+    _podsmith_entries=$_podsmith_entries:$_podsmith_cuda/bin:$_podsmith_cuda/lib64:$_podsmith_cuda/lib64/stubs
+fi
+_podsmith_on=
+if [ -n "$_podsmith_enabled" ]; then
+    _podsmith_library "$_podsmith_compat"
+    if _podsmith_older "$_podsmith_driver" "$_podsmith_found"; then
+        _podsmith_on=$_podsmith_compat
+    fi
+fi
+_podsmith_place : "${LD_LIBRARY_PATH-}" ''
+_podsmith_list=$_podsmith_on${_podsmith_on:+${_podsmith_list:+:}}$_podsmith_list
+if [ -n "$_podsmith_list" ]; then
+    export LD_LIBRARY_PATH="$_podsmith_list"
+else
+    unset LD_LIBRARY_PATH
+fi
+
+# Inside a virtual environment of the user's own its python stays first and its packages stay unbound.
+case ${VIRTUAL_ENV-} in
+    '' | "$_podsmith_prefix"/environments/*) ;;
+    *) _podsmith_venv= ;;
+esac
+if [ -n "$_podsmith_venv" ]; then
+    export VIRTUAL_ENV="$_podsmith_venv"
+    _podsmith_place ' ' "${PIP_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
+    export PIP_CONSTRAINT="$_podsmith_list"
+    _podsmith_place ' ' "${UV_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
+    export UV_CONSTRAINT="$_podsmith_list"
+fi
+_podsmith_list=${_podsmith_venv:+$_podsmith_venv/bin}${_podsmith_cuda:+${_podsmith_venv:+:}$_podsmith_cuda/bin}
+_podsmith_place : "${PATH-}" "$_podsmith_list"
+export PATH="$_podsmith_list"
+
+if [ -n "$_podsmith_cuda" ]; then
+    export CUDA_HOME="$_podsmith_cuda"
+    _podsmith_place : "${LIBRARY_PATH-}" "$_podsmith_cuda/lib64:$_podsmith_cuda/lib64/stubs"
+    export LIBRARY_PATH="$_podsmith_list"
+fi
+# Searched after every -I and -isystem of a build, so that a project's own copy of CUTLASS stays the one it sees.
+if [ -n "$_podsmith_cutlass" ]; then
+    export CUTLASS_HOME="$_podsmith_cutlass"
+    _podsmith_place : "${CPLUS_INCLUDE_PATH-}" "$_podsmith_cutlass/include"
+    export CPLUS_INCLUDE_PATH="$_podsmith_list"
+fi
+if [ -n "$_podsmith_architectures" ] && [ -z "${TORCH_CUDA_ARCH_LIST-}" ]; then
+    export TORCH_CUDA_ARCH_LIST="$_podsmith_architectures"
+fi
+export PODSMITH_PREFIX="$_podsmith_prefix"
+
+if [ -n "$_podsmith_noglob" ]; then
+    set -f
+fi
+unset -f _podsmith_older _podsmith_library _podsmith_ours _podsmith_place
+unset _podsmith_prefix _podsmith_venv _podsmith_cuda _podsmith_cutlass _podsmith_enabled _podsmith_compat
+unset _podsmith_architectures _podsmith_sys _podsmith_proc _podsmith_field _podsmith_left _podsmith_right
+unset _podsmith_found _podsmith_file _podsmith_rest _podsmith_own _podsmith_list _podsmith_entry
+unset _podsmith_noglob _podsmith_driver _podsmith_entries _podsmith_on
