@@ -1,7 +1,7 @@
 """Write the option tables of the role READMEs from the argument specs.
 
-The table goes between ``<!-- BEGIN_ANSIBLE_DOCS -->`` and ``<!-- END_ANSIBLE_DOCS -->`` of ``roles/<role>/README.md``; the
-words around it are the author's. ``--check`` writes nothing and fails where a table is not what the argument spec says.
+The table goes between ``<!-- BEGIN_ANSIBLE_DOCS -->`` and ``<!-- END_ANSIBLE_DOCS -->`` of ``roles/<role>/README.md``;
+the words around it are the author's. ``--check`` writes nothing and fails where a table is not current.
 """
 
 from __future__ import annotations
