@@ -110,8 +110,8 @@ def host_files(environment: Mapping[str, Any]) -> list[File]:
     """What stands outside the generations; absolute paths. In user scope only the prefix's own ``activate.sh``.
 
     Every way into the host passes one of them: a login shell reads profile.d; an interactive bash, and one that sshd
-    starts for ``ssh host command``, reads bash.bashrc and .bashrc, and our block stands above where they return early; a
-    bash script started through PAM finds ``BASH_ENV``. What is started without a shell relies on the start-up hook.
+    starts for ``ssh host command``, reads bash.bashrc and .bashrc, and our block stands above where they return early;
+    a bash script started through PAM finds ``BASH_ENV``. What is started without a shell relies on the start-up hook.
     """
     prefix = environment["prefix"]
     stable = f"{prefix}/activate.sh"

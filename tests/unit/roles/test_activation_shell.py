@@ -1,0 +1,306 @@
+"""The generated activation, sourced for real by the shells that are there, with a simulated /sys and /proc."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._activation import generation_files, host_files
+
+SHELLS = [shell for shell in ("dash", "bash", "zsh", "busybox") if shutil.which(shell)]
+NVRM = "NVRM version: NVIDIA UNIX {flavour}  {version}  Release Build  (dvs-builder)\nGCC version:  gcc 12.2.0\n"
+VARIABLES = (
+    "PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CPLUS_INCLUDE_PATH", "CUDA_HOME", "CUTLASS_HOME", "VIRTUAL_ENV",
+    "PIP_CONSTRAINT", "UV_CONSTRAINT", "TORCH_CUDA_ARCH_LIST", "PODSMITH_PREFIX",
+)  # fmt: skip
+
+
+class Host:
+    """A prefix with one generation, a compat directory and a driver that can be changed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.prefix = root / "opt" / "podsmith"
+        self.generation = self.prefix / "environments" / "2-torch"
+        self.compat = root / "cuda-13.0" / "compat"
+        self.sysroot = root / "simulated"
+        self.generation.mkdir(parents=True)
+        self.environment: dict[str, Any] = {
+            "scope": "user", "prefix": str(self.prefix), "path": str(self.generation), "pytorch": True,
+            "python": "3.12", "site_packages": "lib/python3.12/site-packages", "cuda_home": "/usr/local/cuda-13.0",
+            "cutlass_home": f"{self.prefix}/cutlass/4.3.0", "compat_enabled": True, "compat_path": str(self.compat),
+            "constraints": ["torch==2.9.1"], "arch_list": "9.0;12.0",
+        }  # fmt: skip
+
+    def write(self, **changes: Any) -> None:
+        environment = self.environment | changes
+        generation = Path(environment["path"])
+        for file in generation_files(environment, sysroot=str(self.sysroot)):
+            (generation / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (generation / file.path).write_text(file.content)
+        for file in host_files(environment):
+            Path(file.path).write_text(file.content)
+
+    def put_driver(self, version: str | None, *, source: str = "sys", flavour: str = "x86_64 Kernel Module") -> None:
+        shutil.rmtree(self.sysroot, ignore_errors=True)
+        if version is None:
+            return
+        name = {"sys": "sys/module/nvidia/version", "proc": "proc/driver/nvidia/version"}[source]
+        path = self.sysroot / name
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{version}\n" if source == "sys" else NVRM.format(flavour=flavour, version=version))
+
+    def put_library(self, directory: Path, version: str) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        (directory / f"libcuda.so.{version}").touch()
+        if version != "1":
+            (directory / "libcuda.so.1").symlink_to(f"libcuda.so.{version}")
+
+    def source(
+        self, shell: str, *, script: str = '. "$1"', file: Path | None = None, **variables: str
+    ) -> dict[str, str]:
+        """The exported variables after the script; nothing may be printed."""
+        argv = [shutil.which(shell) or shell, *(["sh"] if shell == "busybox" else [])]
+        show = "\n".join(f'printf "{name}=%s\\n" "${{{name}-(unset)}}"' for name in VARIABLES)
+        text = f"set -eu\n{script}\nset +u\necho ---\n{show}\n[ -z \"$(set | grep '^_podsmith')\" ] || echo left over\n"
+        done = subprocess.run(
+            [*argv, "-c", text, shell, str(file or self.generation / "activate.sh")],
+            env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        before, _, after = done.stdout.partition("---\n")
+        assert before == ""
+        assert "left over" not in after
+        return dict(line.split("=", 1) for line in after.splitlines())
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+DRIVERS = [
+    pytest.param("570.26", "570.124.06", True, id="two-part-is-older"),
+    pytest.param("570.124.06", "570.26", False, id="two-part-library-is-older"),
+    pytest.param("570.133.20", "580.95.05", True, id="older-branch"),
+    pytest.param("580.65.06", "580.95.05", True, id="same-branch-older"),
+    pytest.param("580.95.05", "580.95.05", False, id="same"),
+    pytest.param("580.95.5", "580.95.05", False, id="same-without-the-zero"),
+    pytest.param("580.159.04", "580.95.05", False, id="same-branch-newer"),
+    pytest.param("580.95.08", "580.95.09", True, id="digits-that-octal-lacks"),
+    pytest.param("1000.1.1", "580.95.05", False, id="four-digits"),
+    pytest.param("615.31", "580.95.05", False, id="newer-branch"),
+    pytest.param(None, "580.95.05", False, id="no-driver"),
+    pytest.param("", "580.95.05", False, id="empty"),
+    pytest.param("garbage", "580.95.05", False, id="garbage"),
+    pytest.param("570..20", "580.95.05", False, id="hole"),
+    pytest.param("570.", "580.95.05", False, id="trailing-dot"),
+    pytest.param("99999999999999999999.1", "580.95.05", False, id="overlong"),
+    pytest.param("570.133.20", "1", False, id="library-without-a-version"),
+]
+
+
+@pytest.mark.parametrize("source", ["sys", "proc"])
+@pytest.mark.parametrize(("driver", "library", "on"), DRIVERS)
+def test_compat_is_on_only_while_the_driver_is_older(
+    host: Host, shell: str, driver: str | None, library: str, *, on: bool, source: str
+) -> None:
+    host.put_driver(driver, source=source)
+    host.put_library(host.compat, library)
+    host.write()
+    assert host.source(shell)["LD_LIBRARY_PATH"] == (str(host.compat) if on else "(unset)")
+
+
+def test_the_open_kernel_module_is_read(host: Host, shell: str) -> None:
+    host.put_driver("570.133.20", source="proc", flavour="Open Kernel Module for x86_64")
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    assert host.source(shell)["LD_LIBRARY_PATH"] == str(host.compat)
+
+
+@pytest.mark.parametrize(
+    ("changes", "driver", "present", "expected"),
+    [
+        pytest.param({}, "570.26", "", "{compat}", id="on-empty"),
+        pytest.param({}, "570.26", "/a:/b", "{compat}:/a:/b", id="on-first"),
+        pytest.param({}, "570.26", "/a:{compat}:/b", "{compat}:/a:/b", id="on-moved-to-the-front"),
+        pytest.param({}, "570.26", "{old}:/a", "{compat}:/a", id="on-earlier-generation"),
+        pytest.param({}, "570.26", "/a:", "{compat}:/a:", id="on-keeps-the-working-directory"),
+        pytest.param({}, "580.159.04", "{compat}:/a", "/a", id="off-own"),
+        pytest.param({}, "580.159.04", "{compat}", "(unset)", id="off-own-alone"),
+        pytest.param({}, "580.159.04", "/a:{old}:/b", "/a:/b", id="off-earlier-generation"),
+        pytest.param({}, "580.159.04", "{foreign}:/a", "/a", id="off-foreign-older-than-the-driver"),
+        pytest.param({}, "560.35.03", "{foreign}:/a", "{compat}:{foreign}:/a", id="foreign-newer-than-the-driver"),
+        pytest.param({}, None, "{compat}:/usr/lib/wsl/lib", "/usr/lib/wsl/lib", id="wsl2"),
+        pytest.param({"compat_enabled": False}, "570.26", "{compat}:/a", "/a", id="not-enabled"),
+        pytest.param({"compat_path": None}, "570.26", "/a", "/a", id="no-path"),
+    ],
+)
+def test_library_path(
+    host: Host, shell: str, changes: dict[str, Any], driver: str | None, present: str, expected: str
+) -> None:
+    foreign = host.root / "foreign" / "compat"
+    host.put_driver(driver)
+    host.put_library(host.compat, "580.95.05")
+    host.put_library(foreign, "570.124.06")
+    host.write(**changes)
+    paths = {"compat": host.compat, "old": host.prefix / "compat" / "12.9", "foreign": foreign}
+    found = host.source(shell, LD_LIBRARY_PATH=present.format(**paths))
+    assert found["LD_LIBRARY_PATH"] == expected.format(**paths)
+
+
+def test_a_shell_without_globbing_keeps_that_and_gets_compat(host: Host, shell: str) -> None:
+    if shell == "zsh":
+        pytest.skip("set -f means something else there")
+    host.put_driver("570.26")
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    found = host.source(shell, script='set -f\n. "$1"\ncase $- in *f*) ;; *) echo lost ;; esac')
+    assert found["LD_LIBRARY_PATH"] == str(host.compat)
+
+
+def test_every_variable(host: Host, shell: str) -> None:
+    host.write()
+    generation = host.generation
+    assert host.source(shell) == {
+        "PATH": f"{generation}/bin:/usr/local/cuda-13.0/bin:/usr/bin:/bin",
+        "LD_LIBRARY_PATH": "(unset)",
+        "LIBRARY_PATH": "/usr/local/cuda-13.0/lib64:/usr/local/cuda-13.0/lib64/stubs",
+        "CPLUS_INCLUDE_PATH": f"{host.prefix}/cutlass/4.3.0/include",
+        "CUDA_HOME": "/usr/local/cuda-13.0",
+        "CUTLASS_HOME": f"{host.prefix}/cutlass/4.3.0",
+        "VIRTUAL_ENV": str(generation),
+        "PIP_CONSTRAINT": f"{generation}/constraints.txt",
+        "UV_CONSTRAINT": f"{generation}/constraints.txt",
+        "TORCH_CUDA_ARCH_LIST": "9.0;12.0",
+        "PODSMITH_PREFIX": str(host.prefix),
+    }
+
+
+def test_sourced_twice_is_sourced_once(host: Host, shell: str) -> None:
+    host.put_driver("570.26")
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    assert host.source(shell, script='. "$1"\n. "$1"') == host.source(shell)
+
+
+def test_a_driver_that_grew_in_between_switches_compat_off(host: Host, shell: str) -> None:
+    host.put_driver("570.26")
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    version = host.sysroot / "sys/module/nvidia/version"
+    found = host.source(shell, script=f'. "$1"\necho 580.159.04 >{version}\n. "$1"', LD_LIBRARY_PATH="/a")
+    assert found["LD_LIBRARY_PATH"] == "/a"
+
+
+def test_the_next_generation_takes_the_place_of_the_last(host: Host, shell: str) -> None:
+    host.write(cuda_home=f"{host.prefix}/toolkits/12.8/nvidia")
+    after = host.prefix / "environments" / "3-torch"
+    host.write(path=str(after))
+    once = host.source(shell, file=after / "activate.sh")
+    assert host.source(shell, script=f'. "$1"\n. {after}/activate.sh') == once
+
+
+def test_a_path_that_the_user_arranged_keeps_its_order(host: Host, shell: str) -> None:
+    host.write()
+    path = f"/home/u/venv/bin:{host.generation}/bin:/usr/local/cuda-13.0/bin:/usr/bin:/bin"
+    assert host.source(shell, PATH=path)["PATH"] == path
+
+
+def test_inside_a_foreign_virtual_environment_only_cuda_applies(host: Host, shell: str) -> None:
+    host.write()
+    found = host.source(shell, VIRTUAL_ENV="/home/u/venv", PATH="/home/u/venv/bin:/usr/bin:/bin")
+    assert found["VIRTUAL_ENV"] == "/home/u/venv"
+    assert found["PATH"] == "/usr/local/cuda-13.0/bin:/home/u/venv/bin:/usr/bin:/bin"
+    assert (found["PIP_CONSTRAINT"], found["UV_CONSTRAINT"]) == ("(unset)", "(unset)")
+    assert found["CUDA_HOME"] == "/usr/local/cuda-13.0"
+
+
+def test_what_the_user_has_set_stays(host: Host, shell: str) -> None:
+    host.write()
+    found = host.source(shell, TORCH_CUDA_ARCH_LIST="8.0", PIP_CONSTRAINT="/etc/pip/constraint.txt", LIBRARY_PATH="/l")
+    assert found["TORCH_CUDA_ARCH_LIST"] == "8.0"
+    assert found["PIP_CONSTRAINT"] == f"{host.generation}/constraints.txt /etc/pip/constraint.txt"
+    assert found["LIBRARY_PATH"] == "/usr/local/cuda-13.0/lib64:/usr/local/cuda-13.0/lib64/stubs:/l"
+
+
+def test_nothing_chosen_sets_nothing(host: Host, shell: str) -> None:
+    nothing = {"pytorch": False, "cuda_home": None, "cutlass_home": None, "compat_path": None, "arch_list": None}
+    host.write(**nothing)
+    found = host.source(shell)
+    assert found == dict.fromkeys(VARIABLES, "(unset)") | {"PATH": "/usr/bin:/bin", "PODSMITH_PREFIX": str(host.prefix)}
+
+
+def test_odd_characters_in_paths(tmp_path: Path, shell: str) -> None:
+    host = Host(tmp_path / 'it\'s a "$HOME"')
+    host.put_driver("570.26")
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    found = host.source(shell)
+    assert (found["LD_LIBRARY_PATH"], found["VIRTUAL_ENV"]) == (str(host.compat), str(host.generation))
+
+
+def test_the_stable_file_sources_the_live_generation(host: Host, shell: str) -> None:
+    host.write()
+    stable = host.prefix / "activate.sh"
+    assert host.source(shell, file=stable)["CUDA_HOME"] == "(unset)"
+    (host.prefix / "current").symlink_to("environments/2-torch")
+    assert host.source(shell, file=stable)["VIRTUAL_ENV"] == str(host.generation)
+
+
+def test_the_stable_file_can_be_pointed_at_another_generation(host: Host, shell: str) -> None:
+    host.write()
+    (host.prefix / "current").symlink_to("environments/2-torch")
+    proven = host.prefix / "environments" / "3-torch"
+    host.write(path=str(proven))
+    found = host.source(shell, file=host.prefix / "activate.sh", PODSMITH_ENVIRONMENT=str(proven))
+    assert found["VIRTUAL_ENV"] == str(proven)
+
+
+def test_bash_scripts_find_it_through_bash_env(host: Host) -> None:
+    host.write()
+    (host.prefix / "current").symlink_to("environments/2-torch")
+    argv = ["bash", "-c", "echo $CUDA_HOME"]
+    environment = {"PATH": "/usr/bin:/bin", "BASH_ENV": str(host.prefix / "activate.sh")}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "/usr/local/cuda-13.0\n"
+
+
+def test_it_starts_no_child_process(host: Host, shell: str) -> None:
+    host.put_driver("570.26")
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    script = 'PATH=/nowhere\n. "$1"\nPATH=/usr/bin:/bin\n'
+    assert host.source(shell, script=script)["LD_LIBRARY_PATH"] == str(host.compat)
+    lines = (host.generation / "activate.sh").read_text().splitlines()
+    assert [line for line in lines if re.search(r"\$\(|`|[^|;]&$", line)] == []
+    assert [line for line in lines if re.search(r"[^|]\|[^|)]*$", line)] == []
+
+
+def test_sourcing_it_costs_less_than_starting_two_processes(host: Host, shell: str) -> None:
+    """5 ms is the promise; a busy machine stretches the measure and the thing measured alike."""
+    host.put_driver("570.26")
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    argv = [shutil.which(shell) or shell, *(["sh"] if shell == "busybox" else []), "-c"]
+    path = ":".join(["/usr/bin", "/bin", *(f"/opt/tool{number}/bin" for number in range(12))])
+
+    def cost(body: str) -> float:
+        text = f"n=0; while [ $n -lt 100 ]; do {body}; n=$((n + 1)); done"
+        start = time.perf_counter()
+        subprocess.run([*argv, text, shell, f"{host.generation}/activate.sh"], env={"PATH": path}, check=True)
+        return time.perf_counter() - start
+
+    assert cost('. "$1"') < 2 * cost("/bin/true")
