@@ -1,0 +1,116 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Children with a time limit that holds even where the child can't be killed.
+
+A call into a hung driver sleeps in the kernel and survives SIGKILL, and whoever waits for it hangs as well. So nothing here waits
+without a limit: a child that is late is killed, and left behind where that does not help.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+TICK = 0.01  # seconds between two looks at a child that has closed its output
+
+
+class Outcome(NamedTuple):
+    """``code`` is the exit status, negative for a signal, ``None`` where the limit passed first; ``out`` is standard output."""
+
+    code: int | None
+    out: str
+
+
+class Child:
+    """A started child; ``result()`` waits for it no longer than the limit, counted from the start."""
+
+    def __init__(self, body: Callable[[], int], timeout: float) -> None:
+        self._deadline = time.monotonic() + timeout
+        self._fd, write_end = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _become(body, write_end)
+        os.close(write_end)
+
+    def result(self) -> Outcome:
+        """Collect the output until the child ends; a background process that keeps the pipe open does not count."""
+        chunks: list[bytes] = []
+        code, is_open = None, True
+        while True:
+            left = self._deadline - time.monotonic()
+            if is_open:
+                is_open = self._read(chunks, max(0.0, min(left, TICK)))
+            elif left > 0:
+                time.sleep(TICK / 10)
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                code = _exit_code(status)
+                while is_open and self._read(chunks, 0.0):
+                    pass
+                break
+            if left <= 0:
+                self._abandon()
+                break
+        os.close(self._fd)
+        return Outcome(code, b"".join(chunks).decode("utf-8", "replace"))
+
+    def _read(self, chunks: list[bytes], seconds: float) -> bool:
+        """Read what there is; False at the end, and where nothing came in a look without waiting."""
+        if not select.select([self._fd], [], [], seconds)[0]:
+            return seconds > 0
+        data = os.read(self._fd, 65536)
+        chunks.append(data)
+        return bool(data)
+
+    def _abandon(self) -> None:
+        try:
+            os.killpg(self._pid, signal.SIGKILL)
+        except OSError:
+            os.kill(self._pid, signal.SIGKILL)
+        for _ in range(20):
+            if os.waitpid(self._pid, os.WNOHANG)[0]:
+                return
+            time.sleep(TICK)
+
+
+def start_command(argv: Sequence[str], env: Mapping[str, str], timeout: float) -> Child:
+    """Start ``argv`` (a full path first) with ``env`` alone; exit status 127 where it can't be run. Errors go to nowhere."""
+
+    def body() -> int:
+        os.execve(argv[0], list(argv), dict(env))
+
+    return Child(body, timeout)
+
+
+def start_call(function: Callable[[], Any], timeout: float) -> Child:
+    """Start a function in a copy of this process; its result comes back as JSON on standard output."""
+
+    def body() -> int:
+        data = json.dumps(function()).encode()
+        while data:
+            data = data[os.write(1, data) :]
+        return 0
+
+    return Child(body, timeout)
+
+
+def _become(body: Callable[[], int], write_end: int) -> None:
+    """Run ``body`` in the child with the pipe as standard output and end the process; never returns."""
+    code = 127
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for source, target in ((null, 0), (write_end, 1), (null, 2)):
+            os.dup2(source, target)
+        code = body()
+    finally:
+        os._exit(code)
+
+
+def _exit_code(status: int) -> int:
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -1,0 +1,213 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every PyTorch on the host and our own environment, read from their files: nothing is imported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import re
+from typing import Any, Iterable, Mapping, Sequence
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_installed import (
+    BROKEN_LIMIT,
+    find_broken,
+    parse_record,
+)
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import parse_torch_version
+
+Record = dict[str, Any]
+
+DIST_INFO = re.compile(r"^(?P<name>[^-]+)-(?P<version>[^-]+)\.dist-info$")
+ARCH_LIST = re.compile(rb"\0((?:sm|compute)_\d+[af]?(?: (?:sm|compute)_\d+[af]?)*)\0")
+OWN_FILE = "_podsmith_"
+OWN_FILE_LIMIT = 262144  # bytes; what we write into a generation is text
+EXTENSIONS = (
+    "apex",
+    "bitsandbytes",
+    "causal-conv1d",
+    "deepspeed",
+    "fbgemm-gpu",
+    "flash-attn",
+    "flashinfer-python",
+    "mamba-ssm",
+    "torchao",
+    "torchaudio",
+    "torchvision",
+    "transformer-engine",
+    "triton",
+    "vllm",
+    "xformers",
+)  # distributions that are built against one torch or one CUDA
+
+
+def normalise(name: str) -> str:
+    """A distribution's name as the index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def parse_distributions(names: Iterable[str]) -> dict[str, str]:
+    """Normalised name → version of the ``*.dist-info`` folders among the names."""
+    found = (DIST_INFO.match(name) for name in names)
+    return {normalise(match["name"]): match["version"] for match in found if match}
+
+
+def read_arch_list(path: str) -> list[str] | None:
+    """The GPU architectures a torch was built for, from ``libtorch_python.so``, where ``torch.cuda.get_arch_list`` has them."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for word in (b"\0sm_", b"\0compute_"):
+                position = data.find(word)
+                while position >= 0:
+                    found = ARCH_LIST.match(data, position)
+                    if found:
+                        return found.group(1).decode().split()
+                    position = data.find(word, position + 1)
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def site_folders(
+    root: Root,
+    prefixes: Sequence[str],
+    pythons: Sequence[Mapping[str, Any]],
+    home: str,
+    environ: Mapping[str, str],
+    volume: str | None,
+) -> dict[str, str | None]:
+    """Folders in which a torch may lie → the interpreter that would import it, where it is known."""
+    found: dict[str, str | None] = {}
+    environments = [folder for prefix in prefixes for folder in root.glob(f"{prefix}/environments/*")]
+    environments += [environ.get("VIRTUAL_ENV", ""), environ.get("CONDA_PREFIX", ""), "/venv", "/opt/conda"]
+    for pattern in (
+        "/opt/*",
+        "/opt/*/.venv",
+        "/opt/conda/envs/*",
+        "/venv/*",
+        "/workspace/*venv*",
+        f"{volume or '/workspace'}/*venv*",
+    ):
+        environments += root.glob(pattern)
+    environments += [f"{home}/{name}" for name in (".venv", "venv", "miniconda3", "miniforge3", "anaconda3")]
+    for folder in dict.fromkeys(environments):
+        if folder.startswith("/"):
+            for site in root.glob(f"{folder}/lib/python3.*/site-packages"):
+                binary = f"{folder}/bin/python"
+                found.setdefault(site, binary if root.exists(binary) else None)
+    for python in pythons:
+        minor = ".".join(python["version"].split(".")[:2])
+        base = os.path.dirname(os.path.dirname(root.real(python["path"])))
+        for site in (f"{base}/lib/python{minor}/site-packages", f"{home}/.local/lib/python{minor}/site-packages"):
+            found.setdefault(site, python["path"])
+        if base in ("/usr", "/usr/local"):
+            for site in (f"/usr/local/lib/python{minor}/dist-packages", f"/usr/local/lib/python{minor}/site-packages"):
+                found.setdefault(site, python["path"])
+    found.setdefault("/usr/lib/python3/dist-packages", "/usr/bin/python3")
+    return found
+
+
+def find_torches(root: Root, sites: Mapping[str, str | None], prefixes: Sequence[str]) -> list[Record]:
+    """The contract's ``pytorch``: one record for each copy on the disk."""
+    found: dict[str, Record] = {}
+    for site, python in sites.items():
+        version = parse_torch_version(root.read(f"{site}/torch/version.py", 4096))
+        info = next((name for name in root.listdir(site) if re.match(r"torch-[^-]+\.dist-info$", name)), None)
+        real = root.real(site)
+        if real in found or not (version["local"] or info):
+            continue
+        match = DIST_INFO.match(info or "")
+        local = version["local"] or (match["version"] if match else "")
+        minor = re.search(r"/python(3\.\d+)/", site) or re.search(r"python(3\.\d+)", root.real(python or ""))
+        library = root.at(f"{site}/torch/lib/libtorch_python.so")
+        found[real] = {
+            "path": site,
+            "python": python,
+            "python_version": minor.group(1) if minor else None,
+            "version": local.partition("+")[0],
+            "local": local,
+            "cuda": version["cuda"],
+            "arch_list": read_arch_list(library) if version["cuda"] else [],
+            "managed": any(site.startswith(f"{prefix}/environments/") for prefix in prefixes),
+            "broken": broken_files(root, site, info)[:BROKEN_LIMIT] if info else [],
+        }
+    return list(found.values())
+
+
+def broken_files(root: Root, site: str, info: str) -> list[str]:
+    """What a distribution's RECORD lists and the disk lacks; a missing RECORD is itself what is missing."""
+    text = root.read(f"{site}/{info}/RECORD")
+    return find_broken(root, site, parse_record(text)) if text else [f"{info}/RECORD"]
+
+
+def find_environment(root: Root, prefix: str) -> Record | None:
+    """The live generation of a prefix: the contract's ``environment``."""
+    path = root.real(f"{prefix}/current")
+    if not root.is_dir(path):
+        return None
+    site = next(iter(root.glob(f"{path}/lib/python3.*/site-packages")), None)
+    minor = re.search(r"/python(3\.\d+)/", site or "")
+    names = root.listdir(site) if site else []
+    adopted = [
+        line for name in names if name.endswith(".pth") for line in root.read(f"{site}/{name}", 65536).splitlines()
+    ]
+    packages: dict[str, str] = {}
+    for folder in adopted:
+        if folder.startswith("/"):
+            packages.update(parse_distributions(root.listdir(folder)))
+    packages.update(parse_distributions(names))
+    files = {name: digest for name in root.listdir(path) for digest in [digest_file(root, f"{path}/{name}")] if digest}
+    for name in names:
+        digest = digest_file(root, f"{site}/{name}") if name.startswith(OWN_FILE) else None
+        if digest:
+            files[f"site-packages/{name}"] = digest
+    infos = {normalise(match["name"]): name for name in names for match in [DIST_INFO.match(name)] if match}
+    return {
+        "path": path,
+        "name": os.path.basename(path),
+        "python": minor.group(1) if minor else None,
+        "packages": packages,
+        "broken": [name for name, info in infos.items() if site and broken_files(root, site, info)],
+        "files": files,
+    }
+
+
+def digest_file(root: Root, path: str) -> str | None:
+    """SHA-256 of a regular text file of ours, ``None`` where there is none."""
+    size = root.size(path)
+    if size is None or size > OWN_FILE_LIMIT or root.is_dir(path):
+        return None
+    return hashlib.sha256(root.read_bytes(path)).hexdigest()
+
+
+def read_state(root: Root, prefix: str) -> Record | None:
+    """The contract's ``state``; a verdict on another decision than the one that stands is none."""
+    decision, verdict, compat = (
+        _read_json(root, f"{prefix}/state/{name}.json") for name in ("decision", "verdict", "compat")
+    )
+    if not (decision or verdict or compat):
+        return None
+    is_current = bool(verdict) and verdict.get("digest") == decision.get("digest")
+    refused = compat.get("refused")
+    return {
+        "decision": decision.get("digest"),
+        "verdict": ("ok" if verdict.get("ok") else "failed") if is_current else None,
+        "driver": verdict.get("driver") if is_current else None,
+        "refused_compat": {
+            name: entry.get("code")
+            for name, entry in (refused if isinstance(refused, dict) else {}).items()
+            if isinstance(entry, dict)
+        },
+    }
+
+
+def _read_json(root: Root, path: str) -> Record:
+    try:
+        data = json.loads(root.read(path) or "{}")
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
