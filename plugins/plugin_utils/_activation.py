@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -126,6 +127,16 @@ def host_files(environment: Mapping[str, Any]) -> list[File]:
         if environment.get("home"):
             files.append(File(f"{environment['home']}/.bashrc", source, "0644", block=True))
     return files
+
+
+def decision_file(decision: Mapping[str, Any]) -> File:
+    """What was decided, as ``<prefix>/state/decision.json`` keeps it: without what only one run had to say."""
+    environment = decision["environment"]
+    passing = {"changes", "download", "summary"}
+    kept = {key: value for key, value in decision.items() if key not in passing}
+    kept["environment"] = {key: value for key, value in environment.items() if key not in {"live", "previous"}}
+    content = json.dumps(kept, indent=2, sort_keys=True) + "\n"
+    return File(f"{environment['prefix']}/state/decision.json", content, "0644")
 
 
 def render_stable_activation(prefix: str) -> str:

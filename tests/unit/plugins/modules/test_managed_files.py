@@ -1,0 +1,204 @@
+"""The module, run as Ansible runs it: a process that reads its arguments and prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.modules import managed_files as module
+
+BLOCK = f"{module.BEGIN}source it\n{module.END}"
+
+
+def run(*, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
+    arguments = {"ANSIBLE_MODULE_ARGS": {**params, "_ansible_check_mode": check, "_ansible_diff": True}}
+    code = (
+        "import sys; from ansible.module_utils import basic\n"
+        "from ansible.module_utils.testing import patch_module_args\n"
+        "import json; from ansible_collections.podsmith.gpu.plugins.modules.managed_files import main\n"
+        "with patch_module_args(json.loads(sys.stdin.read())['ANSIBLE_MODULE_ARGS']): main()"
+    )
+    argv = [sys.executable, "-c", code]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        argv, input=json.dumps(arguments), env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
+    assert bool(answer.get("failed")) == fails, answer
+    return answer
+
+
+def snapshot(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): f"-> {path.readlink()}" if path.is_symlink() else path.read_text()
+        for path in sorted(root.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("", BLOCK, id="empty"),
+        pytest.param("return\n", BLOCK + "return\n", id="above-all-else"),
+        pytest.param("a\n" + BLOCK + "b\n", BLOCK + "a\nb\n", id="moved-up"),
+        pytest.param(BLOCK.replace("source it", "source that\nold") + "b\n", BLOCK + "b\n", id="renewed"),
+        pytest.param(BLOCK + BLOCK + "b", BLOCK + "b", id="doubled"),
+        pytest.param("b\n" + BLOCK.rstrip(), BLOCK + "b\n", id="no-end-of-line"),
+        pytest.param(module.BEGIN + "a\n" + BLOCK, BLOCK + module.BEGIN + "a\n", id="torn-block-above-ours"),
+        pytest.param(module.BEGIN + "cut off\n", BLOCK + module.BEGIN + "cut off\n", id="torn-block-stays"),
+    ],
+)
+def test_with_block(before: str, after: str) -> None:
+    assert module.with_block(before, "source it\n") == after
+
+
+def test_without_line_removes_the_very_line() -> None:
+    text = "export A=1\n  export LD=/c\n# export LD=/c\nexport LD=/c:/d\nexport LD=/c"
+    assert module.without_line(text, "export LD=/c ") == "export A=1\n# export LD=/c\nexport LD=/c:/d\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "linked", "keep", "removed"),
+    [
+        pytest.param(["1-a", "2-b", "10-c"], {"10-c", "2-b"}, 2, ["1-a"], id="ten-is-newer-than-two"),
+        pytest.param(["1-a", "2-b", "3-c"], {"3-c"}, 2, ["1-a"], id="newest-fills-up"),
+        pytest.param(["1-a", "2-b", "3-c"], {"1-a", "2-b"}, 2, ["3-c"], id="rolled-back"),
+        pytest.param(["1-a", "2-b"], {"1-a", "2-b"}, 1, [], id="what-is-linked-stays"),
+        pytest.param(["1-a", "notes", ".cache"], {"1-a"}, 1, [], id="what-is-no-generation-stays"),
+    ],
+)
+def test_prunable(names: list[str], linked: set[str], keep: int, removed: list[str]) -> None:
+    assert module.prunable(names, linked, keep) == removed
+
+
+def params(root: Path) -> dict[str, Any]:
+    return {
+        "root": str(root / "environments/2-b"),
+        "files": [
+            {"path": "activate.sh", "content": "A=1\n"},
+            {"path": str(root / "bashrc"), "content": "source it\n", "block": True},
+        ],
+        "without_lines": [{"path": str(root / "profile"), "line": "export LD=/c"}],
+        "links": [
+            {"path": str(root / "current"), "target": "environments/2-b", "previous": str(root / "previous")},
+        ],
+        "prune": {"path": str(root / "environments"), "keep": 2},
+        "history": {"path": str(root / "state/history.json"), "entry": {"name": "2-b"}},
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("0-old", "1-a", "2-b"):
+        (tmp_path / "environments" / name).mkdir(parents=True)
+        (tmp_path / "environments" / name / "kept").write_text(name)
+    (tmp_path / "current").symlink_to("environments/1-a")
+    (tmp_path / "bashrc").write_text("return\n")
+    (tmp_path / "bashrc").chmod(0o600)
+    (tmp_path / "profile").write_text("export LD=/c\nexport B=1\n")
+    return tmp_path
+
+
+def test_check_mode_says_the_same_and_changes_nothing(root: Path) -> None:
+    before = snapshot(root)
+    planned = run(check=True, **params(root))
+    assert snapshot(root) == before
+    assert planned["paths"] == run(**params(root))["paths"]
+
+
+def test_everything_in_one_call(root: Path) -> None:
+    answer = run(**params(root))
+    after = snapshot(root)
+    history = json.loads(after.pop("state/history.json"))
+    assert after == {
+        "environments/1-a/kept": "1-a",
+        "environments/2-b/kept": "2-b",
+        "environments/2-b/activate.sh": "A=1\n",
+        "bashrc": BLOCK + "return\n",
+        "profile": "export B=1\n",
+        "profile.podsmith-backup": "export LD=/c\nexport B=1\n",
+        "current": "-> environments/2-b",
+        "previous": "-> environments/1-a",
+    }
+    assert (root / "bashrc").stat().st_mode & 0o777 == 0o600
+    assert (root / "environments/2-b/activate.sh").stat().st_mode & 0o777 == 0o644
+    assert [entry["name"] for entry in history] == ["2-b"]
+    assert history[0]["changed"] == answer["paths"][:-1]
+    assert {entry["before_header"] for entry in answer["diff"]} == set(answer["paths"])
+
+
+def test_the_second_time_nothing_changes(root: Path) -> None:
+    run(**params(root))
+    before = snapshot(root)
+    assert run(**params(root)) | {"invocation": None} == {
+        "changed": False, "paths": [], "diff": [], "invocation": None,
+    }  # fmt: skip
+    assert snapshot(root) == before
+
+
+def test_a_changed_mode_is_put_right(root: Path) -> None:
+    run(**params(root))
+    (root / "environments/2-b/activate.sh").chmod(0o600)
+    assert run(**params(root))["paths"][0] == str(root / "environments/2-b/activate.sh")
+    assert (root / "environments/2-b/activate.sh").stat().st_mode & 0o777 == 0o644
+
+
+def test_absent_takes_out_what_is_ours_alone(root: Path) -> None:
+    run(**params(root))
+    wanted = params(root)
+    run(
+        files=[
+            {"path": str(root / "environments/2-b/activate.sh"), "state": "absent"},
+            {"path": str(root / "bashrc"), "block": True, "state": "absent"},
+            {"path": str(root / "never-there"), "state": "absent"},
+        ],
+        links=[{**wanted["links"][0], "target": None, "state": "absent"}],
+    )
+    after = snapshot(root)
+    assert after["bashrc"] == "return\n"
+    assert {"environments/2-b/activate.sh", "current", "previous"} & set(after) == set()
+
+
+def test_back_and_forth(root: Path) -> None:
+    run(**params(root))
+    back = {"path": str(root / "current"), "target": "environments/1-a", "previous": str(root / "previous")}
+    run(links=[back])
+    assert {name: snapshot(root)[name] for name in ("current", "previous")} == {
+        "current": "-> environments/1-a",
+        "previous": "-> environments/2-b",
+    }
+
+
+def test_a_block_is_written_through_a_link(root: Path) -> None:
+    (root / "bashrc").rename(root / "dotfile")
+    (root / "bashrc").symlink_to("dotfile")
+    run(**params(root))
+    assert (root / "dotfile").read_text() == BLOCK + "return\n"
+    assert (root / "bashrc").is_symlink()
+
+
+def test_bytes_that_are_no_utf8_survive(root: Path) -> None:
+    (root / "bashrc").write_bytes(b"# caf\xe9\r\n")
+    run(**params(root))
+    assert (root / "bashrc").read_bytes() == BLOCK.encode() + b"# caf\xe9\r\n"
+
+
+def test_a_folder_in_a_links_place_is_left_alone(root: Path) -> None:
+    (root / "current").unlink()
+    (root / "current").mkdir()
+    answer = run(fails=True, **params(root))
+    assert "current is a file or folder of somebody else's where a link is wanted; move it away" in answer["msg"]
+
+
+def test_what_cannot_be_written_is_named(root: Path) -> None:
+    (root / "file").write_text("")
+    answer = run(fails=True, files=[{"path": str(root / "file/activate.sh"), "content": "A=1\n"}])
+    assert f"{root}/file" in answer["msg"]
+    assert "choose a prefix that this user may write to" in answer["msg"]
