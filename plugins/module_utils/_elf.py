@@ -50,7 +50,7 @@ def parse_note(section: bytes) -> bytes | None:
 
 
 def parse_compat_note(description: bytes) -> CompatNote | None:
-    """Read ``{"format":1,"CUDA version":"13.0","driver":[535,…],"device":[1,…]}``; ``None`` where it is something else."""
+    """Read ``{"format":1,"CUDA version":"13.0","driver":[535,…],"device":[1,…]}``; else ``None``."""
     try:
         note = json.loads(description.decode("utf-8"))
     except ValueError:

@@ -9,8 +9,9 @@ import json
 import os
 import pwd
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_child import (
     Child,
@@ -99,8 +100,9 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
         probe = children.get("loader")
         if not probe and (installed["compat"] or conflicts):
             probe = start_probe(fresh_environment(root, environ, places), timeout)
-        facts["loader"] = parse_probe(probe.result()) if probe else absent()
-        problems += _loader_problems(facts["loader"], timeout)
+        loader = parse_probe(probe.result()) if probe else absent()
+        facts["loader"] = loader
+        problems += _loader_problems(loader, timeout)
         timings["loader"] = time.monotonic() - loader_begin
     timings["total"] = time.monotonic() - begin
     facts["problems"] = problems

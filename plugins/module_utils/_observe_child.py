@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Children with a time limit that holds even where the child can't be killed.
 
-A call into a hung driver sleeps in the kernel and survives SIGKILL, and whoever waits for it hangs as well. So nothing here waits
-without a limit: a child that is late is killed, and left behind where that does not help.
+A call into a hung driver sleeps in the kernel and survives SIGKILL, and whoever waits for it hangs as well. So nothing
+here waits without a limit: a child that is late is killed, and left behind where that does not help.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import os
 import select
 import signal
 import time
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple
 
 TICK = 0.01  # seconds between two looks at a child that has closed its output
 
 
 class Outcome(NamedTuple):
-    """``code`` is the exit status, negative for a signal, ``None`` where the limit passed first; ``out`` is standard output."""
+    """``code`` is the exit status, negative for a signal, ``None`` past the limit; ``out`` is standard output."""
 
     code: int | None
     out: str
@@ -79,7 +80,7 @@ class Child:
 
 
 def start_command(argv: Sequence[str], env: Mapping[str, str], timeout: float) -> Child:
-    """Start ``argv`` (a full path first) with ``env`` alone; exit status 127 where it can't be run. Errors go to nowhere."""
+    """Start ``argv`` (a full path first) with ``env`` alone; exit status 127 where it can't be run."""
 
     def body() -> int:
         os.execve(argv[0], list(argv), dict(env))

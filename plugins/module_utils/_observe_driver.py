@@ -1,16 +1,18 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel driver and the GPUs it drives: NVML first, then sysfs and proc, then ``nvidia-smi --query-gpu``; never its prose.
+"""The kernel driver and its GPUs: NVML first, then sysfs and proc, then ``nvidia-smi --query-gpu``; never its prose.
 
 Only what no compatibility library can change is read here. What a shell's loader finds is ``_observe_loader``'s.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
-from typing import Any, Callable, Mapping
+from collections.abc import Mapping
+from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_child import Outcome, start_command
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
@@ -99,7 +101,7 @@ def parse_proc_gpu(text: str) -> Record:
 
 
 def parse_smi_csv(text: str, fields: tuple[str, ...]) -> list[Record]:
-    """Parse rows of ``nvidia-smi --query-gpu=<fields> --format=csv,noheader``; ``driver_version`` is added to each device.
+    """Parse rows of ``nvidia-smi --query-gpu=<fields> --format=csv,noheader``; ``driver_version`` is added.
 
     ``[N/A]``, ``[Not Supported]`` and ``[Unknown Error]`` are unknown.
     """
@@ -127,7 +129,7 @@ def parse_smi_csv(text: str, fields: tuple[str, ...]) -> list[Record]:
 
 
 def parse_xids(text: str) -> dict[str, list[int]]:
-    """Xid codes of each GPU in the kernel's log, in order: ``{"0000:3b:00": [79]}``, keyed by address without function."""
+    """Xid codes of each GPU in the kernel's log, by its address without function: ``{"0000:3b:00": [79]}``."""
     found: dict[str, list[int]] = {}
     for match in XID.finditer(text):
         found.setdefault(_slot(match["pci"]), []).append(int(match["code"]))
@@ -205,88 +207,94 @@ def read_nvml(libraries: list[str], own_cuda: str | None) -> Record:
     """Ask NVML; meant for a child, since a hung driver never answers.
 
     :param libraries: names or paths of libnvidia-ml to try in turn.
-    :param own_cuda: path of the driver's own libcuda. NVML asks whatever ``libcuda.so.1`` it finds for the CUDA level, so the
-        right one is loaded before; without it the level stays unknown.
-    :return: ``{init, version, cuda, count, devices, problems}``; ``init`` is the nvmlReturn_t, ``None`` where no library loads.
+    :param own_cuda: path of the driver's own libcuda. NVML asks whatever ``libcuda.so.1`` it finds for the CUDA level,
+        so the right one is loaded before; without it the level stays unknown.
+    :return: ``{init, version, cuda, count, devices, problems}``; ``init`` is the nvmlReturn_t, ``None`` where no
+        library could be loaded.
     """
-    import ctypes
-
     answer: Record = {"init": None, "version": None, "cuda": None, "count": 0, "devices": [], "problems": []}
-    nvml = None
-    for library in libraries:
-        try:
-            nvml = ctypes.CDLL(library)
-            break
-        except OSError:
-            continue
-    if nvml is None:
+    library = _load_first(libraries)
+    if library is None:
         return answer
-    answer["init"] = nvml.nvmlInit_v2()
+    nvml = _Nvml(library)
+    answer["init"] = nvml.call("nvmlInit_v2")
     if answer["init"]:
         return answer
+    answer["version"] = nvml.text("nvmlSystemGetDriverVersion")
+    if own_cuda and _load_first([own_cuda]):
+        answer["cuda"] = parse_cuda(nvml.number("nvmlSystemGetCudaDriverVersion_v2"))
+    answer["count"] = nvml.number("nvmlDeviceGetCount_v2") or 0
+    for index in range(answer["count"]):
+        handle = ctypes.c_void_p()
+        code = nvml.call("nvmlDeviceGetHandleByIndex_v2", index, ctypes.byref(handle))
+        if code == GPU_IS_LOST:
+            answer["problems"].append(f"GPU {index} has fallen off the bus; restart the host")
+        elif code:
+            answer["problems"].append(
+                f"GPU {index} does not answer: NVML error {code}; look for its Xid in the kernel's log"
+            )
+        else:
+            answer["devices"].append(_nvml_device(nvml, index, handle))
+    nvml.call("nvmlShutdown")
+    return answer
 
-    def text(function: str, *arguments: Any) -> str | None:
-        buffer = ctypes.create_string_buffer(96)
-        return None if call(function, *arguments, buffer, 96) else buffer.value.decode("utf-8", "replace")
 
-    def number(function: str, *arguments: Any) -> int | None:
-        value = ctypes.c_int()
-        return None if call(function, *arguments, ctypes.byref(value)) else value.value
+class _Nvml:
+    """Calls of a loaded libnvidia-ml; what the library lacks or refuses is ``None``."""
 
-    def pair(function: str, device: Any) -> tuple[int, int] | None:
-        first, second = ctypes.c_int(), ctypes.c_int()
-        return (
-            None if call(function, device, ctypes.byref(first), ctypes.byref(second)) else (first.value, second.value)
-        )
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
 
-    def call(function: str, *arguments: Any) -> int:
+    def call(self, function: str, *arguments: Any) -> int:
+        """The function's nvmlReturn_t; 13, "function not found", where the library is too old for it."""
         try:
-            return int(getattr(nvml, function)(*arguments))
-        except AttributeError:  # an older library
+            return int(getattr(self._library, function)(*arguments))
+        except AttributeError:
             return 13
 
-    answer["version"] = text("nvmlSystemGetDriverVersion")
-    if own_cuda:
+    def text(self, function: str, *arguments: Any) -> str | None:
+        buffer = ctypes.create_string_buffer(96)
+        return None if self.call(function, *arguments, buffer, 96) else buffer.value.decode("utf-8", "replace")
+
+    def number(self, function: str, *arguments: Any) -> int | None:
+        value = ctypes.c_int()
+        return None if self.call(function, *arguments, ctypes.byref(value)) else value.value
+
+    def pair(self, function: str, *arguments: Any) -> tuple[int, int] | None:
+        one, two = ctypes.c_int(), ctypes.c_int()
+        code = self.call(function, *arguments, ctypes.byref(one), ctypes.byref(two))
+        return None if code else (one.value, two.value)
+
+
+def _nvml_device(nvml: _Nvml, index: int, handle: ctypes.c_void_p) -> Record:
+    capability = nvml.pair("nvmlDeviceGetCudaComputeCapability", handle)
+    mig, ecc = nvml.pair("nvmlDeviceGetMigMode", handle), nvml.pair("nvmlDeviceGetEccMode", handle)
+    brand = nvml.number("nvmlDeviceGetBrand", handle)
+    memory = (ctypes.c_ulonglong * 3)()  # nvmlMemory_t: total, free, used
+    has_memory = nvml.call("nvmlDeviceGetMemoryInfo", handle, memory) == 0
+    pci = ctypes.create_string_buffer(128)  # nvmlPciInfo_t: 16 bytes, five integers, then 32 bytes of address
+    has_pci = nvml.call("nvmlDeviceGetPciInfo_v3", handle, pci) == 0
+    return _device(
+        index=index,
+        name=nvml.text("nvmlDeviceGetName", handle),
+        uuid=nvml.text("nvmlDeviceGetUUID", handle),
+        compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
+        brand=BRANDS.get(brand) if brand else None,
+        brand_id=brand or None,
+        memory_mib=memory[0] >> 20 if has_memory else None,
+        mig=bool(mig and mig[0]),
+        pci_id=parse_pci(pci.raw[36:68].split(b"\0")[0].decode("ascii", "replace")) if has_pci else None,
+        ecc=bool(ecc[0]) if ecc else None,
+    )
+
+
+def _load_first(libraries: list[str]) -> ctypes.CDLL | None:
+    for library in libraries:
         try:
-            ctypes.CDLL(own_cuda)
-            answer["cuda"] = parse_cuda(number("nvmlSystemGetCudaDriverVersion_v2"))
+            return ctypes.CDLL(library)
         except OSError:
-            pass
-    answer["count"] = number("nvmlDeviceGetCount_v2") or 0
-    for index in range(answer["count"]):
-        device = ctypes.c_void_p()
-        code = call("nvmlDeviceGetHandleByIndex_v2", index, ctypes.byref(device))
-        if code:
-            lost = (
-                "has fallen off the bus: restart the host"
-                if code == GPU_IS_LOST
-                else f"does not answer: NVML error {code}"
-            )
-            answer["problems"].append(f"GPU {index} {lost}")
             continue
-        capability = pair("nvmlDeviceGetCudaComputeCapability", device)
-        mig, ecc = pair("nvmlDeviceGetMigMode", device), pair("nvmlDeviceGetEccMode", device)
-        memory = (ctypes.c_ulonglong * 3)()  # nvmlMemory_t: total, free, used
-        has_memory = not call("nvmlDeviceGetMemoryInfo", device, memory)
-        pci = ctypes.create_string_buffer(128)  # nvmlPciInfo_t: 16 bytes, five integers, then the address
-        has_pci = not call("nvmlDeviceGetPciInfo_v3", device, pci)
-        brand = number("nvmlDeviceGetBrand", device)
-        answer["devices"].append(
-            _device(
-                index=index,
-                name=text("nvmlDeviceGetName", device),
-                uuid=text("nvmlDeviceGetUUID", device),
-                compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
-                brand=BRANDS.get(brand) if brand else None,
-                brand_id=brand or None,
-                memory_mib=memory[0] >> 20 if has_memory else None,
-                mig=bool(mig[0]) if mig else False,
-                pci_id=parse_pci(pci.raw[36:68].split(b"\0")[0].decode("ascii", "replace")) if has_pci else None,
-                ecc=bool(ecc[0]) if ecc else None,
-            )
-        )
-    nvml.nvmlShutdown()
-    return answer
+    return None
 
 
 def find_smi(root: Root, path: str) -> str | None:

@@ -9,7 +9,8 @@ import json
 import mmap
 import os
 import re
-from typing import Any, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._elf import CompatNote, read_compat_note
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
@@ -55,7 +56,7 @@ def parse_cutlass_version(text: str) -> str | None:
 
 
 def parse_record(text: str) -> list[tuple[str, int | None]]:
-    """``(path, size)`` of each line of a wheel's RECORD that the wheel brought; compiled byte code is not of interest."""
+    """``(path, size)`` of each file that a wheel's RECORD lists, but for byte code."""
     rows = []
     for line in text.splitlines():
         path, _sign, size = line.rpartition(",")
@@ -100,8 +101,8 @@ def find_toolkits(
 ) -> list[Record]:
     """The contract's ``toolkits``.
 
-    :param ask_nvcc: runs ``<path> --version`` for a toolkit of which only the header tells the release; without it the release
-        stands for the version.
+    :param ask_nvcc: runs ``<path> --version`` for a toolkit of which only the header tells the release; without it the
+        release stands for the version.
     """
     folders = [pair for prefix in prefixes for pair in _pypi_toolkits(root, prefix)]
     others = [*root.glob("/usr/local/cuda-*"), *root.glob("/usr/local/cuda"), *root.glob("/opt/cuda*")]
@@ -155,7 +156,7 @@ def read_library_note(path: str) -> CompatNote | None:
 def find_cutlasses(root: Root, prefixes: Sequence[str], environ: Mapping[str, str]) -> list[Record]:
     """Every CUTLASS, ours first; ``path`` is the parent of its ``include``."""
     managed = [folder for prefix in prefixes for folder in root.glob(f"{prefix}/cutlass/*")]
-    folders = managed + [environ.get("CUTLASS_HOME", "").rstrip("/")]
+    folders = [*managed, environ.get("CUTLASS_HOME", "").rstrip("/")]
     folders += ["/usr/local/cutlass", *root.glob("/opt/cutlass*"), "/usr/local", "/usr"]
     found: dict[str, Record] = {}
     for folder in folders:
@@ -187,7 +188,7 @@ def read_commit(root: Root, folder: str) -> str | None:
 
 
 def _broken_cutlass(root: Root, folder: str) -> list[str]:
-    """What is gone: of the wheel's list where there is one (it may name the headers by another parent), else of the main headers."""
+    """What is gone of the wheel's headers, whose RECORD may name another parent, else of the main ones."""
     records = root.glob(f"{folder}/*.dist-info/RECORD")
     rows = [row for record in records for row in parse_record(root.read(record))]
     headers = [("include/" + path.partition("include/")[2], size) for path, size in rows if "include/" in path]
@@ -195,7 +196,7 @@ def _broken_cutlass(root: Root, folder: str) -> list[str]:
 
 
 def _pypi_toolkits(root: Root, prefix: str) -> list[tuple[str, str | None]]:
-    """``(CUDA_HOME, where the wheels were unpacked)`` of toolkits made of PyPI's components, also where all files are gone."""
+    """``(CUDA_HOME, where the wheels were unpacked)`` of toolkits made of PyPI's components."""
     pairs: list[tuple[str, str | None]] = []
     for site in root.glob(f"{prefix}/toolkits/*"):
         homes = root.glob(f"{site}/nvidia/cu[0-9]*") or [f"{site}/nvidia/cu{os.path.basename(site).split('.')[0]}"]
@@ -240,7 +241,7 @@ def _broken_toolkit(root: Root, path: str, site: str, lists: Sequence[str]) -> l
     """What the wheels brought and the disk lacks, relative to CUDA_HOME where it is inside."""
     rows = [row for folder in lists for row in parse_record(root.read(f"{folder}/RECORD"))]
     inside = os.path.relpath(path, root.real(site)) + "/"
-    return [name[len(inside) :] if name.startswith(inside) else name for name in find_broken(root, site, rows)]
+    return [name.removeprefix(inside) for name in find_broken(root, site, rows)]
 
 
 def _size(path: str) -> int | None:

@@ -9,7 +9,8 @@ import json
 import os
 import pwd
 import sys
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_child import Child, Outcome, start_command
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import parse_cuda
@@ -74,8 +75,8 @@ def error_name(code: int) -> str:
 def parse_probe(outcome: Outcome) -> dict[str, Any]:
     """Read what the probe said.
 
-    :return: ``{libcuda, driver_api, compat_active, init: {code, name} | None, devices}``; ``init`` is ``None`` where there is
-        no libcuda, its code is ``None`` where cuInit did not return: name ``TIMEOUT``, or ``SIGNAL_11`` where it crashed.
+    :return: ``{libcuda, driver_api, compat_active, init: {code, name} | None, devices}``; ``init`` is ``None`` where
+        there is no libcuda, its code is ``None`` where cuInit did not return: name ``TIMEOUT``, or ``SIGNAL_11`` for a crash.
         Empty where the probe did not even start.
     """
     lines = [line[len(MARK) :] for line in outcome.out.splitlines() if line.startswith(MARK)]
@@ -123,8 +124,8 @@ def start_probe(
 def fresh_environment(root: Root, environ: Mapping[str, str], own_dirs: Sequence[str] = ()) -> dict[str, str]:
     """What a new session of this user starts with, before its shell reads a file.
 
-    That is what login sets, what PAM reads from ``/etc/environment``, and in a container the image's own search path: from the
-    first process where that may be read, else from this process without what looks like somebody's activation.
+    That is what login sets, what PAM reads from ``/etc/environment``, and in a container the image's own search path:
+    from the first process where that may be read, else from this one, without what looks like somebody's activation.
 
     :param own_dirs: folders of ours, which the image can't have set.
     """
@@ -159,7 +160,7 @@ def parse_environ(data: bytes) -> dict[str, str]:
 
 
 def parse_pam_environment(text: str) -> dict[str, str]:
-    """Parse ``/etc/environment`` as pam_env does: ``NAME=value``, an optional ``export``, optional quotes, nothing expanded."""
+    """Parse ``/etc/environment`` as pam_env does: ``[export ]NAME=value``, nothing expanded."""
     found = {}
     for line in text.splitlines():
         name, sign, value = line.strip().partition("=")

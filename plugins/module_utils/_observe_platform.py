@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_loader import parse_environ
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, split_path
@@ -88,7 +89,7 @@ def parse_kind(proc_version: str, has_dxg: bool, is_container: bool, cpuinfo: st
 
 
 def parse_memory(meminfo: str, limits: Iterable[str]) -> float | None:
-    """Usable memory in GiB: what the machine has, or the least of the control group's limits (bytes, ``max`` for none)."""
+    """Usable memory in GiB: the machine's, or the least of the control groups' limits (bytes, or ``max``)."""
     total = re.search(r"^MemTotal:\s*(\d+) kB", meminfo, re.MULTILINE)
     sizes = [int(total.group(1)) * 1024] if total else []
     sizes += [int(text) for text in limits if text.strip().isdigit()]
@@ -96,7 +97,7 @@ def parse_memory(meminfo: str, limits: Iterable[str]) -> float | None:
 
 
 def parse_cpus(available: int, quotas: Iterable[str]) -> int:
-    """Usable CPUs: those the process may run on, or what the control groups' quotas (``<quota> <period>``) amount to."""
+    """Usable CPUs: those it may run on, or what the control groups' quotas (``<quota> <period>``) amount to."""
     cpus = available
     for text in quotas:
         words = text.split()
@@ -170,8 +171,8 @@ def find_compiler(root: Root, environ: Mapping[str, str]) -> str | None:
 def find_pythons(root: Root, path: Sequence[str], home: str, environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """Every Python 3 interpreter outside virtual environments, none of them executed.
 
-    The version is read from the binary's name, with the third number where the folder it is installed in names it. A shell
-    script of that name, as version managers put first on the path, is not an interpreter.
+    The version is read from the binary's name, with the third number where its folder names it. A shell script of that
+    name, as version managers put first on the path, is not an interpreter.
     """
     folders = [folder for folder in (*path, "/usr/local/bin", "/usr/bin") if not folder.endswith("/shims")]
     pyenv = environ.get("PYENV_ROOT") if root.is_live else None
@@ -218,7 +219,8 @@ def find_volume(root: Root, mounts: Sequence[Mount]) -> str | None:
 def measure_free(root: Root, paths: Iterable[str]) -> dict[str, float]:
     """GiB that this user may still write, for the nearest existing folder of each path."""
     free = {}
-    for path in paths:
+    for wanted in paths:
+        path = wanted
         while not root.is_dir(path) and path != "/" and not root.is_closed(path):
             path = os.path.dirname(path)
         if path in free or root.is_closed(path):
@@ -251,7 +253,7 @@ def _cgroups(root: Root) -> list[str]:
     """The folders of this process's control groups, as a container sees them and as the host does."""
     base, groups = "/sys/fs/cgroup", ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu"]
     for line in root.read("/proc/self/cgroup").splitlines():
-        _number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if path.strip("/") and controllers in ("", "memory", "cpu", "cpu,cpuacct"):
             groups.append(f"{base}/{controllers}{path}" if controllers else f"{base}{path}")
     return groups

@@ -10,7 +10,8 @@ import json
 import mmap
 import os
 import re
-from typing import Any, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_installed import (
     BROKEN_LIMIT,
@@ -57,7 +58,7 @@ def parse_distributions(names: Iterable[str]) -> dict[str, str]:
 
 
 def read_arch_list(path: str) -> list[str] | None:
-    """The GPU architectures a torch was built for, from ``libtorch_python.so``, where ``torch.cuda.get_arch_list`` has them."""
+    """The GPU architectures of a torch, from its ``libtorch_python.so`` as ``torch.cuda.get_arch_list`` has them."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for word in (b"\0sm_", b"\0compute_"):

@@ -9,6 +9,7 @@ import fnmatch
 import os
 
 LIMIT = 4 * 1024 * 1024  # bytes; no text read here is larger than dpkg's status file
+CHUNK = 65536  # bytes; files below /proc/sys refuse to be read by the megabyte
 
 LIBRARY_DIRS = (
     "/usr/lib/x86_64-linux-gnu",
@@ -96,8 +97,12 @@ class Root:
         if self.is_closed(path):
             return b""
         try:
-            with open(self.at(path), "rb") as file:
-                return file.read(limit)
+            with open(self.at(path), "rb", buffering=0) as file:
+                chunks, left = [], limit
+                while left > 0 and (chunk := file.read(min(left, CHUNK))):
+                    chunks.append(chunk)
+                    left -= len(chunk)
+                return b"".join(chunks)
         except OSError:
             return b""
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_installed import LIBCUDA
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import (
@@ -33,7 +34,7 @@ def find_block(text: str) -> str | None:
 
 
 def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
-    """Settings of a shell's start-up file, outside our own block, that put the wrong libcuda first or CUDA_HOME nowhere.
+    """Settings of a start-up file, outside our own block, that put the wrong libcuda first, and all of CUDA_HOME.
 
     Records are the contract's ``conflicts``; ``path`` is the folder in question.
     """
@@ -74,7 +75,7 @@ def find_conflicts(
 
 
 def digest_files(root: Root, prefixes: Sequence[str], home: str) -> dict[str, str]:
-    """The contract's ``files``: SHA-256 of what is ours outside the generations; of foreign files only our block counts."""
+    """The contract's ``files``: SHA-256 of what is ours outside the generations: of foreign files, our block."""
     whole = [*(f"{prefix}/activate.sh" for prefix in prefixes), OWN_PROFILE]
     texts: dict[str, str | None] = {path: root.read(path) for path in whole if root.exists(path)}
     for path in ("/etc/environment", f"{home}/.bashrc"):

@@ -9,7 +9,8 @@ import os
 import re
 import struct
 import zlib
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
@@ -62,7 +63,7 @@ def parse_pip_config(texts: list[str], environ: Mapping[str, str]) -> PipSources
 
 
 def read_pip_config(root: Root, home: str, environ: Mapping[str, str]) -> list[str]:
-    """The contents of pip's configuration files, least important first; none where ``PIP_CONFIG_FILE`` is ``/dev/null``."""
+    """The contents of pip's configuration files, least important first."""
     own = environ.get("PIP_CONFIG_FILE")
     if own == os.devnull:
         return []
@@ -106,7 +107,7 @@ def parse_torch_version(text: str) -> dict[str, str | None]:
 def read_zip_member(path: str, name: str) -> bytes | None:
     """One small member of a zip archive, ``None`` where it lacks it.
 
-    The whole directory of a torch wheel costs ``zipfile`` 0.1 s of CPU; looking for one name in its bytes costs a hundredth.
+    The directory of a torch wheel costs ``zipfile`` 0.1 s of CPU; looking for one name in its bytes, a hundredth.
     """
     try:
         with open(path, "rb") as file:

@@ -10,19 +10,19 @@ module: gpu_facts
 short_description: Observe a host's NVIDIA driver, GPUs, CUDA and PyTorch
 version_added: 0.1.0
 description:
-  - Reads in one call all that a plan for CUDA and PyTorch compares, from the kernel driver to the digests of the files that this
-    collection wrote, and returns it as the fact C(gpu).
-  - What is absent is a finding, never a failure. Each child that may hang has a time limit, and a hung driver is reported as
-    such.
-  - The kernel driver is read through NVML, sysfs, proc and C(nvidia-smi --query-gpu), which no compatibility library changes. What
-    a fresh login shell gets from its loader is a fact of its own.
+  - Reads in one call all that a plan for CUDA and PyTorch compares, from the kernel driver to the digests of the files
+    that this collection wrote, and returns it as the fact C(gpu).
+  - What is absent is a finding, never a failure. Each child that may hang has a time limit, and a hung driver is
+    reported as such.
+  - The kernel driver is read through NVML, sysfs, proc and C(nvidia-smi --query-gpu), which no compatibility library
+    changes. What a fresh login shell gets from its loader is a fact of its own.
 author:
   - Podsmith developers (@podsmith)
 options:
   sysroot:
     description:
-      - Where the host's files are read. With another folder than V(/), a recorded or simulated host is read below it, and no
-        command is run but its own C(nvidia-smi).
+      - Where the host's files are read. With another folder than V(/), a recorded or simulated host is read below it,
+        and no command is run but its own C(nvidia-smi).
     type: path
     default: /
   timeout:
@@ -32,8 +32,8 @@ options:
     default: 5
   prefixes:
     description:
-      - Where this collection may have installed, the most important first. The default places, C(/opt/podsmith), C(podsmith) on a
-        volume that outlives the pod and C(~/.local/share/podsmith), are searched after these.
+      - Where this collection may have installed, the most important first. The default places, C(/opt/podsmith),
+        C(podsmith) on a volume that outlives the pod and C(~/.local/share/podsmith), are searched after these.
     type: list
     elements: path
     default: []
@@ -71,7 +71,7 @@ ansible_facts:
           returned: always
           sample: 1
         platform:
-          description: Kind of machine, provider, operating system, interpreters, compiler, tools, memory and free space.
+          description: Kind of machine, provider, system, interpreters, compiler, tools, memory and free space.
           type: dict
           returned: always
         driver:
@@ -94,7 +94,7 @@ ansible_facts:
           type: dict
           returned: always
         installed:
-          description: CUDA toolkits, compatibility libraries, CUTLASS, every PyTorch, and this collection's environment.
+          description: CUDA toolkits, compatibility libraries, CUTLASS, every PyTorch, and our environment.
           type: dict
           returned: always
         conflicts:
@@ -121,6 +121,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe import obser
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "sysroot": {"type": "path", "default": "/"},

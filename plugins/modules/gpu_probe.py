@@ -10,7 +10,8 @@ module: gpu_probe
 short_description: Start CUDA in a fresh login shell and say what happened
 version_added: 0.1.0
 description:
-  - Opens a login shell of the user in a child with a time limit, loads C(libcuda.so.1) there, calls C(cuInit) and reports its code.
+  - Opens a login shell of the user in a child with a time limit, loads C(libcuda.so.1) there, calls C(cuInit) and
+    reports its code.
   - This is how a compatibility library is proved on a driver and a GPU. It changes nothing.
 author:
   - Podsmith developers (@podsmith)
@@ -55,8 +56,8 @@ code:
   sample: 804
 name:
   description:
-    - Name of the code, V(TIMEOUT) where no answer came in time, C(SIGNAL_<number>) where the child crashed, V(LIBRARY_NOT_FOUND)
-      where the loader finds no libcuda, V(NOT_STARTED) where the shell did not start the probe.
+    - Name of the code, V(TIMEOUT) where no answer came in time, C(SIGNAL_<number>) where the child crashed,
+      V(LIBRARY_NOT_FOUND) where the loader finds no libcuda, V(NOT_STARTED) where the shell did not start the probe.
   returned: always
   type: str
   sample: CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE
@@ -94,6 +95,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import 
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "library_path": {"type": "list", "elements": "path", "default": []},

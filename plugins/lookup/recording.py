@@ -1,0 +1,86 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: recording
+short_description: Read a recorded host as observed facts
+version_added: 0.1.0
+author:
+  - Podsmith developers (@podsmith)
+description:
+  - Turns what was recorded on a host into what M(podsmith.gpu.gpu_facts) would return there, so that a plan can be made for a
+    machine before it is rented again.
+  - What the recording does not tell is absent, which a plan takes as unknown.
+options:
+  _terms:
+    description:
+      - A JSON file that M(podsmith.gpu.gpu_facts) returned, or a folder with such a C(gpu.json) or with some of C(nvidia-smi-q.xml)
+        (C(nvidia-smi -q -x)), C(nvidia-smi.txt) (C(nvidia-smi)), C(proc-driver-nvidia.txt) (C(/proc/driver/nvidia/version)) and
+        C(collect_env.txt) (C(python -m torch.utils.collect_env)).
+      - A relative path counts from the working directory, or from the playbook.
+    type: list
+    elements: path
+    required: true
+seealso:
+  - module: podsmith.gpu.gpu_facts
+"""
+
+EXAMPLES = r"""
+- name: Plan for a recorded host
+  ansible.builtin.debug:
+    msg: "{{ lookup('podsmith.gpu.recording', 'recordings/h200') | podsmith.gpu.stack_plan(stack_plan_request) }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: The observed facts of each recording.
+  type: list
+  elements: dict
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording import (
+    FACTS,
+    TEXTS,
+    RecordingError,
+    parse_facts,
+    parse_recording,
+)
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Read each recording."""
+        self.set_options(var_options=variables, direct=kwargs)
+        base = Path(self.get_basedir(variables or {}))
+        return [read_recording(str(term), base) for term in terms]
+
+
+def read_recording(term: str, base: Path) -> dict[str, Any]:
+    """The facts of one recording; a relative path counts from the working directory, else from ``base``."""
+    path = next((place for place in (Path(term), base / term) if place.exists()), None)
+    if path is None:
+        raise AnsibleLookupError(
+            f"The recording {term} does not exist; give a folder of recorded texts or a JSON file of facts."
+        )
+    try:
+        if path.is_file():
+            return parse_facts(path.read_text(encoding="utf-8"))
+        texts = {name: (path / name).read_text(encoding="utf-8") for name in (FACTS, *TEXTS) if (path / name).is_file()}
+        if not texts:
+            wanted = ", ".join((FACTS, *TEXTS))
+            raise AnsibleLookupError(
+                f"The recording {term} has none of {wanted}; record at least one of them on the host."
+            )
+        return parse_recording(texts)
+    except (RecordingError, OSError, UnicodeDecodeError) as error:
+        raise AnsibleLookupError(f"The recording {term} can't be read: {error}") from error

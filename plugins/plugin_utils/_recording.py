@@ -1,0 +1,159 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A recorded host as observed facts: pure parsers for what people copy from a machine before they rent it again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import (
+    BRANDS,
+    parse_branch,
+    parse_pci,
+    parse_proc_version,
+)
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform import FAMILIES
+
+Facts = dict[str, Any]
+
+FACTS = "gpu.json"
+SMI_XML = "nvidia-smi-q.xml"
+PROC = "proc-driver-nvidia.txt"
+COLLECT_ENV = "collect_env.txt"
+BANNER = "nvidia-smi.txt"
+TEXTS = (SMI_XML, PROC, COLLECT_ENV, BANNER)
+
+BRAND_IDS = {name: number for number, name in BRANDS.items()}
+
+
+class RecordingError(ValueError):
+    """The recording can't be read as facts; its message says what was found and what was wanted."""
+
+
+def parse_recording(texts: Mapping[str, str]) -> Facts:
+    """The facts of a recorded host; what its texts do not tell is absent.
+
+    :param texts: file name → content, of :data:`TEXTS` or ``gpu.json``, which wins.
+    """
+    if FACTS in texts:
+        return parse_facts(texts[FACTS])
+    smi = parse_smi_xml(texts[SMI_XML]) if SMI_XML in texts else parse_banner(texts.get(BANNER, ""))
+    driver, devices = smi["driver"], smi["devices"]
+    proc = parse_proc_version(texts.get(PROC, ""))
+    version = driver.get("version") or proc["version"]
+    facts: Facts = {"schema": 1, **parse_collect_env(texts.get(COLLECT_ENV, ""))}
+    if version:
+        facts["driver"] = {
+            "status": "ok" if devices else "no_device",
+            "version": version,
+            "branch": parse_branch(version),
+            "cuda": driver.get("cuda"),
+            "flavor": proc["flavor"],
+            "source": "nvidia_smi" if driver else "proc",
+        }
+        facts["devices"] = devices
+    return facts
+
+
+def parse_facts(text: str) -> Facts:
+    """Facts as the module returned them, with or without the ``ansible_facts`` and ``gpu`` around them."""
+    try:
+        facts = json.loads(text)
+    except ValueError as error:
+        raise RecordingError(
+            f"a recording is not JSON ({error}); record it again with podsmith.gpu.gpu_facts."
+        ) from error
+    for key in ("ansible_facts", "gpu"):
+        facts = facts[key] if isinstance(facts, dict) and isinstance(facts.get(key), dict) else facts
+    if not isinstance(facts, dict) or not {"platform", "driver", "devices"} & facts.keys():
+        raise RecordingError(
+            "a recording's JSON has none of platform, driver and devices; give what podsmith.gpu.gpu_facts returned."
+        )
+    return facts
+
+
+def parse_smi_xml(text: str) -> Facts:
+    """``{driver: {version, cuda}, devices}`` of ``nvidia-smi -q -x``; the compute capability is not in it."""
+    try:
+        log = ElementTree.fromstring(text)  # noqa: S314  the user's own file; no entity is fetched
+    except ElementTree.ParseError as error:
+        raise RecordingError(f"{SMI_XML} is not XML ({error}); record it again with nvidia-smi -q -x.") from error
+    return {
+        "driver": {"version": _value(log, "driver_version"), "cuda": _value(log, "cuda_version")},
+        "devices": [_xml_device(index, gpu) for index, gpu in enumerate(log.iter("gpu"))],
+    }
+
+
+def parse_banner(text: str) -> Facts:
+    """The same of the plain banner of ``nvidia-smi``, which changed its words with driver 610."""
+    version = re.search(r"(?:Driver|KMD) Version:\s*(\d+(?:\.\d+)+)", text)
+    cuda = re.search(r"CUDA(?:\s+UMD)?\s+Version:\s*(\d+\.\d+)", text)
+    rows = re.findall(
+        r"^\|\s+(\d+)\s+(\S.*?)\s+(?:On|Off|N/A)\s+\|\s+([0-9A-Fa-f:.]+)\s.*\n\|.*?/\s*(\d+)MiB", text, re.MULTILINE
+    )
+    driver = {"version": version.group(1), "cuda": cuda.group(1) if cuda else None} if version else {}
+    devices = [
+        {"index": int(index), "name": name, "pci_id": parse_pci(pci), "memory_mib": int(memory)}
+        for index, name, pci, memory in rows
+    ]
+    return {"driver": driver, "devices": devices}
+
+
+def parse_collect_env(text: str) -> Facts:
+    """``{platform, installed}`` of ``python -m torch.utils.collect_env``; of the interpreter it tells the name, not the folder."""
+
+    def find(pattern: str) -> str | None:
+        found = re.search(pattern, text, re.MULTILINE)
+        return found.group(1) if found else None
+
+    system = re.search(r"^OS: (\w+)[^\d\n]*(\d+\.\d+|\d+)\S*.*?(?:\((\w+)\))?$", text, re.MULTILINE)
+    name = system[1].lower() if system else ""
+    python = find(r"^Python version: (\d+\.\d+\.\d+)")
+    minor = ".".join(python.split(".")[:2]) if python else None
+    compiler = find(r"^GCC version: .*?(\d+\.\d+\.\d+)$")
+    cpus = find(r"^CPU\(s\):\s+(\d+)")
+    platform = {
+        "os": {"id": name, "version": system[2], "family": FAMILIES.get(name)} if system else None,
+        "arch": (system[3] if system else None) or find(r"^Architecture:\s+(\w+)"),
+        "glibc": find(r"^Libc version: glibc-(\S+)"),
+        "kernel": find(r"^Python platform: Linux-(.+?)-(?:x86_64|aarch64)-"),
+        "compiler": {"version": compiler} if compiler else None,
+        "pythons": [{"path": f"python{minor}", "version": python}] if minor else None,
+        "cpus": int(cpus) if cpus else None,
+    }
+    local, cuda = find(r"^PyTorch version: (\d\S*)"), find(r"^CUDA used to build PyTorch: (\d+\.\d+)")
+    torch = {"version": (local or "").partition("+")[0], "local": local, "cuda": cuda, "managed": False}
+    if minor:
+        torch["python_version"] = minor
+    facts: Facts = {}
+    if any(platform.values()):
+        facts["platform"] = {key: value for key, value in platform.items() if value}
+    if local:
+        facts["installed"] = {"pytorch": [torch]}
+    return facts
+
+
+def _xml_device(index: int, gpu: ElementTree.Element) -> Facts:
+    brand = (_value(gpu, "product_brand") or "").lower().replace(" ", "_")
+    memory = re.match(r"\d+", _value(gpu, "fb_memory_usage/total") or "")
+    return {
+        "index": index,
+        "name": _value(gpu, "product_name"),
+        "uuid": _value(gpu, "uuid"),
+        "brand": brand if brand in BRAND_IDS else None,
+        "brand_id": BRAND_IDS.get(brand),
+        "memory_mib": int(memory.group()) if memory else None,
+        "mig": _value(gpu, "mig_mode/current_mig") == "Enabled",
+        "pci_id": parse_pci(gpu.get("id", "")) or None,
+        "ecc": {"Enabled": True, "Disabled": False}.get(_value(gpu, "ecc_mode/current_ecc") or ""),
+    }
+
+
+def _value(element: ElementTree.Element, path: str) -> str | None:
+    text = (element.findtext(path) or "").strip()
+    return None if text in ("", "N/A") else text
