@@ -45,7 +45,8 @@ follow_pip() {
   index=${UV_DEFAULT_INDEX:-$(told index-url)} more=${UV_INDEX:-$(told extra-index-url)} links=${UV_FIND_LINKS:-$(told find-links)}
   if [ -n "$index" ]; then export UV_DEFAULT_INDEX="$index"; fi
   if [ -n "$more" ]; then export UV_INDEX="$more" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"; fi
-  if [ -n "$links" ]; then export UV_FIND_LINKS="$(echo "$links" | tr ' ' ',')"; fi
+  links=$(echo "$links" | tr ' ' ',')
+  if [ -n "$links" ]; then export UV_FIND_LINKS="$links"; fi
 }
 
 make_venv() {

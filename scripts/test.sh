@@ -146,7 +146,7 @@ fi
 set -m # each lane is a process group, so that the other one can be ended
 lane sanity & lanes=($!)
 lane lint types unit docs package compat & lanes+=($!)
-trap 'for pid in "${lanes[@]}"; do kill -- "-$pid" 2>/dev/null || true; done' EXIT
+trap 'kill -- "${lanes[@]/#/-}" 2>/dev/null || true' EXIT
 wait -n
 wait -n
 lane main_job
