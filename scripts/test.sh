@@ -16,6 +16,7 @@ tree=$work/tree/ansible_collections/$namespace/$name # a copy of the checkout at
 
 export PATH="$top/.venv/bin:$PATH"
 export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_NOCOLOR=1 PY_COLORS=0 PYTHONUNBUFFERED=1
+export TMPDIR=$work/tmp # nothing is left outside the checkout
 unset PYTHONDONTWRITEBYTECODE ANSIBLE_FORCE_COLOR
 
 lint() {
@@ -111,14 +112,15 @@ snapshot() {
 # run STAGE: one row of the table, pytest's own closing line, and the log where it failed. Never call this where the shell
 # tests the outcome (`if`, `||`): bash would then go on after a failed command inside the stage.
 run() {
-  local stage=$1 log=$logs/$1.log begin=$SECONDS rc=0
+  local stage=$1 log=$logs/$1.log begin=$SECONDS rc=0 closing
   ("$stage") >"$log" 2>&1 &
   wait $! || rc=$?
-  [ $rc = 0 ] || cat "$log"
-  printf '%-8s %-6s %4d s\n' "$stage" "$([ $rc = 0 ] && echo passed || echo FAILED)" $((SECONDS - begin))
-  grep -E '^=* ?[0-9]+ (passed|failed|error).* in [0-9.]+s' "$log" | tail -n 1 || true
-  if [ $rc != 0 ]; then
-    echo "The stage '$stage' failed; its output stands above and in ${log#"$top"/}. Again: make $stage"
+  closing=$(grep -E '^=* ?[0-9]+ (passed|failed|error).* in [0-9.]+s' "$log" | tail -n 1 || true)
+  if [ $rc = 0 ]; then
+    printf '%-8s passed %4d s\n%s' "$stage" $((SECONDS - begin)) "${closing:+$closing$'\n'}"
+  else
+    printf '%s\n%-8s FAILED %4d s: its output stands above and in %s; again: make %s\n' \
+      "$(<"$log")" "$stage" $((SECONDS - begin)) "${log#"$top"/}" "$stage"
     exit 1
   fi
 }
@@ -133,7 +135,8 @@ for stage; do
   esac
 done
 
-mkdir -p "$logs"
+rm -rf "$TMPDIR"
+mkdir -p "$logs" "$TMPDIR"
 scripts/link.sh
 snapshot
 
