@@ -103,8 +103,9 @@ def is_compat_enabled(environment: Mapping[str, Any]) -> bool:
 
 @functools.cache
 def load_body(name: str) -> str:
-    """The fixed part of a generated file."""
-    return (BODIES / name).read_text(encoding="utf-8")
+    """The fixed part of a generated file, without what only this project's linter reads."""
+    lines = (BODIES / name).read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("# ruff:"))
 
 
 def host_files(environment: Mapping[str, Any]) -> list[File]:
