@@ -130,9 +130,16 @@ def test_providers_are_the_task_files(role: str) -> None:
     assert set(options(role)[f"{role}_provider"]["choices"]) == files
 
 
+def assigned(path: pathlib.Path) -> set[str]:
+    """The variables that the tasks of a file set for others: by set_fact, register and vars."""
+    tasks = list(tasks_in(load(path)))
+    names = {name for task in tasks for part in ("ansible.builtin.set_fact", "vars") for name in task.get(part) or {}}
+    return names | {task["register"] for task in tasks if "register" in task}
+
+
 def test_every_variable_is_declared() -> None:
     """A misspelt role variable would pass in silence: Ansible checks the declared ones only."""
-    declared = RESULTS.union(*(options(role) for role in ROLES))
+    declared = RESULTS.union(*(options(role) for role in ROLES), *(assigned(ROOT / path) for path in TASK_FILES))
     name = re.compile(rf"(?<![\w./])(?:{'|'.join(ROLES)})_\w+(?![\w/(]|\.yml)")
     used = set()
     for folder in ("roles", "playbooks", "inventories", "molecule"):
@@ -223,13 +230,17 @@ def test_no_version_in_an_argument_spec(role: str) -> None:
 # --- plugins, tests, recordings ---
 
 
-@pytest.mark.parametrize("path", [*PLUGINS, *UTILS], ids=str)
+@pytest.mark.parametrize("path", PLUGINS, ids=str)
 def test_every_plugin_has_a_test(path: pathlib.Path) -> None:
-    folder = ROOT / "tests" / "unit" / "plugins" / path.parent
-    stems = {path.stem, path.stem.lstrip("_")}
-    assert any((folder / f"test_{stem}.py").is_file() for stem in stems), (
-        f"add {folder.relative_to(ROOT)}/test_{path.stem}.py"
-    )
+    test = pathlib.Path("tests", "unit", "plugins", path.parent, f"test_{path.stem}.py")
+    assert (ROOT / test).is_file(), f"add {test}"
+
+
+@pytest.mark.parametrize("path", UTILS, ids=str)
+def test_every_util_is_imported_by_a_test(path: pathlib.Path) -> None:
+    name = re.compile(rf"\b{path.parent}(?:\.| import .*){path.stem}\b")
+    tests = (ROOT / "tests" / "unit").rglob("test_*.py")
+    assert any(name.search(test.read_text(encoding="utf-8")) for test in tests), f"no test imports plugins/{path}"
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=str)
