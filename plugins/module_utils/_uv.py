@@ -222,8 +222,8 @@ def uv_settings(
     """uv's arguments and variables for the host's own pip configuration and what the caller adds to it.
 
     Variables carry the URLs, so that their credentials stay out of the list of processes. The caller's index comes
-    first, pip's own stays the fallback. Where there is more than one index uv takes the best match of all, as pip does: each
-    alone is incomplete (PyTorch's lacks most packages), and pins decide what is taken.
+    first, pip's own stays the fallback. Where there is more than one index uv takes the best match of all, as pip does:
+    each alone is incomplete (PyTorch's lacks most packages), and pins decide what is taken.
 
     :param ca_bundle: the certificates to trust where pip's configuration names none.
     """

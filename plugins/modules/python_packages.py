@@ -491,7 +491,8 @@ class Packages:
         rows: dict[str, list[dict[str, str | None]]] = {"+": [], "-": [], "~": []}
         for row in PLANNED.finditer(said):
             rows[row["sign"]].append({"name": _uv.normalise(row["name"]), "version": row["version"]})
-        return {"installed": rows["+"], "removed": rows["-"]}
+        came = [row for row in rows["+"] if row not in rows["-"]]  # a repair brings the same version anew
+        return {"installed": came, "removed": [row for row in rows["-"] if row not in rows["+"]]}
 
     def prove(self, after: Distributions, adopted: Distributions) -> None:
         """Fail where what is there now cannot work together, or is still not what was wished."""

@@ -1,0 +1,256 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: apt_source
+short_description: Add a package repository to apt, its key pinned by fingerprint
+version_added: 0.1.0
+description:
+  - Fetches the repository's key, compares its fingerprint with the pinned one before anything trusts it, and writes key
+    and source file.
+  - The key is trusted for this repository alone. Needs neither gpg nor python3-debian on the host.
+  - Where another source of the host names the same address already, such as that of a CUDA image, nothing is written,
+    because apt refuses one address with two keys.
+  - Does not run C(apt-get update); RV(listed) says whether apt knows the repository's packages.
+author:
+  - Podsmith developers
+options:
+  name:
+    description: Name of the key file and the source file.
+    type: str
+    required: true
+  uri:
+    description: Address of the repository.
+    type: str
+  suite:
+    description: Suite, or a path that ends in a slash.
+    type: str
+    default: /
+  components:
+    description: Components; none for a suite that is a path.
+    type: list
+    elements: str
+    default: []
+  key_url:
+    description: Address of the key.
+    type: str
+  key_fingerprint:
+    description: Fingerprint that the key must have; blanks do not matter.
+    type: str
+  state:
+    description: V(absent) removes the key file and the source file.
+    type: str
+    choices: [present, absent]
+    default: present
+  folder:
+    description: apt's configuration folder.
+    type: path
+    default: /etc/apt
+  lists:
+    description: Folder in which apt keeps what repositories have.
+    type: path
+    default: /var/lib/apt/lists
+  timeout:
+    description: Seconds that fetching the key may take.
+    type: int
+    default: 30
+  hint:
+    description: What the user can do about an address that does not answer; ends the error's sentence.
+    type: str
+    default: check key_url
+attributes:
+  check_mode:
+    support: full
+    description: Fetches and checks the key, writes nothing.
+  diff_mode:
+    support: full
+    description: Shows the source file before and after.
+"""
+
+EXAMPLES = r"""
+- name: Add NVIDIA's repository
+  podsmith.gpu.apt_source:
+    name: cuda
+    uri: https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/
+    key_url: https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/3bf863cc.pub
+    key_fingerprint: EB69 3B30 35CD 5710 E231 E123 A4B4 6996 3BF8 63CC
+"""
+
+RETURN = r"""
+source:
+  description: The source file, or the one that named the address before.
+  type: str
+  returned: always
+keyring:
+  description: The key file; nothing where another source of the host is used.
+  type: str
+  returned: always
+listed:
+  description: Whether apt knows what this repository has.
+  type: bool
+  returned: always
+"""
+
+import pathlib
+import re
+import urllib.error
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import mask
+from ansible_collections.podsmith.gpu.plugins.module_utils._openpgp import KeyFileError, fingerprints
+
+
+def render_source(uri: str, suite: str, components: list[str], keyring: str) -> str:
+    """The source file, in the format of sources.list(5), DEB822-style."""
+    lines = ["# Written by podsmith.gpu", "Types: deb", f"URIs: {uri}", f"Suites: {suite}"]
+    lines += [f"Components: {' '.join(components)}"] if components else []
+    return "\n".join([*lines, f"Signed-By: {keyring}"]) + "\n"
+
+
+def names_uri(text: str, uri: str) -> bool:
+    """Whether a source file, of either format, has an entry in force for this address."""
+    words = [
+        word.rstrip("/")
+        for line in text.splitlines()
+        if not line.lstrip().startswith("#")
+        for word in re.split(r"\s+", line)
+    ]
+    return uri.rstrip("/") in words and not re.search(r"^Enabled:\s*no", text, re.MULTILINE | re.IGNORECASE)
+
+
+def list_prefix(uri: str) -> str:
+    """How the names of apt's list files of a repository begin."""
+    return re.sub(r"^[a-z+]+:/*", "", uri).rstrip("/").replace("_", "%5f").replace("/", "_").lstrip("_")
+
+
+def find_other(folder: pathlib.Path, own: pathlib.Path, uri: str) -> pathlib.Path | None:
+    """Another source file of the host that names the address."""
+    parts = folder / "sources.list.d"
+    for path in [folder / "sources.list", *sorted(parts.glob("*.list")), *sorted(parts.glob("*.sources"))]:
+        if path != own and path.is_file() and names_uri(path.read_text(encoding="utf-8", errors="replace"), uri):
+            return path
+    return None
+
+
+class Source:
+    """A key file and a source file on their way to what is wished."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module, self.params = module, module.params
+        self.folder = pathlib.Path(self.params["folder"])
+        self.keyring = self.folder / "keyrings" / f"podsmith-{self.params['name']}.asc"
+        self.file = self.folder / "sources.list.d" / f"podsmith-{self.params['name']}.sources"
+        self.pinned = re.sub(r"\s", "", self.params["key_fingerprint"] or "").upper()
+
+    def has_key(self) -> bool:
+        """Whether the key is there and is the pinned one."""
+        try:
+            return fingerprints(self.keyring.read_bytes()) == [self.pinned]
+        except (OSError, KeyFileError):
+            return False
+
+    def fetch_key(self) -> bytes:
+        """The key, or a failure in one sentence."""
+        url, hint = self.params["key_url"], self.params["hint"]
+        try:
+            content: bytes = open_url(url, timeout=self.params["timeout"]).read()
+        except (OSError, urllib.error.URLError, ValueError) as error:
+            self.fail(f"The key {mask(url)} could not be fetched ({mask(str(error))}); {hint}.")
+        try:
+            found = fingerprints(content)
+        except KeyFileError as error:
+            self.fail(f"{mask(url)} is not the key that was wanted: {error}; {hint}.")
+        if found != [self.pinned]:
+            self.fail(
+                f"{mask(url)} holds the key {' and '.join(found)}, but only {self.pinned} is trusted, so nothing was"
+                f" changed; {hint}."
+            )
+        return content
+
+    def fail(self, msg: str) -> NoReturn:
+        """Fail in one sentence."""
+        self.module.fail_json(msg=msg)
+        raise SystemExit(1)
+
+    def make_present(self) -> None:
+        """Write what is missing."""
+        uri = self.params["uri"]
+        other = find_other(self.folder, self.file, uri)
+        if other:
+            self.exit(changed=False, source=str(other), keyring=None)
+        text = render_source(uri, self.params["suite"], self.params["components"], str(self.keyring))
+        before = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""
+        must_fetch = not self.has_key()
+        key = self.fetch_key() if must_fetch else b""
+        if not self.module.check_mode:
+            if must_fetch:
+                write(self.keyring, key)
+            if text != before:
+                write(self.file, text.encode())
+        self.exit(
+            changed=must_fetch or text != before,
+            source=str(self.file),
+            keyring=str(self.keyring),
+            diff={"before": before, "after": text, "before_header": str(self.file), "after_header": str(self.file)},
+        )
+
+    def make_absent(self) -> None:
+        """Remove both files."""
+        there = [path for path in (self.file, self.keyring) if path.exists()]
+        if not self.module.check_mode:
+            for path in there:
+                path.unlink()
+        self.exit(changed=bool(there), source=str(self.file), keyring=str(self.keyring))
+
+    def exit(self, **result: Any) -> NoReturn:
+        """Tell what was done."""
+        uri = self.params["uri"]
+        listed = bool(uri) and any(pathlib.Path(self.params["lists"]).glob(f"*{list_prefix(uri)}_*Packages*"))
+        self.module.exit_json(listed=listed, **result)
+        raise SystemExit(0)
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+    """Write a file that everybody may read, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(content)
+    new.chmod(0o644)
+    new.replace(path)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "uri": {"type": "str"},
+            "suite": {"type": "str", "default": "/"},
+            "components": {"type": "list", "elements": "str", "default": []},
+            "key_url": {"type": "str"},
+            "key_fingerprint": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "folder": {"type": "path", "default": "/etc/apt"},
+            "lists": {"type": "path", "default": "/var/lib/apt/lists"},
+            "timeout": {"type": "int", "default": 30},
+            "hint": {"type": "str", "default": "check key_url"},
+        },
+        required_if=[("state", "present", ["uri", "key_url", "key_fingerprint"])],
+        supports_check_mode=True,
+    )
+    source = Source(module)
+    if module.params["state"] == "present":
+        source.make_present()
+    else:
+        source.make_absent()
+
+
+if __name__ == "__main__":
+    main()
