@@ -1,0 +1,33 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import resolve, to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import RequestError
+
+
+def stack_plan(
+    observed: Mapping[str, Any] | None, request: Mapping[str, Any] | None = None, known: Catalogue | None = None
+) -> dict[str, Any]:
+    """The decision for an observed host."""
+    if observed is not None and not isinstance(observed, Mapping):
+        raise AnsibleFilterError(
+            f"stack_plan wants what gpu_facts observed, a mapping; found {type(observed).__name__}."
+        )
+    try:
+        return to_decision(resolve(observed or {}, request or {}, known or load_catalogue()))
+    except RequestError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"stack_plan": stack_plan}

@@ -1,0 +1,205 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is pending on a host: the wanted stack against what is installed. Empty where nothing must change."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._activation import generation_digests, host_digests
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._environment import Environment
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import COMPANIONS, Extension, Set
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import Cutlass, ForwardCompat, PyTorch, Toolkit
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import normalise
+
+INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
+UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
+PROVEN_ROLES = ("cuda_toolkit", "forward_compat", "cutlass", "pytorch", "ml_extensions")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One pending change. ``mib`` is what is fetched for it, ``disk_mib`` what it takes on the disk at ``place``."""
+
+    role: str
+    action: str
+    what: str
+    old: str | None = None
+    new: str | None = None
+    mib: int = 0
+    disk_mib: int = 0
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The stack that is wanted on a host."""
+
+    toolkits: tuple[Toolkit, ...]  # the active one first
+    compat: ForwardCompat
+    cutlass: Cutlass | None
+    torch: PyTorch | None
+    extensions: Set
+    environment: Environment
+    digest: str
+
+
+def find_changes(wanted: Wanted, host: Host, known: Catalogue) -> tuple[Change, ...]:
+    """All that is pending, in the order of application."""
+    changes = [
+        *_toolkits(wanted, host, known),
+        *_compat(wanted, host, known),
+        *_cutlass(wanted, host, known),
+        *_pytorch(wanted, host, known),
+        *_extensions(wanted, host),
+    ]
+    environment = list(_environment(wanted, host))
+    if any(change.role in PROVEN_ROLES for change in changes) or not is_proven(wanted, host):
+        changes.append(Change("gpu_verify", PROVE, "the stack"))
+    return (*changes, *environment)
+
+
+def is_proven(wanted: Wanted, host: Host) -> bool:
+    """Whether this very stack was proven here with this driver."""
+    state = host.state or {}
+    same_driver = state.get("driver") in (None, host.driver) or host.driver is None
+    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest and same_driver
+
+
+def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    for toolkit in wanted.toolkits:
+        if toolkit.system_packages:
+            yield Change(
+                "cuda_toolkit", INSTALL, "C++ compiler", None, ", ".join(toolkit.system_packages), 60, 250, "/"
+            )
+        if toolkit.provider == "adopt":
+            continue
+        row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
+        whole = row is not None and not row.get("broken") and bool(row.get("nvcc"))
+        components_seen = toolkit.components == ("compiler",) or is_proven(wanted, host)
+        if row is not None and whole and components_seen:
+            continue
+        lost = ", ".join((row or {}).get("broken") or ())
+        new = f"{toolkit.version} ({toolkit.provider})"
+        mib = _toolkit_mib(toolkit, known)
+        place = "/" if toolkit.provider == "apt" else toolkit.path
+        action = INSTALL if row is None else REPAIR
+        old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
+        yield Change(
+            "cuda_toolkit", action, f"CUDA toolkit {toolkit.version}", old, new, mib, int(mib * UNPACKED), place
+        )
+
+
+def _toolkit_mib(toolkit: Toolkit, known: Catalogue) -> int:
+    sizes = known["cuda"]["releases"][toolkit.version]["sizes_mib"]
+    extent = "full" if "full" in toolkit.components else "minimal"
+    return int(sizes.get(f"{extent}_{toolkit.provider}") or sizes.get(f"{extent}_apt") or 0)
+
+
+def _compat(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    compat = wanted.compat
+    for package in compat.remove:
+        yield Change("forward_compat", REMOVE, package, "installed")
+    if not compat.enabled or not compat.package:
+        return
+    installed = any(row.get("package") == compat.package or row.get("path") == compat.path for row in host.compat)
+    if not installed:
+        rows = known["drivers"]["compat"].values()
+        row = next(row for row in rows if row["package"] == compat.package)
+        size, disk = int(row["size_mib"]), int(row["installed_mib"])
+        yield Change("forward_compat", INSTALL, compat.package, None, compat.version, size, disk, "/")
+    elif not is_proven(wanted, host):
+        yield Change("forward_compat", SWITCH, f"{compat.package} {compat.version}", "off", "on")
+
+
+def _cutlass(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    cutlass = wanted.cutlass
+    if cutlass is None or cutlass.provider == "adopt":
+        return
+    row = next((row for row in host.cutlasses if row.get("path") == cutlass.path), None)
+    if row is not None and not row.get("broken") and row.get("version") == cutlass.version:
+        return
+    size = int(known["cutlass"]["releases"][cutlass.version]["size_mib"])
+    action = INSTALL if row is None else REPAIR
+    lost = ", ".join((row or {}).get("broken") or ())
+    old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
+    yield Change("cutlass", action, "CUTLASS headers", old, cutlass.version, size, int(size * UNPACKED), cutlass.path)
+
+
+def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    torch, environment, live = wanted.torch, wanted.environment, host.live or {}
+    if torch is None:
+        return
+    sizes = known["pytorch"]["sizes"].get(torch.index, {})
+    size, disk = (0, 20) if torch.adopt else (int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0)))
+    what = f"PyTorch {torch.local}"
+    if not environment.live:
+        old = str(live["name"]) if live.get("name") else None
+        yield Change("pytorch", INSTALL, what, old, environment.name, size, disk, environment.path)
+        return
+    packages: Mapping[str, Any] = live.get("packages") or {}
+    extensions = {name for name, entry in wanted.extensions.items() if name not in COMPANIONS}
+    pinned = {"torch": torch.local, **_pins(torch)}
+    for name, version in pinned.items():
+        found = packages.get(name)
+        if found != version:
+            mib = size if name == "torch" else 0
+            action = REPLACE if found else REPAIR
+            yield Change("pytorch", action, name, found and str(found), version, mib, mib * 2, environment.path)
+    for name in live.get("broken") or ():
+        if normalise(name) not in extensions:
+            yield Change(
+                "pytorch", REPAIR, str(name), "files are missing", str(packages.get(normalise(name)) or "whole")
+            )
+
+
+def _pins(torch: PyTorch) -> dict[str, str]:
+    """The companions' full versions, as their requirements name them."""
+    pairs = (requirement.split("==", 1) for requirement in torch.requirements[1:])
+    return {name: version for name, version in pairs}
+
+
+def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
+    live = host.live or {}
+    packages = (live.get("packages") or {}) if wanted.environment.live else {}
+    broken = {normalise(name) for name in live.get("broken") or ()} if wanted.environment.live else set()
+    for name, entry in wanted.extensions.items():
+        if not isinstance(entry, Extension) or not entry.requirement or name in COMPANIONS:
+            continue
+        version, found = entry.requirement.split("==", 1)[1], packages.get(name)
+        sizes = (entry.mib, int(entry.mib * UNPACKED), wanted.environment.path)
+        if found is None:
+            yield Change("ml_extensions", INSTALL, name, None, version, *sizes)
+        elif found != version:
+            yield Change("ml_extensions", REPLACE, name, str(found), version, *sizes)
+        elif name in broken:
+            yield Change("ml_extensions", REPAIR, name, "files are missing", version, *sizes)
+
+
+def _environment(wanted: Wanted, host: Host) -> Iterator[Change]:
+    """The switch to a new generation, and our own files that are gone or were edited."""
+    environment = wanted.environment
+    values = dataclasses.asdict(environment)
+    if not environment.live:
+        old = str(host.live["name"]) if host.live and host.live.get("name") else None
+        yield Change("gpu_environment", SWITCH, "live environment", old, environment.name)
+        return
+    seen = (host.live or {}).get("files")
+    for path in _differing(generation_digests(values), seen):
+        yield Change("gpu_environment", REPAIR, path, _was(path, seen), "as generated")
+    for path in _differing(host_digests(values), host.files):
+        yield Change("gpu_environment", REPAIR, path, _was(path, host.files), "as generated")
+
+
+def _differing(wanted: Mapping[str, str], seen: Mapping[str, Any] | None) -> list[str]:
+    return [path for path, digest in wanted.items() if (seen or {}).get(path) != digest]
+
+
+def _was(path: str, seen: Mapping[str, Any] | None) -> str | None:
+    return "edited" if (seen or {}).get(path) else None

@@ -1,0 +1,128 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which generation of the environment is wanted: the live one, or a new one beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import COMPANIONS, Extension, Set
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
+    Cutlass,
+    ForwardCompat,
+    Layout,
+    PyTorch,
+    Toolkit,
+)
+
+_NAME = re.compile(r"([0-9]+)-(.+)")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """All that the activation needs; what ``_activation`` reads."""
+
+    scope: str
+    prefix: str
+    home: str
+    name: str
+    path: str
+    live: bool  # this generation is the live one
+    previous: str | None
+    pytorch: bool  # there is a virtual environment at path
+    python: str | None
+    site_packages: str | None  # relative to path
+    constraints: tuple[str, ...]
+    compat_enabled: bool
+    compat_path: str | None
+    compat_version: str | None
+    cuda_home: str | None
+    cutlass_home: str | None
+    adopt: str | None
+    arch_list: str | None  # for TORCH_CUDA_ARCH_LIST
+
+
+def choose_environment(
+    layout: Layout,
+    host: Host,
+    torch: PyTorch | None,
+    toolkit: Toolkit | None,
+    cutlass: Cutlass | None,
+    compat: ForwardCompat,
+    extensions: Set,
+    targets: tuple[str, ...],
+) -> Environment:
+    """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for."""
+    python = torch.python.version if torch else None
+    kind = kind_of(torch, toolkit)
+    name = choose_name(kind, python, host)
+    live = host.live is not None and host.live.get("name") == name
+    return Environment(
+        scope=layout.scope,
+        prefix=layout.prefix,
+        home=layout.home,
+        name=name,
+        path=f"{layout.prefix}/environments/{name}",
+        live=live,
+        previous=_previous(name, host),
+        pytorch=torch is not None,
+        python=python,
+        site_packages=f"lib/python{python}/site-packages" if torch else None,
+        constraints=_constraints(torch, extensions),
+        compat_enabled=compat.enabled,
+        compat_path=compat.path,
+        compat_version=compat.version,
+        cuda_home=toolkit.path if toolkit else None,
+        cutlass_home=cutlass.path if cutlass else None,
+        adopt=torch.adopt if torch else None,
+        arch_list=";".join(targets) if toolkit and torch and targets else None,
+    )
+
+
+def kind_of(torch: PyTorch | None, toolkit: Toolkit | None) -> str:
+    """What a generation's name says after its number."""
+    if torch is None:
+        return f"cuda{toolkit.version}" if toolkit else "empty"
+    return f"torch{torch.version}-{torch.index}{'-adopted' if torch.adopt else ''}"
+
+
+def choose_name(kind: str, python: str | None, host: Host) -> str:
+    """The live generation's name where it is of this kind, one that an earlier run left unfinished, or the next number.
+
+    A wheel that was swapped by hand does not change the name: it is put right in place.
+    """
+    live = str((host.live or {}).get("name") or "")
+    match = _NAME.fullmatch(live)
+    number = int(match[1]) if match else 0
+    if match and match[2] == kind and python in (None, (host.live or {}).get("python") or python):
+        return live
+    found = {int(item[1]): item[2] for name in host.generations or () if (item := _NAME.fullmatch(name))}
+    unfinished = [n for n, other in found.items() if n > number and other == kind]
+    return f"{max(unfinished)}-{kind}" if unfinished else f"{max([number, *found]) + 1}-{kind}"
+
+
+def _previous(name: str, host: Host) -> str | None:
+    """The generation to go back to: the live one, or the newest beside it."""
+    live = str((host.live or {}).get("name") or "") or None
+    if live != name:
+        return live
+    others = {
+        int(item[1]): other for other in host.generations or () if (item := _NAME.fullmatch(other)) and other != name
+    }
+    return others[max(others)] if others else None
+
+
+def _constraints(torch: PyTorch | None, extensions: Set) -> tuple[str, ...]:
+    """What a later installation in the environment may not change."""
+    if torch is None:
+        return ()
+    chosen = (
+        entry.requirement
+        for name, entry in extensions.items()
+        if isinstance(entry, Extension) and entry.requirement and name not in COMPANIONS
+    )
+    pins = torch.requirements or (f"torch=={torch.local}",)
+    return (*pins, *chosen)

@@ -1,0 +1,196 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decision as a block of text that a person reads."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+WIDTH = 110
+INDENT = 11  # "  route    "
+SIGNS = {"install": "+", "remove": "-", "replace": "~", "repair": "~", "prove": "~", "switch": "~"}
+PROVIDERS = {"runpod": "RunPod", "vast": "Vast", "lambda": "Lambda"}
+KINDS = {"bare_metal": "bare metal", "vm": "virtual machine", "container": "container", "wsl2": "WSL2"}
+COLORS = {"ok": "32", "degraded": "33", "blocked": "31", "failed": "31"}
+
+
+def render_text(
+    decision: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    host: str,
+    *,
+    results: Sequence[Mapping[str, Any]] | None = None,
+    changed: Sequence[Mapping[str, Any]] | None = None,
+    color: bool = False,
+) -> str:
+    """One block for a host: what it is, the route, why, what changes or changed, what was not chosen, what would be better.
+
+    ``results`` are the checks of ``gpu_verify`` (``{check, ok, evidence, seconds}``) and ``changed`` the changes a run applied; both
+    None in a plan.
+    """
+    ran = changed is not None or results is not None
+    verdict = _verdict(decision, results)
+    rows: list[tuple[str, list[str]]] = [
+        ("route", [decision["summary"].removeprefix("blocked: ") if verdict == "blocked" else decision["summary"]]),
+        ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
+        ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"])),
+        ("not", _rejected(decision)),
+        ("proof", _proof(results)),
+        ("help" if verdict in ("blocked", "degraded") else "better", list(decision["remedies"])),
+        ("note", list(decision["warnings"])),
+        ("where", _where(decision) if verdict != "blocked" else []),
+    ]
+    lines = [*_wrap(f"{host}   ", _describe(observed), len(host) + 3)]
+    for label, texts in rows:
+        lines += _section(label, texts)
+    word = f"\033[{COLORS[verdict]}m{verdict}\033[0m" if color else verdict
+    lines.append(f"  {'verdict':<9}{word}{_told(decision, ran=ran)}")
+    return "\n".join(lines)
+
+
+def _verdict(decision: Mapping[str, Any], results: Sequence[Mapping[str, Any]] | None) -> str:
+    """The decision's verdict, or failed where a check of the proof failed."""
+    return "failed" if any(not result.get("ok") for result in results or ()) else str(decision["verdict"])
+
+
+def _told(decision: Mapping[str, Any], *, ran: bool) -> str:
+    if decision["verdict"] == "blocked":
+        return ": nothing was changed"
+    return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
+
+
+def _describe(observed: Mapping[str, Any]) -> str:
+    """The host in one line: GPUs, driver, platform, system."""
+    platform, driver = observed.get("platform") or {}, observed.get("driver") or {}
+    names: dict[str, int] = {}
+    for device in observed.get("devices") or ():
+        name = str(device.get("name") or "GPU")
+        names[name] = names.get(name, 0) + 1
+    gpus = ", ".join(f"{count}x {name}" if count > 1 else name for name, count in names.items())
+    system = platform.get("os") or {}
+    os_id = {"rhel": "RHEL", "opensuse-leap": "openSUSE"}.get(
+        str(system.get("id")), str(system.get("id") or "").title()
+    )
+    kind = KINDS.get(str(platform.get("kind")), "")
+    parts = [
+        gpus or "no GPU",
+        _driver(driver),
+        " ".join(part for part in (PROVIDERS.get(str(platform.get("provider")), ""), kind) if part),
+        f"{os_id} {system.get('version') or ''}".strip(),
+        str(platform.get("arch") or ""),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _driver(driver: Mapping[str, Any]) -> str:
+    if driver.get("version"):
+        flavour = "Windows driver" if driver.get("flavor") == "windows" else "driver"
+        level = f" (CUDA {driver['cuda']})" if driver.get("cuda") else ""
+        return f"{flavour} {driver['version']}{level}"
+    return {"missing": "no NVIDIA driver", "no_device": "driver without a GPU"}.get(
+        str(driver.get("status")), "driver unknown"
+    )
+
+
+def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] | None) -> list[str]:
+    """A line for each change with its sign, then what is used as it is."""
+    rows = [(SIGNS[change["action"]], *_change(change)) for change in changes or ()]
+    if not rows:
+        return (
+            []
+            if decision["verdict"] == "blocked"
+            else ["nothing to change" if changes is not None else "nothing changed"]
+        )
+    rows += [("=", what, "is there and is used as it is") for what in _adopted(decision)]
+    width = min(max(len(what) for _, what, _ in rows), 44)
+    return [f"{sign} {what:<{width}}  {how}".rstrip() for sign, what, how in rows]
+
+
+def _change(change: Mapping[str, Any]) -> tuple[str, str]:
+    """What changes, and how."""
+    action, old, new = change["action"], change.get("from"), change.get("to")
+    size = f", {_size(change['mib'])} to fetch" if change.get("mib") else ""
+    if action == "prove":
+        return "proof", "the stack is proved before it goes live"
+    if action == "switch":
+        return change["what"], f"{old or 'none'} → {new}"
+    if action == "remove":
+        return change["what"], "removed"
+    if action == "repair":
+        return change["what"], f"{old or 'missing'}: put right{size}"
+    if action == "replace":
+        return change["what"], f"{old} → {new}, swapped by hand: put right{size}"
+    return change["what"], f"{new or ''}{size}"
+
+
+def _adopted(decision: Mapping[str, Any]) -> list[str]:
+    named = []
+    for key, name in (("toolkit", "CUDA toolkit"), ("pytorch", "PyTorch"), ("cutlass", "CUTLASS")):
+        part = decision.get(key)
+        if part and part["provider"] == "adopt":
+            named.append(f"{name} {part.get('exact') or part.get('local') or part['version']}")
+    compat = decision["forward_compat"]
+    if compat["enabled"] and compat["provider"] == "adopt":
+        named.append(f"{compat['package']} {compat['version']}")
+    return named
+
+
+def _rejected(decision: Mapping[str, Any]) -> list[str]:
+    told = [f"{entry['option']}: {entry['because']}" for entry in decision["rejected"]]
+    told += [f"{name}: {entry['skipped']}" for name, entry in decision["extensions"].items() if "skipped" in entry]
+    return told
+
+
+def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """How the checks went: one line where all passed, else the failed ones."""
+    if not results:
+        return []
+    failed = [result for result in results if not result.get("ok")]
+    if failed:
+        return [f"{result['check']} failed: {_evidence(result)}" for result in failed]
+    seconds = sum(float(result.get("seconds") or 0) for result in results)
+    took = f" in {seconds:.0f} s" if seconds >= 1 else ""
+    return [f"{len(results)} checks passed{took}"]
+
+
+def _evidence(result: Mapping[str, Any]) -> str:
+    evidence = result.get("error") or result.get("evidence") or "no evidence"
+    if isinstance(evidence, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in evidence.items())
+    return str(evidence)
+
+
+def _where(decision: Mapping[str, Any]) -> list[str]:
+    environment = decision.get("environment")
+    if not environment:
+        return []
+    return [f"{environment['path']} · activate with: . {environment['prefix']}/activate.sh"]
+
+
+def _size(mib: float) -> str:
+    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib} MiB"
+
+
+def _section(label: str, texts: Sequence[str]) -> list[str]:
+    """The lines of one label; the label stands on the first."""
+    lines: list[str] = []
+    for text in texts:
+        head = f"  {label:<9}" if not lines else " " * INDENT
+        hanging = INDENT + (2 if text[:2] in {"+ ", "- ", "= ", "~ "} else 0)
+        lines += _wrap(head, text, hanging)
+    return lines
+
+
+def _wrap(head: str, text: str, hanging: int) -> list[str]:
+    return textwrap.wrap(
+        f"{head}{text}",
+        WIDTH,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )

@@ -1,0 +1,270 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wished: the request, checked before any host is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+NAME = "stack_plan_request"
+POLICIES = ("forward_compat", "fallback", "fail")
+TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
+WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels")
+SCOPES = ("auto", "system", "user")
+
+_RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
+_DOTTED = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9}){1,3}")
+_PYTHON = re.compile(r"3\.[0-9]{1,2}")
+_PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_CAPABILITY = re.compile(r"[0-9]{1,2}\.[0-9]")
+_ARCHITECTURE = re.compile(r"[0-9]{1,2}\.[0-9][af]?")
+_COMPONENT = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class RequestError(Exception):
+    """A wish that cannot be understood; the message is one sentence: what was found, what was wanted, what to do."""
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """The wish for the CUDA toolkit."""
+
+    provider: str = "auto"
+    components: tuple[str, ...] = ("compiler",)
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """The wish for the source of PyTorch's wheels."""
+
+    provider: str = "auto"
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the operator knows better than the observation or the rules; None or True: nothing is overridden."""
+
+    driver: str | None = None
+    compute_capability: str | None = None
+    brand_id: int | None = None
+    arch_list: bool = True
+    disk: bool = True
+    python: bool = True
+    glibc: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request. ``cuda``, ``pytorch`` and ``cutlass`` are a version, ``newest`` or ``none``."""
+
+    cuda: str = "newest"
+    pytorch: str = "newest"
+    on_old_driver: tuple[str, ...] = ("forward_compat", "fallback")
+    toolkit: Toolkit = field(default_factory=Toolkit)
+    wheels: Wheels = field(default_factory=Wheels)
+    cutlass: str = "none"
+    extensions: tuple[str, ...] = ()
+    python: str = "auto"
+    scope: str = "auto"
+    prefix: str = "auto"
+    architectures: tuple[str, ...] | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+
+
+def parse_request(wished: Mapping[str, Any]) -> Request:
+    """Check ``stack_plan_request`` and fill in what it leaves out.
+
+    Raises RequestError for an unknown key, a wrong type, a malformed version and a value outside its choices.
+    """
+    values = _mapping(NAME, wished, Request.__dataclass_fields__)
+    toolkit = _mapping(f"{NAME}.toolkit", values.get("toolkit", {}), Toolkit.__dataclass_fields__)
+    wheels = _mapping(f"{NAME}.wheels", values.get("wheels", {}), Wheels.__dataclass_fields__)
+    base = Request()
+    return Request(
+        cuda=_version("cuda", values.get("cuda", base.cuda), _RELEASE, "13.0"),
+        pytorch=_version("pytorch", values.get("pytorch", base.pytorch), _DOTTED, "2.9 or 2.9.1"),
+        on_old_driver=_policy(values.get("on_old_driver", base.on_old_driver)),
+        toolkit=Toolkit(
+            provider=_choice("toolkit.provider", toolkit.get("provider", base.toolkit.provider), TOOLKIT_PROVIDERS),
+            components=_strings(
+                "toolkit.components", toolkit.get("components", base.toolkit.components), _COMPONENT, "compiler"
+            ),
+            also=_strings("toolkit.also", toolkit.get("also", ()), _RELEASE, "12.8"),
+        ),
+        wheels=Wheels(_choice("wheels.provider", wheels.get("provider", base.wheels.provider), WHEEL_PROVIDERS)),
+        cutlass=_version("cutlass", values.get("cutlass", base.cutlass), _DOTTED, "4.2.0"),
+        extensions=tuple(
+            dict.fromkeys(
+                normalise(name) for name in _strings("extensions", values.get("extensions", ()), _PACKAGE, "triton")
+            )
+        ),
+        python=_python(values.get("python", base.python)),
+        scope=_choice("scope", values.get("scope", base.scope), SCOPES),
+        prefix=_prefix(values.get("prefix", base.prefix)),
+        architectures=_architectures(values.get("architectures", "auto")),
+        overrides=_overrides(values.get("overrides", {})),
+    )
+
+
+def as_mapping(request: Request) -> dict[str, Any]:
+    """The request as ``stack_plan_request`` writes it, with all keys; ``parse_request`` reads it back."""
+    content = dataclasses.asdict(request)
+    content["architectures"] = list(request.architectures) if request.architectures else "auto"
+    content["overrides"] = {
+        key: value for key, value in content["overrides"].items() if value is not None and value is not True
+    }
+    content["toolkit"].update(components=list(request.toolkit.components), also=list(request.toolkit.also))
+    for key in ("on_old_driver", "extensions"):
+        content[key] = list(content[key])
+    return content
+
+
+def normalise(name: str) -> str:
+    """A Python package's name as indexes compare it: flash_attn → flash-attn."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def nearest(found: str, known: Iterable[str]) -> str:
+    """A half sentence that names what is nearest to ``found``, or all there is to choose from."""
+    listed = [str(name) for name in known]
+    close = difflib.get_close_matches(found, listed, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(listed)}."
+
+
+def _mapping(where: str, value: Any, known: Iterable[str]) -> dict[str, Any]:
+    """The keys of ``value`` that are set; a key that is null is as good as absent."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{where} is {_show(value)}, a mapping is wanted; write it as keys and values.")
+    for key in value:
+        if key not in set(known):
+            raise RequestError(f"{where} has the unknown key {_show(key)}; {nearest(str(key), known)}")
+    return {str(key): item for key, item in value.items() if item is not None}
+
+
+def _text(where: str, value: Any, example: str) -> str:
+    """``value`` as text. Numbers are refused: YAML reads 13.10 as 13.1."""
+    if isinstance(value, (bool, int, float)):
+        raise RequestError(
+            f'{NAME}.{where} is the number {value}, text is wanted; put it in quotes, such as "{example}".'
+        )
+    if not isinstance(value, str):
+        raise RequestError(f"{NAME}.{where} is {_show(value)}, text is wanted; write it such as {example}.")
+    return str(value)
+
+
+def _version(where: str, value: Any, form: re.Pattern[str], example: str) -> str:
+    text = _text(where, value, example)
+    if text in ("newest", "none") or form.fullmatch(text):
+        return text
+    raise RequestError(
+        f"{NAME}.{where} is {_show(text)}, a version is wanted; write it such as {example}, or newest, or none."
+    )
+
+
+def _choice(where: str, value: Any, choices: Sequence[str]) -> str:
+    text = _text(where, value, choices[0])
+    if text not in choices:
+        raise RequestError(
+            f"{NAME}.{where} is {_show(text)}, one of {', '.join(choices)} is wanted; {nearest(text, choices)}"
+        )
+    return text
+
+
+def _strings(where: str, value: Any, form: re.Pattern[str], example: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise RequestError(f"{NAME}.{where} is {_show(value)}, a list is wanted; write it such as [{example}].")
+    texts = tuple(_text(where, item, example) for item in value)
+    for text in texts:
+        if not form.fullmatch(text):
+            raise RequestError(
+                f"{NAME}.{where} holds {_show(text)}, entries such as {example} are wanted; correct or remove it."
+            )
+    return tuple(dict.fromkeys(texts))
+
+
+def _policy(value: Any) -> tuple[str, ...]:
+    policies = _strings("on_old_driver", value, _COMPONENT, POLICIES[0])
+    for policy in policies:
+        _choice("on_old_driver", policy, POLICIES)
+    if "fail" in policies and len(policies) > 1:
+        raise RequestError(
+            f"{NAME}.on_old_driver is [{', '.join(policies)}], fail excludes the others; keep fail alone, or drop it."
+        )
+    return policies
+
+
+def _python(value: Any) -> str:
+    text = _text("python", value, "3.12")
+    if text == "auto" or _PYTHON.fullmatch(text) or _PATH.fullmatch(text):
+        return text
+    raise RequestError(
+        f"{NAME}.python is {_show(text)}, a Python is wanted; write 3.12, the path of an interpreter, or auto."
+    )
+
+
+def _prefix(value: Any) -> str:
+    text = _text("prefix", value, "/opt/podsmith")
+    if text == "auto":
+        return text
+    if not _PATH.fullmatch(text) or ".." in text.split("/") or any(mark in text for mark in ":'\"$`\\ "):
+        raise RequestError(
+            f"{NAME}.prefix is {_show(text)}, an absolute folder without blanks, quotes, colons or .. is wanted; "
+            "write it such as /opt/podsmith, or auto."
+        )
+    if not text.strip("/"):
+        raise RequestError(
+            f"{NAME}.prefix is /, a folder of its own is wanted; write it such as /opt/podsmith, or auto."
+        )
+    return text.rstrip("/")
+
+
+def _architectures(value: Any) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        if value == "auto":
+            return None
+        raise RequestError(
+            f"{NAME}.architectures is {_show(value)}, auto or a list is wanted; write it such as [9.0a, 12.0]."
+        )
+    return _strings("architectures", value, _ARCHITECTURE, "9.0a") or None
+
+
+def _overrides(value: Any) -> Overrides:
+    values = _mapping(f"{NAME}.overrides", value, Overrides.__dataclass_fields__)
+    switches = ("arch_list", "disk", "python", "glibc")
+    for key in switches:
+        if not isinstance(values.get(key, False), bool):
+            raise RequestError(
+                f"{NAME}.overrides.{key} is {_show(values[key])}, false or true is wanted; write false to skip it."
+            )
+    for key, form, example in (("driver", _DOTTED, "580.95.05"), ("compute_capability", _CAPABILITY, "9.0")):
+        text = _text(f"overrides.{key}", values.get(key, example), example)
+        if not form.fullmatch(text):
+            raise RequestError(
+                f"{NAME}.overrides.{key} is {_show(text)}, a version is wanted; write it such as {example}."
+            )
+    brand = values.get("brand_id")
+    if brand is not None and (isinstance(brand, bool) or not isinstance(brand, int)):
+        raise RequestError(
+            f"{NAME}.overrides.brand_id is {_show(brand)}, NVML's number of a brand is wanted; write it such as 14."
+        )
+    return Overrides(
+        driver=str(values["driver"]) if "driver" in values else None,
+        compute_capability=str(values["compute_capability"]) if "compute_capability" in values else None,
+        brand_id=None if brand is None else int(brand),
+        **{key: bool(values.get(key, True)) for key in switches},
+    )
+
+
+def _show(value: Any) -> str:
+    text = str(value) if isinstance(value, str) else repr(value)
+    return f'"{text[:60]}"' if isinstance(value, str) else text[:60]
