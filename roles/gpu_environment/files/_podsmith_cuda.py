@@ -37,20 +37,22 @@ def read_driver(sysroot):
 
 
 def library_version(directory):
-    """The version which the libcuda in a directory carries in its file name."""
-    return parse_version(os.path.basename(os.path.realpath(directory + "/libcuda.so.1"))[len("libcuda.so.") :])
+    """The version which the libcuda in a directory carries in its file name, as text."""
+    return os.path.basename(os.path.realpath(directory + "/libcuda.so.1"))[len("libcuda.so.") :]
 
 
-def is_stale(entry, driver):
-    """Whether an entry of the search path holds a compat library that is older than the driver."""
-    return entry.rstrip("/").endswith("/compat") and () < library_version(entry) < driver
+def is_older(directory, driver):
+    """Whether a directory holds a libcuda that is older than the driver."""
+    return () < parse_version(library_version(directory)) < driver
 
 
-def load(library):
-    """Load a library by its path; a later ``dlopen("libcuda.so.1")`` finds it by its SONAME."""
+def load(directory, version):
+    """Load one driver's libraries by their paths; a later ``dlopen`` by SONAME, as torch and libcuda do it, finds them."""
     import ctypes
 
-    ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+    for name in ("libcuda.so.", "libnvidia-ptxjitcompiler.so.", "libnvidia-nvvm.so."):
+        if os.path.exists(directory + "/" + name + version):
+            ctypes.CDLL(directory + "/" + name + version, mode=ctypes.RTLD_GLOBAL)
 
 
 def activate(compat, *, enabled, sysroot=""):
@@ -61,16 +63,17 @@ def activate(compat, *, enabled, sysroot=""):
     text = read_driver(sysroot)
     driver = parse_version(text)
     first = next((entry for entry in entries if os.path.exists(entry + "/libcuda.so.1")), None)
-    kept = [entry for entry in entries if entry != compat and not is_stale(entry, driver)]
-    if enabled and () < driver < library_version(compat):
-        load(compat + "/libcuda.so.1")
+    stale = [entry for entry in entries if entry.rstrip("/").endswith("/compat") and is_older(entry, driver)]
+    kept = [entry for entry in entries if entry != compat and entry not in stale]
+    if enabled and () < driver < parse_version(library_version(compat)):
+        load(compat, library_version(compat))
         kept = [compat, *kept]
-    elif first is not None and (first == compat or () < library_version(first) < driver):
-        searched = [*kept, *(sysroot + directory for directory in SEARCHED)]
-        names = (directory + "/libcuda.so." + text for directory in searched)
-        native = next(filter(os.path.exists, names), None)
+    elif first is not None and (first == compat or is_older(first, driver)):
+        searched = (*kept, *(sysroot + directory for directory in SEARCHED))
+        natives = (directory for directory in searched if os.path.exists(directory + "/libcuda.so." + text))
+        native = next(natives, None)
         if native:
-            load(native)
+            load(native, text)
     if kept:
         os.environ["LD_LIBRARY_PATH"] = ":".join(kept)
     else:

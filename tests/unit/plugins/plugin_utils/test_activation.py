@@ -28,8 +28,11 @@ ENVIRONMENT: dict[str, Any] = {
     "path": "/opt/podsmith/environments/2-torch", "site_packages": PACKAGES,
     "constraints": ["torch==2.9.1+cu130", "a==1"], "compat_enabled": False, "compat_path": None,
 }  # fmt: skip
-# The answer of whichever libcuda a later dlopen by name finds, as torch would do it.
-ASK = 'import ctypes; print(ctypes.CDLL("libcuda.so.1").answer())'
+# The answers of what a later dlopen by name finds: libcuda as torch asks for it, the compiler as libcuda does.
+ASK = """
+import ctypes
+print(*(ctypes.CDLL(f"{name}.so.1").answer() for name in ("libcuda", "libnvidia-ptxjitcompiler")))
+"""
 
 
 def test_digest_is_the_sha256_of_utf8() -> None:
@@ -124,15 +127,16 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, str, int]
     work = tmp_path_factory.mktemp("stubs")
 
     def put(directory: Path, version: str, answer: int) -> None:
-        library = work / f"{answer}.so"
-        if not library.exists():
-            source = work / f"{answer}.c"
-            source.write_text(f"int answer(void) {{ return {answer}; }}\n")
-            argv = [compiler, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(library), str(source)]
-            subprocess.run(argv, check=True)
         directory.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, directory / f"libcuda.so.{version}")
-        (directory / "libcuda.so.1").symlink_to(f"libcuda.so.{version}")
+        for name in ("libcuda.so", "libnvidia-ptxjitcompiler.so"):
+            library = work / f"{name}.{answer}"
+            if not library.exists():
+                source = work / f"{answer}.c"
+                source.write_text(f"int answer(void) {{ return {answer}; }}\n")
+                argv = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}.1", "-o", str(library), str(source)]
+                subprocess.run(argv, check=True)
+            shutil.copy(library, directory / f"{name}.{version}")
+            (directory / f"{name}.1").symlink_to(f"{name}.{version}")
 
     return put
 
@@ -200,13 +204,13 @@ def test_the_library_that_a_later_dlopen_finds(
     generation.write(enabled=enabled)
     paths = {"compat": generation.compat, "foreign": generation.foreign, "native": generation.native}
     done = generation.run(ASK, library_path.format(**paths) if library_path else None)
-    assert (done.stdout, done.stderr) == (f"{answer}\n", "")
+    assert (done.stdout, done.stderr) == (f"{answer} {answer}\n", "")
 
 
 def test_without_the_hook_the_foreign_library_wins(generation: Generation) -> None:
     """What the table above heals: the stubs behave like the real thing."""
     done = generation.run(ASK, f"{generation.foreign}:{generation.native}")
-    assert done.stdout == "12\n"
+    assert done.stdout == "12 12\n"
 
 
 @pytest.mark.parametrize(
