@@ -11,15 +11,15 @@ version_added: 0.1.0
 author:
   - Podsmith developers (@podsmith)
 description:
-  - Turns what was recorded on a host into what M(podsmith.gpu.gpu_facts) would return there, so that a plan can be made for a
-    machine before it is rented again.
+  - Turns what was recorded on a host into what M(podsmith.gpu.gpu_facts) would return there, so that a plan can be made
+    for a machine before it is rented again.
   - What the recording does not tell is absent, which a plan takes as unknown.
 options:
   _terms:
     description:
-      - A JSON file that M(podsmith.gpu.gpu_facts) returned, or a folder with such a C(gpu.json) or with some of C(nvidia-smi-q.xml)
-        (C(nvidia-smi -q -x)), C(nvidia-smi.txt) (C(nvidia-smi)), C(proc-driver-nvidia.txt) (C(/proc/driver/nvidia/version)) and
-        C(collect_env.txt) (C(python -m torch.utils.collect_env)).
+      - A JSON file that M(podsmith.gpu.gpu_facts) returned, or a folder with such a C(gpu.json) or with some of
+        C(nvidia-smi-q.xml) (C(nvidia-smi -q -x)), C(nvidia-smi.txt) (C(nvidia-smi)), C(proc-driver-nvidia.txt)
+        (C(/proc/driver/nvidia/version)) and C(collect_env.txt) (C(python -m torch.utils.collect_env)).
       - A relative path counts from the working directory, or from the playbook.
     type: list
     elements: path

@@ -184,9 +184,10 @@ def _driver(
     root: Root, child: Child | None, environ: Mapping[str, str], timeout: float
 ) -> tuple[Record, list[Record], list[str]]:
     outcome = child.result() if child else Outcome(0, "")
-    late = f"NVML: no answer within {timeout:g} s; reset the GPU or restart the host" if outcome.code is None else None
     nvml = json.loads(outcome.out) if outcome.code == 0 and outcome.out else None
-    driver, devices, problems = observe_driver(root, nvml, partial(run_smi, root, environ, timeout), late)
+    driver, devices, problems = observe_driver(
+        root, nvml, partial(run_smi, root, environ, timeout), timeout, is_late=outcome.code is None
+    )
     if devices and root.is_live:
         add_xids(devices, read_kernel_log())
     return driver, devices, problems

@@ -137,28 +137,34 @@ def parse_xids(text: str) -> dict[str, list[int]]:
 
 
 def observe_driver(
-    root: Root, nvml: Record | None, run_smi: Callable[[tuple[str, ...]], Outcome | None], late: str | None = None
+    root: Root,
+    nvml: Record | None,
+    run_smi: Callable[[tuple[str, ...]], Outcome | None],
+    timeout: float,
+    *,
+    is_late: bool = False,
 ) -> tuple[Record, list[Record], list[str]]:
     """Combine what each source says into ``(driver, devices, problems)``.
 
     :param nvml: what :func:`read_nvml` answered, ``None`` where it did not.
     :param run_smi: runs ``nvidia-smi`` for the given fields; answers ``None`` where there is none.
-    :param late: the problem to report where NVML did not answer in time.
+    :param timeout: the limit of each child in seconds, for the words of a problem.
+    :param is_late: whether NVML did not answer within it.
     """
     proc = parse_proc_version(root.read("/proc/driver/nvidia/version"))
     sysfs = VERSION.match(root.read("/sys/module/nvidia/version").strip())
     version = sysfs.group() if sysfs else proc["version"]
     source = "sysfs" if sysfs else "proc" if proc["version"] else None
-    is_windows = root.exists("/dev/dxg") or root.exists("/usr/lib/wsl/lib/libcuda.so.1")
+    is_windows = root.exists("/dev/dxg")
     has_nodes = is_windows or bool(root.glob("/dev/nvidia[0-9]*"))
     devices: list[Record] = []
     problems: list[str] = []
     cuda = None
     code = nvml["init"] if nvml else None
 
-    if late:
+    if is_late:
         status = "timeout"
-        problems.append(late)
+        problems.append(f"NVML: no answer within {timeout:g} s; reset the GPU or restart the host")
     elif nvml and code == 0:
         version, source, cuda = nvml["version"] or version, "nvml", nvml["cuda"]
         devices, status = nvml["devices"], "ok" if nvml["count"] else "no_device"
@@ -166,7 +172,7 @@ def observe_driver(
     elif code == LIB_RM_VERSION_MISMATCH:
         status = "mismatch"
     else:
-        smi = None if code == DRIVER_NOT_LOADED else _observe_smi(run_smi)
+        smi = None if code == DRIVER_NOT_LOADED else _observe_smi(run_smi, timeout)
         if smi:
             status, devices, problem = smi
             problems.extend(problem)
@@ -177,7 +183,7 @@ def observe_driver(
                 version, source = reported, "nvidia_smi"
         elif version and has_nodes and code != NO_PERMISSION:
             status, devices = "ok", _proc_devices(root)
-        elif version or (is_windows and has_nodes):
+        elif version or (is_windows and root.exists("/usr/lib/wsl/lib/libcuda.so.1")):
             status = "no_device"
         else:
             status = "missing"
@@ -186,7 +192,7 @@ def observe_driver(
     if status == "mismatch":
         problems.append(
             f"the NVIDIA libraries do not fit the loaded kernel driver{' ' + version if version else ''}: "
-            "the driver was upgraded without a restart"
+            "the driver was upgraded without a restart; restart the host, or the container on it"
         )
     if is_windows and status != "missing":
         flavor: str | None = "windows"
@@ -343,7 +349,7 @@ def add_xids(devices: list[Record], log: str | None) -> None:
 
 
 def _observe_smi(
-    run: Callable[[tuple[str, ...]], Outcome | None],
+    run: Callable[[tuple[str, ...]], Outcome | None], timeout: float
 ) -> tuple[str, list[Record], list[str]] | None:
     """``(status, devices, problems)`` by nvidia-smi, ``None`` where it is absent or of no use."""
     for fields in (SMI_FIELDS, SMI_FIELDS_OLD):
@@ -351,7 +357,11 @@ def _observe_smi(
         if outcome is None:
             return None
         if outcome.code is None:
-            return "timeout", [], ["nvidia-smi --query-gpu: no answer from the driver in time"]
+            return (
+                "timeout",
+                [],
+                [f"nvidia-smi --query-gpu: no answer within {timeout:g} s; reset the GPU or restart the host"],
+            )
         if outcome.code == 0:
             devices = parse_smi_csv(outcome.out, fields)
             return ("ok" if devices else "no_device"), devices, []

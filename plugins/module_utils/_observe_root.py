@@ -55,7 +55,7 @@ class Root:
         done, left = "", [part for part in path.split("/") if part]
         for _ in range(1000):
             if not left:
-                break
+                return done or "/"
             part = left.pop(0)
             if part in ("", "."):
                 continue
@@ -70,7 +70,7 @@ class Root:
             if target.startswith("/"):
                 done = ""
             left = target.split("/") + left
-        return done or "/"
+        return path  # a loop
 
     def is_closed(self, path: str) -> bool:
         return any(path == point or path.startswith(point + "/") for point in self.closed)

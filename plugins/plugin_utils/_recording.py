@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import (
     BRANDS,
@@ -80,8 +80,8 @@ def parse_facts(text: str) -> Facts:
 def parse_smi_xml(text: str) -> Facts:
     """``{driver: {version, cuda}, devices}`` of ``nvidia-smi -q -x``; the compute capability is not in it."""
     try:
-        log = ElementTree.fromstring(text)  # noqa: S314  the user's own file; no entity is fetched
-    except ElementTree.ParseError as error:
+        log = ET.fromstring(text)  # noqa: S314  the user's own file; no entity is fetched
+    except ET.ParseError as error:
         raise RecordingError(f"{SMI_XML} is not XML ({error}); record it again with nvidia-smi -q -x.") from error
     return {
         "driver": {"version": _value(log, "driver_version"), "cuda": _value(log, "cuda_version")},
@@ -105,7 +105,7 @@ def parse_banner(text: str) -> Facts:
 
 
 def parse_collect_env(text: str) -> Facts:
-    """``{platform, installed}`` of ``python -m torch.utils.collect_env``; of the interpreter it tells the name, not the folder."""
+    """``{platform, installed}`` of ``python -m torch.utils.collect_env``, which tells no interpreter's folder."""
 
     def find(pattern: str) -> str | None:
         found = re.search(pattern, text, re.MULTILINE)
@@ -138,7 +138,7 @@ def parse_collect_env(text: str) -> Facts:
     return facts
 
 
-def _xml_device(index: int, gpu: ElementTree.Element) -> Facts:
+def _xml_device(index: int, gpu: ET.Element) -> Facts:
     brand = (_value(gpu, "product_brand") or "").lower().replace(" ", "_")
     memory = re.match(r"\d+", _value(gpu, "fb_memory_usage/total") or "")
     return {
@@ -154,6 +154,6 @@ def _xml_device(index: int, gpu: ElementTree.Element) -> Facts:
     }
 
 
-def _value(element: ElementTree.Element, path: str) -> str | None:
+def _value(element: ET.Element, path: str) -> str | None:
     text = (element.findtext(path) or "").strip()
     return None if text in ("", "N/A") else text
