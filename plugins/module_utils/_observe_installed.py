@@ -22,6 +22,7 @@ BROKEN_LIMIT = 20  # names listed of a broken installation
 SIZED = 65536  # bytes; a smaller file is only looked for, not measured
 LIBCUDA = re.compile(r"^libcuda\.so\.(?P<version>\d{3,}(?:\.\d+){1,2})$")
 RELEASE = re.compile(r"/(?:cuda-)?(?P<release>\d+\.\d+)(?=/|$)")
+RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,(\d*)$', re.MULTILINE)
 CUTLASS_HEADERS = ("include/cutlass/version.h", "include/cutlass/cutlass.h", "include/cute/tensor.hpp")
 
 
@@ -57,13 +58,11 @@ def parse_cutlass_version(text: str) -> str | None:
 
 def parse_record(text: str) -> list[tuple[str, int | None]]:
     """``(path, size)`` of each file that a wheel's RECORD lists, but for byte code."""
-    rows = []
-    for line in text.splitlines():
-        path, _sign, size = line.rpartition(",")
-        path = path.rpartition(",")[0].strip('"').replace('""', '"')
-        if path and not path.endswith(".pyc"):
-            rows.append((path, int(size) if size.isdigit() else None))
-    return rows
+    return [
+        (path.replace('""', '"'), int(size) if size else None)
+        for path, size in RECORD_LINE.findall(text)
+        if not path.endswith(".pyc")
+    ]
 
 
 def parse_dpkg_status(text: str, prefix: str) -> dict[str, str]:
@@ -79,20 +78,14 @@ def parse_dpkg_status(text: str, prefix: str) -> dict[str, str]:
 def find_broken(root: Root, folder: str, rows: Sequence[tuple[str, int | None]]) -> list[str]:
     """The files of a RECORD that are gone from ``folder``, or, where they are large, of another size."""
     base = root.at(folder)
-    wanted: dict[str, list[tuple[str, int | None]]] = {}
+    present: dict[str, frozenset[str]] = {}
+    broken = []
     for path, size in rows:
         parent, _sign, name = path.rpartition("/")
-        wanted.setdefault(parent, []).append((name, size))
-    broken = []
-    for parent, files in wanted.items():
-        try:
-            present = set(os.listdir(f"{base}/{parent}"))
-        except OSError:
-            present = set()
-        for name, size in files:
-            path = f"{parent}/{name}" if parent else name
-            if name not in present or (size and size >= SIZED and _size(f"{base}/{path}") != size):
-                broken.append(path)
+        if parent not in present:
+            present[parent] = _names(f"{base}/{parent}")
+        if name not in present[parent] or (size and size >= SIZED and _size(f"{base}/{path}") != size):
+            broken.append(path)
     return sorted(broken)
 
 
@@ -242,6 +235,13 @@ def _broken_toolkit(root: Root, path: str, site: str, lists: Sequence[str]) -> l
     rows = [row for folder in lists for row in parse_record(root.read(f"{folder}/RECORD"))]
     inside = os.path.relpath(path, root.real(site)) + "/"
     return [name.removeprefix(inside) for name in find_broken(root, site, rows)]
+
+
+def _names(path: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(path))
+    except OSError:
+        return frozenset()
 
 
 def _size(path: str) -> int | None:

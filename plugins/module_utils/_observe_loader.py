@@ -76,8 +76,8 @@ def parse_probe(outcome: Outcome) -> dict[str, Any]:
     """Read what the probe said.
 
     :return: ``{libcuda, driver_api, compat_active, init: {code, name} | None, devices}``. There is no ``init`` without
-        a libcuda; its code is ``None`` where cuInit did not return: name ``TIMEOUT``, or ``SIGNAL_11`` for a crash. Empty
-        where the probe did not even start.
+        a libcuda; its code is ``None`` where cuInit did not return: name ``TIMEOUT``, or ``SIGNAL_11`` for a crash.
+        Empty where the probe did not even start.
     """
     lines = [line[len(MARK) :] for line in outcome.out.splitlines() if line.startswith(MARK)]
     if not lines:

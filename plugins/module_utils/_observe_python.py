@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_installed import (
@@ -134,15 +135,16 @@ def find_torches(root: Root, sites: Mapping[str, str | None], prefixes: Sequence
             "cuda": version["cuda"],
             "arch_list": read_arch_list(library) if version["cuda"] else [],
             "managed": any(site.startswith(f"{prefix}/environments/") for prefix in prefixes),
-            "broken": broken_files(root, site, info)[:BROKEN_LIMIT] if info else [],
+            "broken": list(broken_files(root, site, info)[:BROKEN_LIMIT]) if info else [],
         }
     return list(found.values())
 
 
-def broken_files(root: Root, site: str, info: str) -> list[str]:
+@cache  # a torch of the live environment is asked for twice, and its list has 12,000 lines
+def broken_files(root: Root, site: str, info: str) -> tuple[str, ...]:
     """What a distribution's RECORD lists and the disk lacks; a missing RECORD is itself what is missing."""
     text = root.read(f"{site}/{info}/RECORD")
-    return find_broken(root, site, parse_record(text)) if text else [f"{info}/RECORD"]
+    return tuple(find_broken(root, site, parse_record(text))) if text else (f"{info}/RECORD",)
 
 
 def find_environment(root: Root, prefix: str) -> Record | None:

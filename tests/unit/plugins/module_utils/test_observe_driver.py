@@ -26,7 +26,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver impor
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
 
-OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (nixbld@)  \nGCC version: gcc\n"
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (x@)  \nGCC version: gcc\n"
 CLOSED = (
     "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.133.20  Thu Mar 13 02:10:00 UTC 2025\nGCC version:  gcc 12\n"
 )

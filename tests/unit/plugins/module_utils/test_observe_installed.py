@@ -93,7 +93,7 @@ def test_cutlass_version(text: str, version: str | None) -> None:
 
 
 def test_record() -> None:
-    text = 'torch/a.so,sha256=x,70000\n"odd,name.py",sha256=y,3\na/__pycache__/a.pyc,,\nRECORD,,\n../../../bin/run,sha256=z,9\n'
+    text = 'torch/a.so,sha256=x,70000\n"odd,name.py",sha256=y,3\na/a.pyc,,\nRECORD,,\n../../../bin/run,sha256=z,9\n'
     assert parse_record(text) == [("torch/a.so", 70000), ("odd,name.py", 3), ("RECORD", None), ("../../../bin/run", 9)]
 
 

@@ -40,7 +40,7 @@ def torch(site: str, version: str = CUDA) -> dict[str, str | bytes]:
     return {
         f"{site}/torch/version.py": version,
         f"{site}/torch/lib/libtorch_python.so": b"\0_set_sm_carveout\0sm_75 sm_90 compute_90\0",
-        f"{site}/torch-{local}.dist-info/RECORD": "torch/version.py,sha256=x,60\ntorch/lib/libtorch_python.so,sha256=y,41\n",
+        f"{site}/torch-{local}.dist-info/RECORD": "torch/version.py,sha256=x,60\ntorch/lib/libtorch_python.so,,41\n",
     }
 
 
