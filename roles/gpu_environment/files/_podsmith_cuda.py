@@ -47,7 +47,7 @@ def is_older(directory, driver):
 
 
 def load(directory, version):
-    """Load one driver's libraries by their paths; a later ``dlopen`` by SONAME, as torch and libcuda do it, finds them."""
+    """Load one driver's libraries by path; a later ``dlopen`` by SONAME, as torch and libcuda do it, finds these."""
     import ctypes
 
     for name in ("libcuda.so.", "libnvidia-ptxjitcompiler.so.", "libnvidia-nvvm.so."):

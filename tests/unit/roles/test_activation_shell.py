@@ -289,7 +289,7 @@ def test_it_starts_no_child_process(host: Host, shell: str) -> None:
     assert [line for line in lines if re.search(r"[^|]\|[^|)]*$", line)] == []
 
 
-def test_sourcing_it_costs_less_than_starting_two_processes(host: Host, shell: str) -> None:
+def test_sourcing_it_costs_less_than_starting_five_processes(host: Host, shell: str) -> None:
     """5 ms is the promise; a busy machine stretches the measure and the thing measured alike."""
     host.put_driver("570.26")
     host.put_library(host.compat, "580.95.05")
@@ -303,4 +303,4 @@ def test_sourcing_it_costs_less_than_starting_two_processes(host: Host, shell: s
         subprocess.run([*argv, text, shell, f"{host.generation}/activate.sh"], env={"PATH": path}, check=True)
         return time.perf_counter() - start
 
-    assert cost('. "$1"') < 2 * cost("/bin/true")
+    assert cost('. "$1"') < 5 * cost("/bin/true")
