@@ -70,7 +70,7 @@ def _gpu_remedies(host: Host, request: Request, known: Catalogue) -> list[str]:
         for arch in index.get(host.arch, {}).get("linux", ())
     }
     if host.capabilities and floors and parse_version(host.capabilities[0]) < min(floors):
-        return [f"Use a GPU of compute capability {floors[min(floors)]} or newer, or set cuda: none to run on the CPU."]
+        return [f"Use a GPU of compute capability {floors[min(floors)]} or newer, or set cuda: none."]
     builds = wheels.wished_builds(host, dataclasses.replace(request, pytorch="newest", cuda="newest"), known)
     fit = next((build for build in builds if not wheels.unfit(build, host, request, known, ptx=True)), None)
     if fit:
@@ -94,7 +94,7 @@ def broken_driver(host: Host) -> tuple[str, str]:
     if host.status == "mismatch":
         return (
             "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
-            "Reboot the host, or reload the module: rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia; modprobe nvidia.",
+            "Reboot the host, or reload the modules: rmmod nvidia_uvm nvidia_drm nvidia, then modprobe nvidia.",
         )
     return (
         "the driver does not answer in time",

@@ -162,7 +162,7 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
 def _pins(torch: PyTorch) -> dict[str, str]:
     """The companions' full versions, as their requirements name them."""
     pairs = (requirement.split("==", 1) for requirement in torch.requirements[1:])
-    return {name: version for name, version in pairs}
+    return {pair[0]: pair[1] for pair in pairs}
 
 
 def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Row, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import PyTorch
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import NAME, RequestError, nearest
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import unlisted
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import CPU, fits_tag
 
 COMPANIONS = ("torchvision", "torchaudio")  # built together with PyTorch and installed in the same step
@@ -47,14 +47,12 @@ def choose_extensions(wished: tuple[str, ...], torch: PyTorch | None, host: Host
     packages = known["extensions"]["packages"]
     for name in wished:
         if name not in packages:
-            raise RequestError(
-                f'{NAME}.extensions holds "{name}", which the catalogue does not have; {nearest(name, sorted(packages))}'
-            )
+            raise unlisted("extensions", name, sorted(packages))
     if torch is None:
         return {name: Skipped("no PyTorch is wished, which it extends") for name in wished}
     chosen: Set = {}
     pins: dict[str, str] = {"torch": torch.version}
-    bundled = _bundled(torch, host, known)
+    bundled = _bundled(torch, known)
     pins.update(bundled)
     for name in sorted(wished, key=lambda name: (name not in COMPANIONS, wished.index(name))):
         chosen[name] = _choose(name, torch, host, known, pins, bundled)
@@ -74,8 +72,8 @@ def split_companions(torch: PyTorch, chosen: Set) -> PyTorch:
     )
 
 
-def _bundled(torch: PyTorch, host: Host, known: Catalogue) -> dict[str, str]:
-    """What PyTorch brings itself: the newest release of triton that its metadata allows; a build for the CPU brings none."""
+def _bundled(torch: PyTorch, known: Catalogue) -> dict[str, str]:
+    """What PyTorch brings itself: the newest triton that its metadata allows; a build for the CPU brings none."""
     row = known["pypi"]["packages"]["torch"].get(torch.version)
     if row is None or torch.cuda is None:
         return {}
@@ -94,7 +92,7 @@ def _choose(
     about = known["extensions"]["packages"][name]
     if name in bundled:
         return Extension(bundled[name], None, torch.index)
-    if because := _hardware(name, about, torch, host):
+    if because := _hardware(about, torch, host):
         return Skipped(because)
     releases = known["pypi"]["packages"].get(name, {})
     told = ""
@@ -107,7 +105,7 @@ def _choose(
     return Skipped(told or "the catalogue has no release of it")
 
 
-def _hardware(name: str, about: Row, torch: PyTorch, host: Host) -> str | None:
+def _hardware(about: Row, torch: PyTorch, host: Host) -> str | None:
     """What speaks against a package whatever its release."""
     if about.get("bundled"):
         return (
@@ -180,7 +178,7 @@ def _extension(name: str, version: str, row: Row, about: Row, torch: PyTorch, ho
 
 
 def satisfies(version: str, spec: str) -> bool:
-    """Whether a version satisfies a specifier such as ``>=2.10,<3`` or ``==2.9.*`` (PEP 440, without local versions)."""
+    """Whether a version satisfies a specifier such as ``>=2.10,<3`` or ``==2.9.*`` (PEP 440, no local versions)."""
     return all(_clause(version.partition("+")[0], clause.strip()) for clause in spec.split(",") if clause.strip())
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the rules read of an observed host: typed, overrides applied, gaps filled from the catalogue, unknown as None."""
+"""An observed host as the rules read it: typed, overrides applied, gaps filled from the catalogue, unknown as None."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Reason, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import Build, Choice
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import Choice
 
 OK, DEGRADED, BLOCKED = "ok", "degraded", "blocked"
 
@@ -125,8 +125,9 @@ def check_request(wished: Mapping[str, Any], known: Catalogue) -> Request:
 def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any], known: Catalogue) -> Plan:
     """Decide the stack of one host.
 
-    ``observed`` is ``ansible_facts['gpu']``, of which any key may be absent: unknown. ``wished`` is ``stack_plan_request``.
-    Raises RequestError for a wish that cannot be understood; one that cannot be met is a verdict with remedies.
+    ``observed`` is ``ansible_facts['gpu']``, of which any key may be absent: unknown. ``wished`` is
+    ``stack_plan_request``. Raises RequestError for a wish that cannot be understood; one that cannot be met is a
+    verdict with remedies.
     """
     request = check_request(wished, known)
     host = read_host(observed, request.overrides, known)
@@ -163,7 +164,7 @@ def to_decision(plan: Plan) -> dict[str, Any]:
     return decision
 
 
-# --- the route -------------------------------------------------------------------------------------------------------------
+# --- the route ---
 
 
 def _no_gpu(draft: Draft) -> str | None:
@@ -202,7 +203,8 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
     if build is None:
         draft.block("no PyTorch for the CPU fits", *advice.python_remedies(draft.host, draft.request, draft.known))
     elif build.wheel:
-        text = f"this host's pip configuration offers PyTorch {build.wheel['version']}, which is taken for {draft.request.pytorch}"
+        offer = f"this host's pip configuration offers PyTorch {build.wheel['version']}"
+        text = f"{offer}, which is taken for {draft.request.pytorch}"
         reasons.append(Reason("host-wheels", text, str(build.wheel.get("path") or "the host's pip configuration")))
     return Choice("cpu", build, tuple(reasons), tuple(rejected))
 
@@ -238,7 +240,7 @@ def _choose_gpu(draft: Draft) -> Choice:
     return dataclasses.replace(choice, build=provide.settle(choice.build, host, request, known))
 
 
-# --- the parts -------------------------------------------------------------------------------------------------------------
+# --- the parts ---
 
 
 def _assemble(choice: Choice, draft: Draft) -> Plan:
@@ -371,7 +373,7 @@ def _toolkit_reason(toolkit: Toolkit, torch: PyTorch | None, known: Catalogue) -
     return Reason("toolkit", text, str(known["cuda"]["releases"][toolkit.version]["source"]))
 
 
-# --- the proof -------------------------------------------------------------------------------------------------------------
+# --- the proof ---
 
 
 def _targets(host: Host, request: Request) -> tuple[str, ...]:
@@ -380,7 +382,7 @@ def _targets(host: Host, request: Request) -> tuple[str, ...]:
 
 
 def _proof_architectures(targets: tuple[str, ...], toolkit: Toolkit | None, draft: Draft) -> tuple[str, ...]:
-    """What the proof compiles for, in nvcc's words; without a GPU the lowest of each major with instructions of its own."""
+    """What the proof compiles for, as nvcc says it; without a GPU the first of each major that has its own code."""
     if toolkit is None:
         return ()
     rows = draft.known["gpus"]["capabilities"]
@@ -443,7 +445,7 @@ def _digest(wanted: Wanted, architectures: tuple[str, ...], checks: tuple[str, .
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-# --- the end ---------------------------------------------------------------------------------------------------------------
+# --- the end ---
 
 
 def _download(changes: tuple[Change, ...], draft: Draft) -> Download:
@@ -458,11 +460,10 @@ def _download(changes: tuple[Change, ...], draft: Draft) -> Download:
     for free, (place, mib) in needed.items():
         if mib <= free:
             continue
-        text = f"needs {mib / 1024:.1f} GiB at {place}, {free / 1024:.1f} GiB are free: {(mib - free) / 1024:.1f} GiB are missing"
+        missing = f"{(mib - free) / 1024:.1f} GiB"
+        text = f"needs {mib / 1024:.1f} GiB at {place}, {free / 1024:.1f} GiB are free: {missing} are missing"
         if draft.request.overrides.disk:
-            draft.block(
-                text, f"Free {(mib - free) / 1024:.1f} GiB at {place}, or set prefix to a folder with more space."
-            )
+            draft.block(text, f"Free {missing} at {place}, or set prefix to a folder with more space.")
             draft.rejected.append(Rejection("disk", text))
         else:
             draft.warnings.append(f"override disk: {text}; taken as enough.")

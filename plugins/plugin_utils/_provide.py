@@ -13,7 +13,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rule
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _wheels as wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Row, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import NAME, Request, RequestError, nearest
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, unlisted
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import CPU, Build, Choice
 
 SYSTEM_PREFIX = "/opt/podsmith"
@@ -109,7 +109,7 @@ def choose_layout(host: Host, request: Request) -> Layout:
     return Layout(scope, prefix, home)
 
 
-# --- NVIDIA's repository ---------------------------------------------------------------------------------------------------
+# --- NVIDIA's repository ---
 
 
 def no_apt(host: Host, layout: Layout) -> str | None:
@@ -139,7 +139,7 @@ def find_repository(host: Host, cuda: str, known: Catalogue) -> str | None:
 
 
 def no_compat_package(host: Host, layout: Layout, known: Catalogue) -> str | None:
-    """Why a compat package cannot be fetched here, or None. An unknown distribution is given the benefit of the doubt."""
+    """Why a compat package cannot be fetched here, or None. An unknown distribution is taken for one that has it."""
     if because := no_apt(host, layout):
         return f"the compat library is not installed, and {because}"
     newest = max(known["drivers"]["compat"], key=parse_version)
@@ -167,7 +167,7 @@ def provide_compat(choice: Choice, host: Host, known: Catalogue) -> ForwardCompa
     )
 
 
-# --- the toolkit -----------------------------------------------------------------------------------------------------------
+# --- the toolkit ---
 
 
 def check_components(request: Request, known: Catalogue) -> None:
@@ -175,9 +175,7 @@ def check_components(request: Request, known: Catalogue) -> None:
     components = known["cuda"]["components"]
     for name in request.toolkit.components:
         if name not in components:
-            raise RequestError(
-                f'{NAME}.toolkit.components holds "{name}", which the catalogue does not have; {nearest(name, components)}'
-            )
+            raise unlisted("toolkit.components", name, components)
 
 
 def provide_toolkit(release: str, host: Host, request: Request, layout: Layout, known: Catalogue) -> Toolkit | str:
@@ -192,7 +190,7 @@ def provide_toolkit(release: str, host: Host, request: Request, layout: Layout, 
     return "; ".join(because)
 
 
-def _adopt_toolkit(release: str, host: Host, request: Request, layout: Layout, known: Catalogue) -> Toolkit | str:
+def _adopt_toolkit(release: str, host: Host, request: Request, layout: Layout, _known: Catalogue) -> Toolkit | str:
     """A toolkit that is there, is whole and is not ours."""
     for row in host.toolkits:
         if str(row.get("release")) != release or _under(row, layout):
@@ -282,7 +280,7 @@ def compiler_note(toolkit: Toolkit, host: Host, known: Catalogue) -> str | None:
     return f"CUDA {toolkit.version} compiles with g++ {wanted}; found {host.compiler}: install one of these beside it."
 
 
-# --- CUTLASS ---------------------------------------------------------------------------------------------------------------
+# --- CUTLASS ---
 
 
 def provide_cutlass(host: Host, request: Request, layout: Layout, known: Catalogue) -> Cutlass | str | None:
@@ -292,9 +290,7 @@ def provide_cutlass(host: Host, request: Request, layout: Layout, known: Catalog
     releases = sorted(known["cutlass"]["releases"], key=parse_version)
     matching = [release for release in releases if wheels.matches(release, request.cutlass)]
     if not matching:
-        raise RequestError(
-            f'{NAME}.cutlass is "{request.cutlass}", which the catalogue does not have; {nearest(request.cutlass, releases)}'
-        )
+        raise unlisted("cutlass", request.cutlass, releases)
     version = matching[-1]
     row, path = known["cutlass"]["releases"][version], f"{layout.prefix}/cutlass/{version}"
     for found in host.cutlasses:
@@ -308,7 +304,7 @@ def provide_cutlass(host: Host, request: Request, layout: Layout, known: Catalog
     return Cutlass(version, "git", path, row["tag"], row.get("commit"), None, ("git",) if host.lacks("git") else ())
 
 
-# --- PyTorch ---------------------------------------------------------------------------------------------------------------
+# --- PyTorch ---
 
 
 def offered(build: Build, host: Host, request: Request, known: Catalogue) -> str | None:
@@ -327,7 +323,7 @@ def offered(build: Build, host: Host, request: Request, known: Catalogue) -> str
 
 
 def settle(build: Build, host: Host, request: Request, known: Catalogue) -> Build:
-    """The build with its source: one that is there already, a wheel of the host's own configuration, or PyTorch's index."""
+    """The build with its source: what is there already, a wheel of the host's own configuration, or an index."""
     if request.wheels.provider in ("auto", "adopt") and (row := find_adoptable(build, host, request, known)):
         cuda = str(row["cuda"]) if row.get("cuda") else None
         index = f"cu{cuda.replace('.', '')}" if cuda else CPU

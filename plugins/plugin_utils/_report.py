@@ -26,10 +26,10 @@ def render_text(
     changed: Sequence[Mapping[str, Any]] | None = None,
     color: bool = False,
 ) -> str:
-    """One block for a host: what it is, the route, why, what changes or changed, what was not chosen, what would be better.
+    """One block for a host: what it is, the route, why, what changes or changed, what was not chosen, what would help.
 
-    ``results`` are the checks of ``gpu_verify`` (``{check, ok, evidence, seconds}``) and ``changed`` the changes a run applied; both
-    None in a plan.
+    ``results`` are the checks of ``gpu_verify`` (``{check, ok, evidence, seconds}``) and ``changed`` the changes a run
+    applied; both None in a plan.
     """
     ran = changed is not None or results is not None
     verdict = _verdict(decision, results)

@@ -139,6 +139,11 @@ def nearest(found: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(listed)}."
 
 
+def unlisted(where: str, found: str, listed: Iterable[str]) -> RequestError:
+    """The error for a wish that the catalogue does not have; it names what is nearest."""
+    return RequestError(f'{NAME}.{where} names "{found}", which the catalogue does not have; {nearest(found, listed)}')
+
+
 def _mapping(where: str, value: Any, known: Iterable[str]) -> dict[str, Any]:
     """The keys of ``value`` that are set; a key that is null is as good as absent."""
     if value is None:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rules of compatibility: each is a small function of the host, what is wanted and the catalogue.
 
-A rule that accepts answers with a Reason, one that refuses with the half sentence of a Rejection, or with None where it has
-nothing to say. No rule reads a file, a clock or Ansible.
+A rule that accepts answers with a Reason, one that refuses with the half sentence of a Rejection, or with None where
+it has nothing to say. No rule reads a file, a clock or Ansible.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Compat:
     reason: Reason
 
 
-# --- the driver and a CUDA release -----------------------------------------------------------------------------------------
+# --- the driver and a CUDA release ---
 
 
 def floor(host: Host, cuda: str, known: Catalogue) -> str | None:
@@ -86,7 +86,7 @@ def minor_version(host: Host, cuda: str, known: Catalogue) -> Reason | None:
         return None
     if host.driver is None and (host.driver_cuda is None or _major(host.driver_cuda) != _major(cuda)):
         return None
-    text = f"{_driver(host)} is at least {least}, enough for the compiled code of CUDA {cuda} (minor-version compatibility)"
+    text = f"{_driver(host)} is at least {least}, enough for compiled code of CUDA {cuda} (minor-version compatibility)"
     return Reason("minor-version", text, known["cuda"]["releases"][cuda]["source"])
 
 
@@ -98,7 +98,7 @@ def driver_unknown(host: Host, cuda: str, known: Catalogue) -> Reason | None:
     return Reason("driver-unknown", text, known["cuda"]["releases"][cuda]["source"])
 
 
-# --- the driver and the GPU ------------------------------------------------------------------------------------------------
+# --- the driver and the GPU ---
 
 
 def gpu_floor(host: Host, known: Catalogue) -> tuple[str, str] | None:
@@ -129,7 +129,7 @@ def _capability(gpu: Gpu, known: Catalogue) -> Row:
     return rows.get(gpu.capability or "", {"architecture": f"compute capability {gpu.capability or 'unknown'}"})
 
 
-# --- compiled code and the GPU ---------------------------------------------------------------------------------------------
+# --- compiled code and the GPU ---
 
 
 def split_architecture(arch: str) -> tuple[str, str]:
@@ -141,8 +141,8 @@ def split_architecture(arch: str) -> tuple[str, str]:
 def covers(archs: Iterable[str], capability: str, *, ptx: bool, known: Catalogue) -> bool:
     """Whether code compiled for ``archs`` runs on ``capability``; with ``ptx`` also what the driver compiles itself.
 
-    Code for X.y runs on X.z, z >= y, but not across the split between integrated (Tegra) and discrete GPUs; code for 9.0a
-    runs on 9.0 alone.
+    Code for X.y runs on X.z, z >= y, but not across the split between integrated (Tegra) and discrete GPUs; code for
+    9.0a runs on 9.0 alone.
     """
     rows = known["gpus"]["capabilities"]
     wanted, tegra = parse_version(capability), bool(rows.get(capability, {}).get("tegra"))
@@ -165,15 +165,16 @@ def machine_code(host: Host, archs: tuple[str, ...], *, ptx: bool, known: Catalo
     """A GPU that the compiled code does not cover. All GPUs of a host must be."""
     for gpu in host.gpus or ():
         if gpu.capability and not covers(archs, gpu.capability, ptx=ptx, known=known):
-            return f"no machine code for {gpu.name} (sm_{gpu.capability.replace('.', '')}); it has {' '.join(archs) or 'none'}"
+            code = gpu.capability.replace(".", "")
+            return f"no machine code for {gpu.name} (sm_{code}); it has {' '.join(archs) or 'none'}"
     return None
 
 
-# --- forward compatibility -------------------------------------------------------------------------------------------------
+# --- forward compatibility ---
 
 
 def forward_compat(host: Host, cuda: str, known: Catalogue) -> Compat | str:
-    """The compat library of ``cuda`` for this host, or why there is none. Whether it can be fetched is not asked here."""
+    """The compat library of ``cuda`` for this host, or why not. Whether it can be fetched is not asked here."""
     row = known["drivers"]["compat"].get(cuda)
     if row is None:
         return f"there is no forward-compatibility package for CUDA {cuda}"

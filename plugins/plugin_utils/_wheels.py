@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Row, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host, Python
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import NAME, Request, RequestError, nearest
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, unlisted
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Compat, Reason, Rejection
 
 CPU = "cpu"
@@ -129,7 +129,7 @@ def _first(search: Search, builds: Iterable[Build], *, fallback: bool = False) -
 
 
 def _forward(search: Search, builds: list[Build], no_package: str | None) -> Choice | None:
-    """The best build that runs through a compat library: the newest PyTorch, on a documented pair before a listed one."""
+    """The best build through a compat library: the newest PyTorch, on a documented pair before a listed one."""
     found: list[tuple[tuple[tuple[int, ...], bool, tuple[int, ...]], Build, Compat]] = []
     for build in builds:
         if search.unfit(build, ptx=True):
@@ -171,7 +171,7 @@ def unfit(build: Build, host: Host, request: Request, known: Catalogue, *, ptx: 
 
 
 def pick_python(build: Build, host: Host, request: Request) -> Python | None:
-    """The interpreter for a build: the one of the live environment, or the newest with headers, a system's own first."""
+    """The interpreter for a build: the live environment's, or the newest with headers, the system's own first."""
     if build.adopt:
         return Python(str(build.adopt.get("python") or ""), str(build.adopt.get("python_version") or ""))
     fit = [
@@ -207,7 +207,7 @@ def fits_tag(tag: str, python: str) -> bool:
     return version == wanted
 
 
-# --- what there is to choose from ------------------------------------------------------------------------------------------
+# --- what there is to choose from ---
 
 
 def wished_builds(host: Host, request: Request, known: Catalogue) -> Iterator[Build]:
@@ -249,9 +249,7 @@ def wished_torches(request: Request, known: Catalogue) -> list[str | None]:
         return list(releases)
     found = [release for release in releases if matches(release, request.pytorch)]
     if not found:
-        raise RequestError(
-            f'{NAME}.pytorch is "{request.pytorch}", which the catalogue does not have; {nearest(request.pytorch, releases)}'
-        )
+        raise unlisted("pytorch", request.pytorch, releases)
     return list(found)
 
 
@@ -260,9 +258,7 @@ def check_cuda(request: Request, known: Catalogue) -> None:
     releases = sorted(known["cuda"]["releases"], key=parse_version)
     for where, cuda in (("cuda", request.cuda), *(("toolkit.also", cuda) for cuda in request.toolkit.also)):
         if cuda not in ("newest", "none") and cuda not in releases:
-            raise RequestError(
-                f'{NAME}.{where} is "{cuda}", which the catalogue does not have; {nearest(cuda, releases)}'
-            )
+            raise unlisted(where, cuda, releases)
 
 
 def matches(version: str, wish: str) -> bool:
@@ -272,7 +268,7 @@ def matches(version: str, wish: str) -> bool:
 
 
 def torch_indexes(torch: str | None, known: Catalogue) -> list[str]:
-    """The indexes with CUDA builds of a release, newest CUDA first; with None those of all CUDA releases."""
+    """The indexes with CUDA builds of a release, newest CUDA first; with None one for each CUDA release."""
     if torch is None:
         return [
             f"cu{cuda.replace('.', '')}" for cuda in sorted(known["cuda"]["releases"], key=parse_version, reverse=True)
