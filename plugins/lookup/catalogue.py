@@ -59,7 +59,7 @@ def find_row(catalogue: Any, terms: list[str]) -> Any:
     return found
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:

@@ -22,14 +22,21 @@ class KeyFileError(Exception):
     """The file is no OpenPGP public key; the text says why."""
 
 
+def dearmor(content: bytes) -> bytes:
+    """The binary form of a key file, which every apt reads; binary content comes back as it is.
+
+    Raises KeyFileError where the armor is damaged.
+    """
+    return b"".join(_decode(match["body"]) for match in _ARMOR.finditer(content)) or content
+
+
 def fingerprints(content: bytes) -> list[str]:
     """The fingerprints of the primary keys in a key file, binary or armored, as upper-case hexadecimal.
 
     Raises KeyFileError for anything else, keys of another version than 4 included.
     """
-    blocks = [_decode(match["body"]) for match in _ARMOR.finditer(content)] or [content]
     found = []
-    for tag, body in (packet for block in blocks for packet in _packets(block)):
+    for tag, body in _packets(dearmor(content)):
         if tag == PUBLIC_KEY:
             if body[:1] != b"\x04":
                 raise KeyFileError("it holds a key that is not of OpenPGP version 4")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pathlib
 import re
-import time
 import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -34,7 +33,6 @@ class Answer(NamedTuple):
     source: Source
     status: int | None
     error: str | None
-    seconds: float
 
 
 def check_sources(sources: list[Source], *, timeout: int, ca_path: str | None) -> list[Answer]:
@@ -47,17 +45,16 @@ def check_sources(sources: list[Source], *, timeout: int, ca_path: str | None) -
 
 def check_source(source: Source, *, timeout: int, ca_path: str | None) -> Answer:
     """Ask one: a local folder by looking, a remote address by HEAD, then GET where that is refused."""
-    start = time.monotonic()
     folder = local_path(source.url)
     if folder is not None:
         error = None if pathlib.Path(folder).exists() else "there is no such file or folder"
-        return Answer(source, None, error, _since(start))
+        return Answer(source, None, error)
     if not source.url.startswith(("http://", "https://")):
-        return Answer(source, None, None, 0.0)  # git over SSH and the like: its own client asks with the user's keys
+        return Answer(source, None, None)  # git over SSH and the like: its own client asks with the user's keys
     status, error = ask(source.url, "HEAD", timeout, ca_path)
     if status in NO_HEAD:
         status, error = ask(source.url, "GET", timeout, ca_path)
-    return Answer(source, status, error, _since(start))
+    return Answer(source, status, error)
 
 
 def ask(url: str, method: str, timeout: int, ca_path: str | None) -> tuple[int | None, str | None]:
@@ -85,7 +82,3 @@ def complain(answer: Answer) -> str:
     remedy = f"set {source.variable} to a mirror" if source.variable else "change the host's pip configuration"
     url = mask(source.url)
     return f"{source.name}: {url} cannot be used from this host ({answer.error}); {remedy}, or open the way to it."
-
-
-def _since(start: float) -> float:
-    return round(time.monotonic() - start, 3)

@@ -104,7 +104,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import mask
-from ansible_collections.podsmith.gpu.plugins.module_utils._openpgp import KeyFileError, fingerprints
+from ansible_collections.podsmith.gpu.plugins.module_utils._openpgp import KeyFileError, dearmor, fingerprints
 
 
 def render_source(uri: str, suite: str, components: list[str], keyring: str) -> str:
@@ -145,7 +145,7 @@ class Source:
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
         self.folder = pathlib.Path(self.params["folder"])
-        self.keyring = self.folder / "keyrings" / f"podsmith-{self.params['name']}.asc"
+        self.keyring = self.folder / "keyrings" / f"podsmith-{self.params['name']}.gpg"
         self.file = self.folder / "sources.list.d" / f"podsmith-{self.params['name']}.sources"
         self.pinned = re.sub(r"\s", "", self.params["key_fingerprint"] or "").upper()
 
@@ -157,7 +157,7 @@ class Source:
             return False
 
     def fetch_key(self) -> bytes:
-        """The key, or a failure in one sentence."""
+        """The key in its binary form, or a failure in one sentence."""
         url, hint = self.params["key_url"], self.params["hint"]
         try:
             content: bytes = open_url(url, timeout=self.params["timeout"]).read()
@@ -172,7 +172,7 @@ class Source:
                 f"{mask(url)} holds the key {' and '.join(found)}, but only {self.pinned} is trusted, so nothing was"
                 f" changed; {hint}."
             )
-        return content
+        return dearmor(content)
 
     def fail(self, msg: str) -> NoReturn:
         """Fail in one sentence."""

@@ -10,10 +10,10 @@ module: source_check
 short_description: Check that the sources of packages answer the host
 version_added: 0.1.0
 description:
-  - Asks every source at once, with a time limit, before anything is fetched or changed. Fails with one sentence for each
-    that does not answer.
-  - Uses the host's proxies and certificates, those of its pip configuration included. Local folders and C(file) URLs are
-    looked at.
+  - Asks every source at once, with a time limit, before anything is fetched or changed. Fails with one sentence for
+    each that does not answer.
+  - Uses the host's proxies and certificates, those of its pip configuration included. Local folders and C(file) URLs
+    are looked at.
 author:
   - Podsmith developers
 options:
@@ -58,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sources:
-  description: What was asked and what came back, as C(name), C(url), C(variable), C(ok), C(status), C(error), C(seconds).
+  description: What was asked and what came back, as C(name), C(url), C(variable), C(ok), C(status), C(error).
   type: list
   elements: dict
   returned: always
@@ -112,7 +112,6 @@ def main() -> None:
             "ok": answer.error is None,
             "status": answer.status,
             "error": answer.error,
-            "seconds": answer.seconds,
         }
         for answer in answers
     ]
