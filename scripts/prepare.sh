@@ -12,23 +12,31 @@ dev) locks=requirements-dev.txt ;; # holds requirements.txt too
 *) echo "scripts/prepare.sh: found the argument '$what', wanted 'run' or 'dev'." >&2 && exit 2 ;;
 esac
 
+uv=$(command -v uv || :)
+
 fail() {
   echo "prepare: $*" >&2
   exit 1
 }
 
-# Prints "3.12" where "$1" is a Python that runs, is not too old or new, and can fetch packages. A version manager's shim is often none.
+# Prints "3.12" where "$1" is a Python that runs (a version manager's shim often does not), is neither too old nor too new, and can
+# make an environment that installs packages.
 version() {
-  "$1" -I -c 'import ssl, sys, venv
-if (3, 11) <= sys.version_info < (3, 15): print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+  "$1" -I -c 'import sys, ssl, venv
+from importlib.util import find_spec
+able = sys.argv[1:] or find_spec("ensurepip") or find_spec("pip")
+if able and (3, 11) <= sys.version_info < (3, 15): print("%d.%d" % sys.version_info[:2])' ${uv:+uv} 2>/dev/null
 }
 
 candidates() {
-  for name in python3.14 python3.13 python3.12 python3.11 python3; do command -v "$name" || :; done
-  for path in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3 /usr/local/bin/python3* /usr/bin/python3* /opt/*/bin/python3; do
-    if [ -x "$path" ]; then echo "$path"; fi
+  folders=$PATH:/usr/local/bin:/usr/bin
+  for path in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin; do folders=$folders:$path; done
+  echo "$folders" | tr : '\n' | while read -r folder; do
+    for path in "$folder"/python3.1[1-4] "$folder"/python3; do
+      if [ -x "$path" ]; then echo "$path"; fi
+    done
   done
-  if command -v uv >/dev/null; then uv python find --no-project '>=3.11,<3.15' 2>/dev/null || :; fi
+  if [ -n "$uv" ]; then uv python find --no-project '>=3.11,<3.15' 2>/dev/null || :; fi
 }
 
 # The newest Python wins; among equals the one that comes first, so that what stands first on PATH is respected.
@@ -41,7 +49,7 @@ find_python() {
 # What pip on this machine was told about mirrors holds for uv as well; uv's own variables win.
 follow_pip() {
   settings=$("$venv/bin/python" -m pip config list 2>/dev/null) || return 0
-  told() { echo "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | tail -n 1 | sed 's/\\n/ /g'; }
+  told() { printf '%s\n' "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | tail -n 1 | sed 's/\\n/ /g'; }
   index=${UV_DEFAULT_INDEX:-$(told index-url)} more=${UV_INDEX:-$(told extra-index-url)} links=${UV_FIND_LINKS:-$(told find-links)}
   if [ -n "$index" ]; then export UV_DEFAULT_INDEX="$index"; fi
   if [ -n "$more" ]; then export UV_INDEX="$more" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"; fi
@@ -53,17 +61,16 @@ make_venv() {
   if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
     fail "found the folder $venv, which is not a virtual environment, where one will be made; move it away."
   fi
-  python=$(find_python) || fail "found no working Python 3.11 to 3.14 with ssl on this machine; install one (on Debian and Ubuntu: apt-get install python3 python3-venv) and run this again."
+  python=$(find_python) || fail "found no working Python 3.11 to 3.14 with ssl and with ensurepip, pip or uv beside it;" \
+    "install one (on Debian and Ubuntu: apt-get install python3 python3-venv) and run this again."
   echo "Preparing $venv with $python ($("$python" -V))"
   rm -rf "$venv"
   if "$python" -c 'import ensurepip' 2>/dev/null; then
     "$python" -m venv "$venv"
-  elif command -v uv >/dev/null; then
+  elif [ -n "$uv" ]; then
     uv venv --quiet --python "$python" "$venv"
-  elif "$python" -m pip --version >/dev/null 2>&1; then
-    "$python" -m venv --without-pip "$venv"
   else
-    fail "found $python without ensurepip, pip or uv, wanted one of them to make $venv; install it (on Debian and Ubuntu: apt-get install python3-venv) and run this again."
+    "$python" -m venv --without-pip "$venv"
   fi
 }
 
@@ -74,7 +81,7 @@ fetch_uv() {
     return
   elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wanted"
-  elif command -v uv >/dev/null; then
+  elif [ -n "$uv" ]; then
     uv pip install --quiet --python "$venv/bin/python" "$wanted"
   else
     "$python" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check "$wanted"

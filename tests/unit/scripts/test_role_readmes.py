@@ -29,7 +29,9 @@ OPTIONS = {
         pytest.param("C(sh) and V(1.5) of O(role_path)", "`sh` and `1.5` of `role_path`", id="code"),
         pytest.param("V([fail]) or V(f(x\\))", "`[fail]` or `f(x)`", id="brackets-inside"),
         pytest.param("L(the guide, https://example.org/a)", "[the guide](https://example.org/a)", id="link"),
-        pytest.param("Blackwell (sm_120), FAB(x), a|b", "Blackwell (sm_120), FAB(x), a\\|b", id="what-is-no-markup-stays"),
+        pytest.param(
+            "Blackwell (sm_120), FAB(x), a|b", "Blackwell (sm_120), FAB(x), a\\|b", id="what-is-no-markup-stays"
+        ),
         pytest.param(["One.", "Two\n  lines."], "One. Two lines.", id="paragraphs-become-one-line"),
         pytest.param(
             "RV(gpu_verify_results) from M(podsmith.gpu.gpu_verify)",
