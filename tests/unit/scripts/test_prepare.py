@@ -19,7 +19,8 @@ case "$*" in
   echo "VIRTUAL_ENV=$3" >"$3/bin/activate" ;;
 "-m pip install"*) cp "$HOME/uv" "$(dirname "$0")/uv" ;;
 "-m pip config list")
-  printf '%s\n' "global.index-url='https://mirror.example/simple'" "install.extra-index-url='https://a.example\nhttps://b.example'" ;;
+  echo "global.index-url='https://mirror.example/simple'"
+  printf '%s\n' "install.extra-index-url='https://a.example\nhttps://b.example'" ;;
 esac
 """
 UV = """#!/bin/sh
