@@ -12,8 +12,8 @@ short_description: Default output, with the verdict of each host as a block of p
 version_added: 0.1.0
 author: Podsmith developers
 description:
-  - Prints what the default callback prints, except that tasks that changed nothing stay silent, that each step which really runs is
-    announced in one line, and that the block C(stack_plan_report) is printed as it is.
+  - Prints what the default callback prints, except that tasks that changed nothing stay silent, that each role which really
+    runs is announced in one line, and that the block C(stack_plan_report) is printed as it is.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -25,6 +25,7 @@ from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 REPORT = "stack_plan_report"
+PLANNER = "stack_plan"
 
 
 class CallbackModule(DefaultCallback):
@@ -35,11 +36,10 @@ class CallbackModule(DefaultCallback):
     CALLBACK_NAME = "podsmith.gpu.terminal"
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
-        """Announce a step that runs; the files inside a role are its own affair."""
-        name = included_file._task.get_name()
-        if " | " not in name:
+        """Announce a role that runs; planning and telling run on every host and need no announcement."""
+        if included_file._is_role and not str(included_file._filename).endswith(PLANNER):
             hosts = ", ".join(sorted(host.get_name() for host in included_file._hosts))
-            self._display.display(f"{hosts}: {name.rsplit(' : ', 1)[-1]}", color=C.COLOR_SKIP)
+            self._display.display(f"{hosts}: {included_file._task.get_name()} …", color=C.COLOR_SKIP)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print a report as it is; hand everything that changed something to the default output."""

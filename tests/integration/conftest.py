@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,14 +48,30 @@ class Site:
         """Run a playbook against this machine; `request` replaces keys of the local profile's wish."""
         output = self.scratch / "plans"
         output.mkdir(exist_ok=True)
-        wish = {"cuda": "13.0", "pytorch": "newest", "cutlass": "4.2.0", "toolkit": {"provider": "pypi"}, "architectures": ["9.0a"]}
+        wish = {
+            "cuda": "13.0",
+            "pytorch": "newest",
+            "cutlass": "4.2.0",
+            "toolkit": {"provider": "pypi"},
+            "architectures": ["9.0a"],
+        }
         extra = {
             "stack_plan_request": wish | (request or {}),
             "stack_plan_prefix": str(self.prefix),
             "stack_plan_output_dir": str(output),
         } | variables
-        argv = [Path(sys.executable).with_name("ansible-playbook"), playbook, "-l", "local", "-e", json.dumps(extra), *args]
-        done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900, check=False)
+        argv = [
+            Path(sys.executable).with_name("ansible-playbook"),
+            playbook,
+            "-l",
+            "local",
+            "-e",
+            json.dumps(extra),
+            *args,
+        ]
+        done = subprocess.run(
+            argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900, check=False
+        )
         out = done.stdout + done.stderr
         recap = RECAP.search(out)
         counts = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", recap[1])} if recap else {}
@@ -74,7 +89,10 @@ class Site:
 def environment() -> dict[str, str]:
     """This process's environment without what slows ansible down or changes its output."""
     dropped = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ANSIBLE_STDOUT_CALLBACK"}
-    return {key: value for key, value in os.environ.items() if key not in dropped} | {"ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "120"}
+    return {key: value for key, value in os.environ.items() if key not in dropped} | {
+        "ANSIBLE_FORCE_COLOR": "0",
+        "COLUMNS": "120",
+    }
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
@@ -88,7 +106,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """An empty prefix; the tests of a module build on it in order."""
     scratch = tmp_path_factory.mktemp("site")
-    yield Site(scratch / "podsmith", scratch)
+    return Site(scratch / "podsmith", scratch)

@@ -26,7 +26,14 @@ def test_bootstrap_from_nothing(site: Site) -> None:
     assert run.decision["changes"] == []
     verdict = json.loads((site.prefix / "state/verdict.json").read_text(encoding="utf-8"))
     assert verdict["ok"]
-    assert {check["check"] for check in verdict["checks"] if check["ok"]} >= {"nvcc", "kernel", "cutlass", "torch", "matmul", "extension"}
+    assert {check["check"] for check in verdict["checks"] if check["ok"]} >= {
+        "nvcc",
+        "kernel",
+        "cutlass",
+        "torch",
+        "matmul",
+        "extension",
+    }
 
 
 def test_second_run_changes_nothing_in_one_remote_call(site: Site) -> None:
@@ -53,7 +60,9 @@ def test_the_environment_needs_no_shell(site: Site) -> None:
 
 def test_a_later_install_cannot_swap_torch(site: Site) -> None:
     uv = next(iter(site.prefix.glob("tools/**/uv")), None) or shutil.which("uv")
-    done = site.sh(f". {site.prefix}/activate.sh && {uv} pip install --python {site.current}/bin/python --dry-run 'torch<2.13'")
+    done = site.sh(
+        f". {site.prefix}/activate.sh && {uv} pip install --python {site.current}/bin/python --dry-run 'torch<2.13'"
+    )
     assert done.returncode != 0
     assert "torch" in done.stderr
 
@@ -83,7 +92,9 @@ def remove_activation(site: Site) -> None:
         pytest.param(remove_wheel, ["pytorch", "gpu_verify"], "environments", id="wheel"),
     ],
 )
-def test_one_deleted_part_is_repaired_alone(site: Site, damage: Callable[[Site], None], roles: list[str], touched: str) -> None:
+def test_one_deleted_part_is_repaired_alone(
+    site: Site, damage: Callable[[Site], None], roles: list[str], touched: str
+) -> None:
     before = snapshot(site.prefix)
     damage(site)
     assert site.play("playbooks/plan.yml").changed_roles == roles
@@ -98,7 +109,11 @@ def test_one_deleted_part_is_repaired_alone(site: Site, damage: Callable[[Site],
 
 def test_a_failed_proof_leaves_the_previous_environment_live(site: Site) -> None:
     live = site.current.resolve()
-    other = next(path for path in python_interpreters("3.11") if str(path) not in (live / "pyvenv.cfg").read_text(encoding="utf-8"))
+    other = next(
+        path
+        for path in python_interpreters("3.11")
+        if str(path) not in (live / "pyvenv.cfg").read_text(encoding="utf-8")
+    )
     run = site.play("bootstrap.yml", request={"python": str(other)}, gpu_verify_timeout=1)
     assert run.rc != 0
     assert "no answer within 1 s" in run.out
