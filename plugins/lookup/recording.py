@@ -57,11 +57,10 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording import (
 )
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]
-    def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+class LookupModule(LookupBase):
+    def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **_kwargs: Any) -> list[dict[str, Any]]:
         """Read each recording."""
-        self.set_options(var_options=variables, direct=kwargs)
-        base = Path(self.get_basedir(variables or {}))
+        base = Path((variables or {}).get("playbook_dir", "."))
         return [read_recording(str(term), base) for term in terms]
 
 
