@@ -94,14 +94,14 @@ def choose(
     wished source of wheels does not have a build, or None.
     """
     search = Search(host, request, known, offered)
-    wished = list(wished_builds(host, request, known))
+    wished = _main_first(wished_builds(host, request, known), known)
     if choice := _first(search, wished):
         return choice
     for policy in request.on_old_driver:
         if policy == "forward_compat":
             choice = _forward(search, wished, no_package)
         elif policy == "fallback":
-            choice = _first(search, fallback_builds(host, request, known), fallback=True)
+            choice = _first(search, _main_first(fallback_builds(host, request, known), known), fallback=True)
         else:
             choice = None
         if choice:
@@ -283,6 +283,12 @@ def index_cuda(index: str, known: Catalogue) -> str | None:
     if row is not None:
         return str(row["cuda"]) if row["cuda"] else None
     return f"{index[2:-1]}.{index[-1]}" if index.startswith("cu") else None
+
+
+def _main_first(builds: Iterable[Build], known: Catalogue) -> list[Build]:
+    """The wheels of side indexes last, otherwise in their order."""
+    indexes = known["pytorch"]["indexes"]
+    return sorted(builds, key=lambda build: build.torch is not None and bool(indexes[build.index].get("side")))
 
 
 def _matching_indexes(indexes: list[str], cuda: str, known: Catalogue) -> list[str]:
