@@ -34,44 +34,54 @@ def markdown(text: str | list[str]) -> str:
 
 def value(default: object) -> str:
     """Write a default as a reader would type it in YAML, on one line."""
-    text = yaml.safe_dump(default, default_flow_style=True, width=10**6, sort_keys=False).strip()
-    return "`" + text.removesuffix("\n...").replace("|", "\\|") + "`"
+    if isinstance(default, str) and "{{" in default:
+        text = default
+    else:
+        text = (
+            yaml.safe_dump(default, default_flow_style=True, width=10**6, sort_keys=False).strip().removesuffix("\n...")
+        )
+    return "`" + text.replace("|", "\\|") + "`"
 
 
-def rows(options: Mapping[str, Any], parent: str = "") -> Iterator[str]:
-    """Yield one table row for each option, the options inside a dictionary right after it as ``parent.option``."""
+def rows(options: Mapping[str, Any], defaults: Mapping[str, Any], parent: str = "") -> Iterator[str]:
+    """Yield one table row for each option, the options inside a dictionary right after it as ``parent.option``.
+
+    ``defaults`` are the role's: an argument spec can't hold an expression that gives a bool or a dictionary.
+    """
     for name, option in options.items():
         kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
         if "default" in option:
             default = value(option["default"])
+        elif name in defaults:
+            default = value(defaults[name])
         else:
             default = "required" if option.get("required") else ""
         text = markdown(option["description"])
         if "choices" in option:
             text += " One of " + ", ".join(value(choice) for choice in option["choices"]) + "."
         yield f"| `{parent}{name}` | {kind} | {default} | {text} |"
-        yield from rows(option.get("options", {}), f"{parent}{name}.")
+        yield from rows(option.get("options", {}), {}, f"{parent}{name}.")
 
 
-def table(specs: Mapping[str, Any]) -> str:
-    """Return what belongs between the two markers for a role with these ``argument_specs``."""
+def table(specs: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return what belongs between the two markers for a role with these ``argument_specs`` and defaults."""
     parts = []
     for entry, spec in specs.items():
         if entry != "main":
             parts.append(f"### Entry point `{entry}`\n\n{markdown(spec['short_description'])}.")
-        body = list(rows(spec.get("options", {})))
+        body = list(rows(spec.get("options", {}), defaults))
         head = ["| Variable | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
         parts.append("\n".join(head + body) if body else "No variables.")
     return "\n\n".join(parts)
 
 
-def rendered(readme: str, specs: Mapping[str, Any]) -> str:
+def rendered(readme: str, specs: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """Return the README with its table made anew; ValueError where the two markers are not there."""
     before, begin, rest = readme.partition(BEGIN)
     _old, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"found no '{BEGIN}' … '{END}', wanted both around the place of the table; add them.")
-    return f"{before}{BEGIN}\n\n{table(specs)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{table(specs, defaults)}\n\n{END}{after}"
 
 
 def main() -> int:
@@ -84,8 +94,9 @@ def main() -> int:
         readme = role / "README.md"
         try:
             specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+            defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
             old = readme.read_text(encoding="utf-8")
-            new = rendered(old, specs)
+            new = rendered(old, specs, defaults or {})
         except (OSError, ValueError) as problem:
             problems.append(f"{role.name}: {problem}")
             continue

@@ -19,6 +19,7 @@ OPTIONS = {
     },
     "role_path": {"description": ["Where.", "Absolute."], "type": "path", "required": True},
     "role_provider": {"description": "From where.", "choices": ["apt", "pypi"], "default": "apt"},
+    "role_enabled": {"description": "Whether.", "type": "bool"},
     "role_list": {"description": "Names.", "type": "list", "elements": "str", "default": []},
 }
 
@@ -45,28 +46,29 @@ def test_markdown(text: str | list[str], expected: str) -> None:
 
 
 def test_rows_follow_the_argument_spec() -> None:
-    assert list(role_readmes.rows(OPTIONS)) == [
+    assert list(role_readmes.rows(OPTIONS, {"role_enabled": "{{ plan['enabled'] }}"})) == [
         "| `role_request` | dict |  | A wish. |",
         "| `role_request.cuda` | str | `newest` | B |",
         "| `role_path` | path | required | Where. Absolute. |",
         "| `role_provider` | str | `apt` | From where. One of `apt`, `pypi`. |",
+        "| `role_enabled` | bool | `{{ plan['enabled'] }}` | Whether. |",
         "| `role_list` | list of str | `[]` | Names. |",
     ]
 
 
 def test_only_the_table_is_replaced() -> None:
-    text = role_readmes.rendered(README, {"main": {"options": OPTIONS}})
+    text = role_readmes.rendered(README, {"main": {"options": OPTIONS}}, {})
     assert text.startswith("# role\n\n<!-- BEGIN_ANSIBLE_DOCS -->\n\n| Variable |")
     assert text.endswith("\n\n<!-- END_ANSIBLE_DOCS -->\n\nMore.\n")
     assert "old" not in text
-    assert role_readmes.rendered(text, {"main": {"options": OPTIONS}}) == text
+    assert role_readmes.rendered(text, {"main": {"options": OPTIONS}}, {}) == text
 
 
 def test_further_entry_points_have_their_own_table() -> None:
-    text = role_readmes.table({"main": {}, "remove": {"short_description": "Take it out", "options": OPTIONS}})
+    text = role_readmes.table({"main": {}, "remove": {"short_description": "Take it out", "options": OPTIONS}}, {})
     assert text.startswith("No variables.\n\n### Entry point `remove`\n\nTake it out.\n\n| Variable |")
 
 
 def test_a_readme_without_the_markers_is_refused() -> None:
     with pytest.raises(ValueError, match=r"found no '<!-- BEGIN_ANSIBLE_DOCS -->'.* wanted both"):
-        role_readmes.rendered("# role\n", {"main": {}})
+        role_readmes.rendered("# role\n", {"main": {}}, {})
