@@ -100,7 +100,7 @@ def code_strings(path: pathlib.Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_defaults_are_the_argument_specs(role: str) -> None:
-    """Same names, values and order. A spec leaves out what its checker can't read: an expression for a bool or a dict."""
+    """Same names, values, order. A spec leaves out what its checker can't read: an expression for a bool or a dict."""
     specified, defaults = options(role), load(ROOT / "roles" / role / "defaults" / "main.yml") or {}
     left_out = {
         name
