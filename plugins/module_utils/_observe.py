@@ -84,6 +84,7 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     driver_begin = time.monotonic()
     driver, devices, driver_problems = _driver(root, children.get("nvml"), own_environ, timeout)
     timings = {"driver": time.monotonic() - driver_begin}
+    installed["state"] = read_state(root, live_prefix(root, places), driver["version"])
     conflicts = find_conflicts(root, home, own_environ, driver)
     facts = {
         "schema": SCHEMA,
@@ -130,14 +131,22 @@ def default_prefixes(volume: str | None, home: str) -> list[str]:
     return ["/opt/podsmith", *([f"{volume}/podsmith"] if volume else []), f"{home}/.local/share/podsmith"]
 
 
+def live_prefix(root: Root, prefixes: Sequence[str]) -> str:
+    """The first prefix with a live environment, else the first with a state, else the first."""
+    for name in ("current", "state"):
+        for prefix in prefixes:
+            if root.is_dir(f"{prefix}/{name}"):
+                return prefix
+    return prefixes[0]
+
+
 def observe_installed(
     root: Root, prefixes: Sequence[str], platform: Mapping[str, Any], environ: Mapping[str, str], timeout: float
 ) -> Record:
-    """The contract's ``installed``. The live prefix is the first that has a ``current``."""
+    """The contract's ``installed``, without ``state``."""
     home = platform["home"]
-    live = next((prefix for prefix in prefixes if root.is_dir(f"{prefix}/current")), None)
-    known = live or next((prefix for prefix in prefixes if root.is_dir(f"{prefix}/state")), prefixes[0])
-    environment = find_environment(root, live) if live else None
+    live = live_prefix(root, prefixes)
+    environment = find_environment(root, live)
     packages = environment["packages"] if environment else {}
     sites = site_folders(root, prefixes, platform["pythons"], home, environ, platform["persistent_dir"])
     cutlasses = find_cutlasses(root, prefixes, environ)
@@ -155,9 +164,8 @@ def observe_installed(
         "pytorch": find_torches(root, sites, prefixes),
         "extensions": {name: packages[name] for name in EXTENSIONS if name in packages},
         "environment": environment,
-        "environments": root.listdir(f"{known}/environments"),
+        "environments": root.listdir(f"{live}/environments"),
         "files": digest_files(root, prefixes, home),
-        "state": read_state(root, known),
     }
 
 

@@ -73,7 +73,7 @@ class Child:
             os.killpg(self._pid, signal.SIGKILL)
         except OSError:
             os.kill(self._pid, signal.SIGKILL)
-        for _ in range(20):
+        for _attempt in range(20):
             if os.waitpid(self._pid, os.WNOHANG)[0]:
                 return
             time.sleep(TICK)

@@ -328,7 +328,7 @@ def read_kernel_log() -> str | None:
         return None
     records = []
     try:
-        for _ in range(20000):
+        for _record in range(20000):
             try:
                 records.append(os.read(log, 8192))
             except BrokenPipeError:  # overwritten while it was read

@@ -187,8 +187,11 @@ def digest_file(root: Root, path: str) -> str | None:
     return hashlib.sha256(root.read_bytes(path)).hexdigest()
 
 
-def read_state(root: Root, prefix: str) -> Record | None:
-    """The contract's ``state``; a verdict on another decision than the one that stands is none."""
+def read_state(root: Root, prefix: str, driver: str | None = None) -> Record | None:
+    """The contract's ``state``; a verdict on another decision than the one that stands is none.
+
+    :param driver: the driver that runs now; what another one refused may work with this one, and is left out.
+    """
     decision, verdict, compat = (
         _read_json(root, f"{prefix}/state/{name}.json") for name in ("decision", "verdict", "compat")
     )
@@ -196,14 +199,15 @@ def read_state(root: Root, prefix: str) -> Record | None:
         return None
     is_current = bool(verdict) and verdict.get("digest") == decision.get("digest")
     refused = compat.get("refused")
+    entries = refused.items() if isinstance(refused, dict) else ()
     return {
         "decision": decision.get("digest"),
         "verdict": ("ok" if verdict.get("ok") else "failed") if is_current else None,
         "driver": verdict.get("driver") if is_current else None,
         "refused_compat": {
             name: entry.get("code")
-            for name, entry in (refused if isinstance(refused, dict) else {}).items()
-            if isinstance(entry, dict)
+            for name, entry in entries
+            if isinstance(entry, dict) and (not driver or entry.get("driver") in (driver, "", None))
         },
     }
 

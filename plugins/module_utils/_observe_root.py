@@ -53,7 +53,7 @@ class Root:
         if not self.path:
             return os.path.realpath(path)
         done, left = "", [part for part in path.split("/") if part]
-        for _ in range(1000):
+        for _step in range(1000):
             if not left:
                 return done or "/"
             part = left.pop(0)

@@ -78,7 +78,7 @@ def digest_files(root: Root, prefixes: Sequence[str], home: str) -> dict[str, st
     """The contract's ``files``: SHA-256 of what is ours outside the generations: of foreign files, our block."""
     whole = [*(f"{prefix}/activate.sh" for prefix in prefixes), OWN_PROFILE]
     texts: dict[str, str | None] = {path: root.read(path) for path in whole if root.exists(path)}
-    for path in ("/etc/environment", f"{home}/.bashrc"):
+    for path in (*SYSTEM_FILES, *(f"{home}/{name}" for name in USER_FILES)):
         texts[path] = find_block(root.read(path))
     return {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items() if text is not None}
 

@@ -216,6 +216,24 @@ def test_verdict(tmp_path: Path, verdict: object, expected: str | None) -> None:
     assert found["verdict"] == expected
 
 
+@pytest.mark.parametrize(
+    ("refuser", "driver", "refused"),
+    [
+        pytest.param("570.133.20", "570.133.20", {"cuda-compat-13-0 580.95.05": 804}, id="this-driver"),
+        pytest.param("570.133.20", "570.26", {}, id="another-driver"),
+        pytest.param("", "570.26", {"cuda-compat-13-0 580.95.05": 804}, id="refuser-unknown"),
+        pytest.param("570.133.20", None, {"cuda-compat-13-0 580.95.05": 804}, id="driver-unknown"),
+    ],
+)
+def test_a_refusal_holds_for_its_driver(
+    tmp_path: Path, refuser: str, driver: str | None, refused: dict[str, int]
+) -> None:
+    root = state(tmp_path, compat={"refused": {"cuda-compat-13-0 580.95.05": {"code": 804, "driver": refuser}}})
+    found = read_state(root, PREFIX, driver)
+    assert found
+    assert found["refused_compat"] == refused
+
+
 def test_no_state(tmp_path: Path) -> None:
     assert read_state(Root(str(tmp_path)), PREFIX) is None
     assert read_state(write(tmp_path, {f"{PREFIX}/state/decision.json": "{cut"}), PREFIX) is None

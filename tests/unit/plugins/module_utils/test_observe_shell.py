@@ -158,6 +158,7 @@ def test_digests_of_what_is_ours(tmp_path: Path) -> None:
             "/opt/podsmith/activate.sh": "a\n",
             "/etc/profile.d/podsmith.sh": "b\n",
             "/root/.bashrc": "theirs\n" + BLOCK,
+            "/etc/bash.bashrc": BLOCK + "theirs\n",
             "/etc/environment": "PATH=/usr/bin\n",
         },
     )
@@ -165,6 +166,7 @@ def test_digests_of_what_is_ours(tmp_path: Path) -> None:
         "/opt/podsmith/activate.sh": "a\n",
         "/etc/profile.d/podsmith.sh": "b\n",
         "/root/.bashrc": ". /opt/podsmith/activate.sh\n",
+        "/etc/bash.bashrc": ". /opt/podsmith/activate.sh\n",
     }
     expected = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
     assert digest_files(root, ["/opt/podsmith", "/root/.local/share/podsmith"], "/root") == expected
