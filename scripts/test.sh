@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the checks. Usage: scripts/test.sh [stage ...]; without a stage, all of them. Each stage's output is kept in tests/output/ and shown
-# where it failed.
+# Runs the checks. Usage: scripts/test.sh [stage ...]; without a stage, all of them but the scenarios, which repeat the main job under
+# molecule. Each stage's output is kept in tests/output/ and shown where it failed.
 set -euo pipefail
 cd -P "$(dirname "$0")/.."
 
@@ -16,6 +16,7 @@ tree=$work/tree/ansible_collections/$namespace/$name # a copy of the checkout at
 
 export PATH="$top/.venv/bin:$PATH"
 export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_NOCOLOR=1 PY_COLORS=0 PYTHONUNBUFFERED=1
+export MOLECULE_GLOB='molecule/*/molecule.yml'
 export TMPDIR=$work/tmp # nothing is left outside the checkout
 unset PYTHONDONTWRITEBYTECODE ANSIBLE_FORCE_COLOR
 
@@ -25,6 +26,7 @@ lint() {
   ruff format --quiet --check . || { ruff format --diff . 2>/dev/null || true; return 1; }
   git ls-files -co --exclude-standard -- '*.sh' .ci/run | xargs shellcheck
   ansible-lint --nocolor -q
+  molecule syntax --all
 }
 
 types() {
@@ -40,6 +42,11 @@ docs() {
   antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
   antsibull-changelog lint
   python scripts/role_readmes.py --check
+}
+
+# Every scenario of molecule/, end to end, each on its own host.
+scenarios() {
+  molecule test --all
 }
 
 # What is published: it builds, Galaxy accepts it, and it works from where it is installed, far from the checkout.
@@ -127,7 +134,7 @@ run() {
 
 lane() { for stage; do run "$stage"; done; }
 
-stages="lint types unit docs package compat sanity main_job"
+stages="lint types unit docs package compat sanity main_job scenarios"
 for stage; do
   case " $stages " in
     *" $stage "*) ;;
