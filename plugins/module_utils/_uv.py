@@ -30,6 +30,7 @@ _MIB = {"KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
 _ABSENT = re.compile(r"there (?:is|are) no versions? of (?P<wanted>[^\s,]+)|(?P<unknown>\S+) was not found in the")
 _FETCH = re.compile(r"Failed to (?:fetch|download)[^`\n]*?:?\s*`?(?P<url>(?:https?|file)://[^\s`]+)`?")
 _UNMET = re.compile(r"^The package `(?P<name>[^`]+)` requires `(?P<wanted>[^`]+)`, but (?P<found>.+)$", re.MULTILINE)
+_PINNED = re.compile(rf"^Requires-Dist: ({_NAME.pattern}\s*\(?==[\w.!+-]+\)?)\s*$", re.MULTILINE)
 _WORD = re.compile(_NAME.pattern)
 
 
@@ -295,6 +296,21 @@ def unmet(output: str, versions: Mapping[str, str]) -> list[str]:
         if "not installed" in match["found"] and wanted and normalise(wanted[0]) in versions:
             continue
         found.append(f"{match['name']} wants {match['wanted']}, but {match['found']}")
+    return found
+
+
+def broken_pins(folder: str, adopted: Mapping[str, Distribution]) -> list[str]:
+    """The exact versions that packages of a folder want of adopted ones and do not get, one clause each.
+
+    uv cannot tell: it does not see what is adopted. Wishes that hold on some systems only are left out.
+    """
+    found = []
+    for entry in sorted(pathlib.Path(folder).glob("*.dist-info/METADATA")):
+        for text in _PINNED.findall(entry.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]):
+            wish = parse_requirement(text.strip().replace("(", "").replace(")", ""))
+            if wish.name in adopted and not satisfied(wish, {wish.name: adopted[wish.name].version}):
+                name = entry.parent.name.partition("-")[0]
+                found.append(f"{normalise(name)} wants {wish.text}, but {adopted[wish.name].version} is adopted")
     return found
 
 

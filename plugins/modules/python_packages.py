@@ -420,7 +420,11 @@ class Packages:
                 self.install(work, before, adopted)
             after = self.present()
             result.update(difference(before, after))
-            self.prove(after, adopted)
+            wrong = self.find_faults(after, adopted)
+            if wrong:
+                self.undo(before, after)
+                reason = "; ".join(wrong)
+                self.fail(f"The packages in {self.path} do not fit together: {reason}. Ask for versions that do.")
             self.record(after)
         result["links"] = self.link()
         changed = any((create, not work.is_empty, self.write_path_file(), result["links"]))
@@ -494,18 +498,23 @@ class Packages:
         came = [row for row in rows["+"] if row not in rows["-"]]  # a repair brings the same version anew
         return {"installed": came, "removed": [row for row in rows["-"] if row not in rows["+"]]}
 
-    def prove(self, after: Distributions, adopted: Distributions) -> None:
-        """Fail where what is there now cannot work together, or is still not what was wished."""
+    def find_faults(self, after: Distributions, adopted: Distributions) -> list[str]:
+        """Why what is there now cannot work together, or is still not what was wished, one clause each."""
         versions = {name: distribution.version for name, distribution in {**adopted, **after}.items()}
         wrong = [f"{item.name} lacks {path}" for item in after.values() for path in (*item.missing, *item.damaged)[:1]]
         wrong += [f"{wish.text} did not come" for wish in self.requirements if not _uv.satisfied(wish, versions)]
         wrong += _uv.incoherence(after, adopted, self.constraints)
+        wrong += _uv.broken_pins(str(self.site_packages), {name: adopted[name] for name in set(adopted) - set(after)})
         if self.is_environment and not self.params["no_deps"]:
             _rc, out, err = self.run([self.uv["path"], "pip", "check", "--python", str(self.own_python)])
             wrong += _uv.unmet(out + err, versions)
-        if wrong:
-            reason = "; ".join(wrong)
-            self.fail(f"The packages in {self.path} do not fit together: {reason}. Ask for versions that do.")
+        return wrong
+
+    def undo(self, before: Distributions, after: Distributions) -> None:
+        """Take out again what came, so that the next wish starts from what was there. A replaced version stays."""
+        came = sorted(set(after) - set(before))
+        if came and self.is_environment and not self.created:
+            self.run([self.uv["path"], "pip", "uninstall", "--python", str(self.own_python), *came])
 
     def record(self, after: Distributions) -> None:
         """Note what a complete installation holds, so that what goes missing later is noticed."""
