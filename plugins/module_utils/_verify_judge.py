@@ -1,0 +1,283 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the output of a check means: text and records in, problems in words out. Nothing here reads or runs anything."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Record = dict[str, Any]
+
+EM_CUDA = 190  # the ELF machine number of device code
+NVCC_RELEASE = re.compile(r"release (?P<release>\d+\.\d+), V(?P<exact>\d+(?:\.\d+)+)")
+ARCHITECTURE = re.compile(r"(?:sm|compute)_(?P<number>\d+)(?P<feature>[af]?)")
+ERROR_CODE = re.compile(r'"code": (\d+)|\b[Ee]rror (\d+):|\bCUDA error[: ]+(\d+)\b')
+NO_KERNEL_IMAGE = "no kernel image is available"
+CUDA_MAJOR = re.compile(r"-cu(\d+)$")
+# Packages without a CUDA suffix in their name whose own version is CUDA's.
+CUDA_VERSIONED = ("nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cublas", "cuda-toolkit")
+
+# What a tool says → what helps; the first that is found counts.
+ADVICE: Sequence[tuple[str, str]] = (
+    ("No space left on device", "Free some space in the temporary folder, or set TMPDIR to a larger one."),
+    ("Permission denied", "Let the temporary folder be one from which programs may be run (mounted without noexec)."),
+    ("unsupported GNU version", "Install a g++ that this CUDA release supports, and name it in NVCC_CCBIN."),
+    ("Failed to preprocess host compiler", "Install g++: nvcc needs it even for device code alone."),
+    ("Unsupported gpu architecture", "Take this architecture out, or use a CUDA release that compiles for it."),
+    ("cute/tensor.hpp: No such file", "Run the cutlass role again: the headers are missing or incomplete."),
+    ("cuda_runtime.h: No such file", "Run the cuda_toolkit role again: the runtime's headers are missing."),
+    ("cannot find -lcudart", "Run the cuda_toolkit role again: the runtime's libraries for linking are missing."),
+    ("Python.h: No such file", "Install the headers of this Python (python3-dev)."),
+    ("No module named 'torch'", "Run the pytorch role again: torch is not in this environment."),
+    ("libcuda.so.1: cannot open", "Give this host its driver's library, or start the container with --gpus all."),
+    ("out of memory", "Free the GPU's memory (nvidia-smi shows who holds it), or the host's, and prove again."),
+    ("CUDA version mismatch", "Use a toolkit of the CUDA major that PyTorch was built with."),
+    ("detected CUDA version", "Use a toolkit of the CUDA major that PyTorch was built with."),
+)
+
+
+def parse_nvcc(text: str) -> Record | None:
+    """``{release: "13.0", exact: "13.0.88"}`` from ``nvcc --version``, None where it says neither."""
+    found = NVCC_RELEASE.search(text)
+    return found.groupdict() if found else None
+
+
+def parse_records(text: str) -> list[Record]:
+    """The lines of an output that are JSON objects."""
+    records = []
+    for line in text.splitlines():
+        if line.startswith("{"):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def parse_architecture(name: str) -> tuple[int, str]:
+    """sm_90a → (90, "a").
+
+    Raises ValueError for what is not written like that.
+    """
+    found = ARCHITECTURE.fullmatch(name)
+    if not found:
+        raise ValueError(f"{name!r} is no architecture; write it as sm_90 or sm_90a.")
+    return int(found["number"]), found["feature"]
+
+
+def capability(name: str) -> str:
+    """sm_90a → 9.0a, as TORCH_CUDA_ARCH_LIST has it.
+
+    Raises ValueError, see parse_architecture.
+    """
+    number, feature = parse_architecture(name)
+    return f"{number // 10}.{number % 10}{feature}"
+
+
+def find_cubins(data: bytes) -> set[int]:
+    """The architectures, as 90 for sm_90, of the uncompressed device code inside a file.
+
+    In ABI 8 (CUDA 13) the ELF header's flags hold the number in their second byte, before in their first.
+    """
+    found = set()
+    start = data.find(b"\x7fELF\x02\x01")
+    while start >= 0:
+        header = data[start : start + 64]
+        if len(header) == 64 and struct.unpack_from("<H", header, 18)[0] == EM_CUDA:
+            flags = struct.unpack_from("<I", header, 48)[0]
+            found.add(flags >> 8 & 0xFF if header[8] >= 8 else flags & 0xFF)
+        start = data.find(b"\x7fELF\x02\x01", start + 1)
+    return found
+
+
+def covers(architectures: Iterable[str], device: str) -> bool:
+    """Whether code for these architectures runs on a device of capability "9.0".
+
+    Machine code runs on its own major from its minor upwards, sm_90a on 9.0 alone, PTX (compute_90) on all newer ones.
+    """
+    major, minor = (int(part) for part in device.split("."))
+    for name in architectures:
+        number, feature = parse_architecture(name)
+        at = (number // 10, number % 10)
+        exact = at == (major, minor) if feature == "a" else at[0] == major and at[1] <= minor
+        if exact or (name.startswith("compute_") and not feature and at <= (major, minor)):
+            return True
+    return False
+
+
+def judge_nvcc(text: str, wanted: str | None) -> list[str]:
+    """Compare ``nvcc --version`` with "13.0" or "13.0.88"."""
+    found = parse_nvcc(text)
+    if not found:
+        return ["nvcc --version names no release."]
+    if wanted and wanted not in (found["release"], found["exact"]):
+        return [f"nvcc is {found['exact']}, the plan wants {wanted}."]
+    return []
+
+
+def judge_cubins(data: bytes, architectures: Sequence[str]) -> list[str]:
+    """Compare what a compiled file holds with what it was compiled for."""
+    found = find_cubins(data)
+    missing = [name for name in architectures if parse_architecture(name)[0] not in found]
+    if not missing:
+        return []
+    has = ", ".join(f"sm_{number}" for number in sorted(found)) or "no device code"
+    return [f"The compiled file lacks code for {', '.join(missing)}; it has {has}."]
+
+
+def judge_kernel_runs(records: Sequence[Record]) -> list[str]:
+    """Each device ran the kernel and every number was right."""
+    if not any("device" in record for record in records):
+        return ["The program ran on no device."]
+    return [
+        f"Device {record['device']} computed {record['wrong']} wrong numbers and the sum {record['sum']},"
+        f" not {record['wanted']}."
+        for record in records
+        if "device" in record and (record["wrong"] or record["sum"] != record["wanted"])
+    ]
+
+
+def judge_cutlass_runs(record: Record) -> list[str]:
+    """Each device ran at least one cubin, and every run's product was exact."""
+    runs = record.get("runs", [])
+    ran = {run["device"] for run in runs}
+    idle = [index for index in range(record.get("devices", 0)) if index not in ran]
+    problems = [f"No compiled kernel is made for device {index}." for index in idle]
+    if not record.get("devices"):
+        problems.append("The kernel ran on no device.")
+    wrong = [run for run in runs if run["wrong"]]
+    return problems + [
+        f"{run['cubin']} computed {run['wrong']} wrong numbers on device {run['device']}." for run in wrong
+    ]
+
+
+def judge_torch(found: Record, expected: Mapping[str, Any], environment: str | None, *, gpu: bool) -> list[str]:
+    """Compare what PyTorch says of itself with the plan: any of torch, cuda, arch_list and site_packages."""
+    problems = []
+    wanted = expected.get("torch")
+    if wanted and not is_same_build(found["version"], wanted):
+        problems.append(f"torch is {found['version']}, the plan wants {wanted}.")
+    cuda = expected.get("cuda")
+    if cuda and found["cuda"] != cuda:
+        problems.append(f"torch is built for {_cuda(found['cuda'])}, the plan wants CUDA {cuda}.")
+    lacking = [name for name in expected.get("arch_list") or [] if name not in found["arch_list"]]
+    if lacking and found["cuda"]:
+        problems.append(f"torch has no code for {', '.join(lacking)}; it has {', '.join(found['arch_list'])}.")
+    home = expected.get("site_packages") or environment
+    if home and not found["file"].startswith(f"{home.rstrip('/')}/"):
+        problems.append(f"torch is imported from {found['file']}, not from {home}.")
+    majors = find_cuda_majors(found["nvidia"])
+    if len(majors) > 1:
+        listed = " and ".join(f"{', '.join(names)} (CUDA {major})" for major, names in sorted(majors.items()))
+        problems.append(f"The environment mixes libraries of different CUDA majors: {listed}.")
+    return problems + (judge_torch_devices(found) if gpu else [])
+
+
+def judge_torch_devices(found: Record) -> list[str]:
+    """PyTorch started CUDA, sees devices, and has code for each."""
+    if not found["cuda"]:
+        return [f"torch {found['version']} is a build without CUDA."]
+    if found.get("error") or not found["available"] or not found["devices"]:
+        return [f"torch cannot use the GPU: {found.get('error') or 'it sees none.'}"]
+    problems = [] if found["libcuda"] else ["torch says that CUDA works, but has mapped no libcuda."]
+    return problems + [
+        f"torch has no code for device {index} of capability {device}; it has {', '.join(found['arch_list'])}."
+        for index, device in enumerate(found["devices"])
+        if not covers(found["arch_list"], device)
+    ]
+
+
+def is_same_build(found: str, wanted: str) -> bool:
+    """2.9.1+cu130 is 2.9.1+cu130, and 2.9.1 without a local part may be either's other name."""
+    (public, _, local), (wanted_public, _, wanted_local) = found.partition("+"), wanted.partition("+")
+    return public == wanted_public and (local == wanted_local or not local or not wanted_local)
+
+
+def find_cuda_majors(packages: Mapping[str, str]) -> dict[int, list[str]]:
+    """CUDA major → the distributions (normalised name → version) that belong to it."""
+    majors: dict[int, list[str]] = {}
+    for name, version in sorted(packages.items()):
+        suffix = CUDA_MAJOR.search(name)
+        if suffix:
+            majors.setdefault(int(suffix[1]), []).append(name)
+        elif name in CUDA_VERSIONED and version.split(".")[0].isdigit():
+            majors.setdefault(int(version.split(".")[0]), []).append(name)
+    return majors
+
+
+def judge_products(record: Record) -> list[str]:
+    """Every product stayed within its bound."""
+    return [
+        f"The {product['dtype']} product on {product['device']} is off by {product['share_of_bound']:.3g} times"
+        " what rounding explains."
+        for product in record["products"]
+        if not product["ok"]
+    ] or ([] if record["products"] else ["No device multiplied anything."])
+
+
+def judge_wrong(record: Record) -> list[str]:
+    """Every device computed what was wanted; ``record`` has ``wrong``: device → number of wrong elements."""
+    return [f"{count} numbers computed on {device} are wrong." for device, count in record["wrong"].items() if count]
+
+
+def judge_cuinit(record: Record) -> list[str]:
+    """CUDA started and counts at least one device."""
+    if record.get("failure"):
+        return [f"{record['failure']}."]
+    if record.get("code"):
+        return [f"{record['call']} returned {record['code']} in a fresh shell."]
+    return [] if record.get("devices") else ["CUDA starts, but counts no device."]
+
+
+def judge_fence(record: Record) -> list[str]:
+    """pip refused another torch because of the constraints."""
+    if record["code"] == 0:
+        return [f"pip would replace torch: it accepts {record['requirement']}."]
+    return [] if record["constrained"] else [f"pip refused {record['requirement']}, but not by our constraint."]
+
+
+def find_cuda_error(text: str, errors: Mapping[str, Mapping[str, str]]) -> Mapping[str, str] | None:
+    """The row of the error that an output names by code, by name or in CUDA's words; ``errors`` is code → row."""
+    for found in ERROR_CODE.finditer(text):
+        row = errors.get(next(group for group in found.groups() if group))
+        if row:
+            return row
+    if NO_KERNEL_IMAGE in text:
+        return errors.get("209")
+    return next((row for row in errors.values() if re.search(rf"\b{re.escape(row['name'])}\b", text)), None)
+
+
+def advise(text: str, errors: Mapping[str, Mapping[str, str]], otherwise: str) -> str:
+    """What helps against a failure with this output."""
+    row = find_cuda_error(text, errors)
+    if row:
+        return f"{row['name']}: {row['cause']} {row['remedy']}"
+    return next((advice for words, advice in ADVICE if words in text), otherwise)
+
+
+def last_words(text: str) -> str:
+    """The line of an output that best says what went wrong: the last with the word error in it, else the last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\berror\b|Error:|\bfatal\b", line)]
+    return (errors or lines or ["it said nothing"])[-1][:300]
+
+
+def shell_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a fresh shell of this user: without the virtual environment that Ansible itself may run in."""
+    home = environ.get("VIRTUAL_ENV")
+    dropped = ("VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TORCH_EXTENSIONS_DIR")
+    kept = {name: value for name, value in environ.items() if name not in dropped and not name.startswith("ANSIBLE_")}
+    path = environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").split(":")
+    kept["PATH"] = ":".join(part for part in path if not (home and part.startswith(f"{home}/")))
+    return kept
+
+
+def _cuda(version: str | None) -> str:
+    return f"CUDA {version}" if version else "the CPU alone"

@@ -1,0 +1,125 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run commands side by side, each with a time limit that holds even where a hung driver keeps a process from dying."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+TICK = 0.005  # seconds between two looks at the children
+GRACE = 0.5  # seconds that a killed child has to go before it is left behind
+OUTPUT_LIMIT = 200_000  # characters of a command's output that are read back, from its end
+
+# $1 is the file to source, or empty; $2 the folder to work in; the rest the command.
+SHELL = 'if [ -n "$1" ]; then . "$1" || exit 126; fi; cd "$2" && shift 2 && exec "$@"'
+
+
+class Job(NamedTuple):
+    """A command; it starts once the jobs named in ``needs`` have ended with status 0. ``timeout`` is in seconds."""
+
+    name: str
+    argv: tuple[str, ...]
+    timeout: float
+    needs: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """``code`` is the exit status, negative for a signal, None for no answer within ``limit`` seconds.
+
+    A job that ``started`` not, because one that it needs failed or no time was left, has code None as well.
+    """
+
+    code: int | None
+    output: str
+    seconds: float
+    limit: float
+    started: bool = True
+
+
+class _Running(NamedTuple):
+    job: Job
+    pid: int
+    begin: float
+    limit: float
+
+
+def run_jobs(
+    jobs: Iterable[Job], *, folder: str, activation: str | None, env: Mapping[str, str], workers: int, seconds: float
+) -> dict[str, Outcome]:
+    """Run all jobs, at most ``workers`` at once and ``seconds`` in all; standard output and error go to one text.
+
+    Each runs in a shell of its own that has sourced ``activation``, with ``folder`` as its working folder, and as the
+    leader of its process group, so that nothing it started outlives the limit.
+    """
+    deadline = time.monotonic() + seconds
+    waiting, running, done = list(jobs), [], {}  # type: list[Job], list[_Running], dict[str, Outcome]
+    while waiting or running:
+        for job in list(waiting):
+            left = deadline - time.monotonic()
+            if left <= 0 or any(need in done and done[need].code != 0 for need in job.needs):
+                waiting.remove(job)
+                done[job.name] = Outcome(None, "", 0.0, max(left, 0.0), started=False)
+            elif len(running) < workers and all(need in done for need in job.needs):
+                waiting.remove(job)
+                pid = _start(job, folder, activation, env)
+                running.append(_Running(job, pid, time.monotonic(), min(job.timeout, left)))
+        for child in list(running):
+            outcome = _look(child, folder)
+            if outcome:
+                running.remove(child)
+                done[child.job.name] = outcome
+        time.sleep(TICK)
+    return done
+
+
+def _start(job: Job, folder: str, activation: str | None, env: Mapping[str, str]) -> int:
+    log = str(Path(folder, f"{job.name}.log"))
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    argv = ["/bin/sh", "-c", SHELL, "sh", activation or "", folder, *job.argv]
+    return os.posix_spawn("/bin/sh", argv, dict(env), file_actions=actions, setpgroup=0)
+
+
+def _look(child: _Running, folder: str) -> Outcome | None:
+    """The outcome of a child that has ended, or that is over its limit and was killed; else None."""
+    pid, status = os.waitpid(child.pid, os.WNOHANG)
+    seconds = time.monotonic() - child.begin
+    if not pid and seconds < child.limit:
+        return None
+    code = None
+    if pid:
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    else:
+        _kill(child.pid)
+    log = Path(folder, f"{child.job.name}.log")
+    return Outcome(code, read_tail(log), round(seconds, 3), child.limit)
+
+
+def _kill(pid: int) -> None:
+    """Kill the whole group; a process that sleeps in the kernel does not go, and is not waited for."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    end = time.monotonic() + GRACE
+    while time.monotonic() < end:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return
+        time.sleep(TICK)
+
+
+def read_tail(path: Path) -> str:
+    """The end of a text file, "" where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")[-OUTPUT_LIMIT:]
+    except OSError:
+        return ""

@@ -1,0 +1,325 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks of gpu_verify that need a process of their own: ``proof.py CHECK [ARGUMENT…]``.
+
+Each prints what it saw as one line of JSON, which gpu_verify judges. It runs in the environment under proof; a check that
+needs the driver alone runs in any Python from 3.9.
+"""
+
+# ruff: noqa: PLC0415 - torch is there in the environment alone
+
+from __future__ import annotations
+
+import ctypes
+import json
+import operator
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+# The tile of cutlass.cu.
+ROWS, COLUMNS, DEPTH, THREADS = 64, 16, 64, 128
+# The matmul check's matrices: large enough for a tensor core's kernel, small enough for a float64 reference on the CPU.
+SIDE = 512
+# The rounding errors of a sum of K terms add up to about √K of them; beyond this multiple something is wrong.
+SAFETY = 4.0
+
+
+class CudaError(Exception):
+    """A call of the driver's library failed; ``record`` has its name and its code."""
+
+    def __init__(self, call: str, code: int) -> None:
+        super().__init__(f"{call} returned {code}")
+        self.record = {"call": call, "code": code}
+
+
+class Driver:
+    """The driver's library, each call checked."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL("libcuda.so.1")
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Raises CudaError where the function does not return 0."""
+        code = int(getattr(self._library, name)(*arguments))
+        if code != 0:
+            raise CudaError(name, code)
+
+    def devices(self) -> list[int]:
+        """The handles of the devices that this process sees."""
+        count = ctypes.c_int()
+        self.call("cuDeviceGetCount", ctypes.byref(count))
+        handles = []
+        for index in range(count.value):
+            handle = ctypes.c_int()
+            self.call("cuDeviceGet", ctypes.byref(handle), index)
+            handles.append(handle.value)
+        return handles
+
+
+def mapped_libcuda() -> list[str]:
+    """The files from which this process has mapped a libcuda."""
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    return sorted(set(re.findall(r"(/\S*/libcuda\.so\S*)", maps)))
+
+
+def cuinit() -> Record:
+    """Start CUDA as a program of this shell would."""
+    driver = Driver()
+    driver.call("cuInit", 0)
+    version = ctypes.c_int()
+    driver.call("cuDriverGetVersion", ctypes.byref(version))
+    driver_api = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    return {"code": 0, "devices": len(driver.devices()), "driver_api": driver_api, "libcuda": mapped_libcuda()}
+
+
+def left(row: int, k: int) -> int:
+    """An element of the left matrix: a small whole number, so that every product and sum is exact."""
+    return (row * 3 + k * 5) % 17 - 8
+
+
+def right(column: int, k: int) -> int:
+    """An element of the right matrix, which stands transposed."""
+    return (column * 7 + k * 2) % 13 - 6
+
+
+def cutlass(*cubins: str) -> Record:
+    """Run the compiled tile on every device, from each cubin made for it, and compare with whole-number arithmetic."""
+    driver = Driver()
+    driver.call("cuInit", 0)
+    runs = []
+    for index, handle in enumerate(driver.devices()):
+        context = ctypes.c_void_p()
+        driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
+        driver.call("cuCtxSetCurrent", context)
+        for cubin in cubins:
+            module = ctypes.c_void_p()
+            try:
+                driver.call("cuModuleLoad", ctypes.byref(module), os.fsencode(cubin))
+            except CudaError as error:
+                if error.record["code"] == 209:  # made for another architecture than this device's
+                    continue
+                raise
+            runs.append({"device": index, "cubin": Path(cubin).name, "wrong": count_wrong(run_tile(driver, module))})
+    return {"runs": runs, "devices": len(driver.devices())}
+
+
+def run_tile(driver: Driver, module: ctypes.c_void_p) -> tuple[float, ...]:
+    """Launch the kernel of cutlass.cu; its product, row by row."""
+    values_a = struct.pack(f"<{ROWS * DEPTH}e", *(left(row, k) for row in range(ROWS) for k in range(DEPTH)))
+    values_b = struct.pack(
+        f"<{COLUMNS * DEPTH}e", *(right(column, k) for column in range(COLUMNS) for k in range(DEPTH))
+    )
+    values_c = b"\xff" * (ROWS * COLUMNS * 4)  # not a number, until the kernel has written it
+    function = ctypes.c_void_p()
+    driver.call("cuModuleGetFunction", ctypes.byref(function), module, b"multiply")
+    pointers = []
+    for values in (values_a, values_b, values_c):
+        pointer = ctypes.c_uint64()
+        driver.call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(len(values)))
+        driver.call("cuMemcpyHtoD_v2", pointer, values, ctypes.c_size_t(len(values)))
+        pointers.append(pointer)
+    arguments = (ctypes.c_void_p * 3)(*(ctypes.addressof(pointer) for pointer in pointers))
+    driver.call("cuLaunchKernel", function, 1, 1, 1, THREADS, 1, 1, 0, None, arguments, None)
+    driver.call("cuCtxSynchronize")
+    out = ctypes.create_string_buffer(len(values_c))
+    driver.call("cuMemcpyDtoH_v2", out, pointers[2], ctypes.c_size_t(len(values_c)))
+    for pointer in pointers:
+        driver.call("cuMemFree_v2", pointer)
+    return struct.unpack(f"<{ROWS * COLUMNS}f", out.raw)
+
+
+def count_wrong(product: tuple[float, ...]) -> int:
+    """How many elements of the tile differ from the exact product."""
+    wanted = [
+        sum(left(row, k) * right(column, k) for k in range(DEPTH)) for row in range(ROWS) for column in range(COLUMNS)
+    ]
+    return sum(map(operator.ne, product, wanted))
+
+
+def torch_facts() -> Record:
+    """What PyTorch says of itself, and the CUDA libraries installed beside it."""
+    from importlib import metadata
+
+    import torch
+
+    flags = torch._C._cuda_getArchFlags() if torch.version.cuda else None
+    record: Record = {
+        "version": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "arch_list": (flags or "").split(),
+        "file": torch.__file__,
+        "python": sys.executable,
+        "nvidia": {
+            name: distribution.version
+            for distribution in metadata.distributions()
+            if (name := (distribution.metadata["Name"] or "").lower()).startswith(("nvidia-", "cuda-toolkit"))
+        },
+        "devices": [],
+        "available": False,
+    }
+    if torch.version.cuda:
+        try:
+            torch.cuda.init()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what a program here would meet
+            record["error"] = str(error).splitlines()[0] if str(error) else type(error).__name__
+        else:
+            record["available"] = torch.cuda.is_available()
+            record["devices"] = [
+                "{}.{}".format(*torch.cuda.get_device_capability(index)) for index in range(torch.cuda.device_count())
+            ]
+    record["libcuda"] = mapped_libcuda()
+    return record
+
+
+def matmul_bound(depth: int, eps_sum: float, eps_result: float) -> tuple[float, float]:
+    """The factors f, g of the bound f·(|A|·|B|) + g·|A·B| on the error of a product over ``depth`` terms.
+
+    A rounding errs by half an ``eps``: the sum in one format by √depth of them, in the magnitude of its terms, and
+    storing it in another by one, in the magnitude of the result.
+    """
+    return SAFETY * depth**0.5 * eps_sum / 2, eps_result / 2
+
+
+def matmul(*devices: str) -> Record:
+    """Multiply on every device in the formats that matter and compare with float64 on the CPU."""
+    # Images of NVIDIA's switch TF32 on for everybody; a float32 product is to be one here.
+    for name in ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE"):
+        os.environ.pop(name, None)
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(SIDE, SIDE, generator=generator, dtype=torch.float64) for _ in range(2)]
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if "gpu" in devices else ["cpu"]
+    dtypes = [torch.float32, torch.float16, torch.bfloat16] if "gpu" in devices else [torch.float32]
+    products = []
+    for dtype in dtypes:
+        a, b = (matrix.to(dtype) for matrix in drawn)
+        reference = a.double() @ b.double()
+        magnitude = a.double().abs() @ b.double().abs()
+        of_sum, of_result = matmul_bound(SIDE, torch.finfo(torch.float32).eps, torch.finfo(dtype).eps)
+        bound = of_sum * magnitude + of_result * reference.abs()
+        for name in names:
+            found = (a.to(name) @ b.to(name)).cpu().double()
+            share = float(((found - reference).abs() / bound).max())
+            ok = bool(torch.isfinite(found).all()) and share <= 1.0
+            products.append(
+                {"device": name, "dtype": str(dtype).removeprefix("torch."), "share_of_bound": share, "ok": ok}
+            )
+    return {"products": products}
+
+
+def extension(folder: str, *devices: str) -> Record:
+    """Build the operator with PyTorch's own tools, load it and call it."""
+    import torch
+
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    compiler = os.environ.get("CXX", "c++")
+    if not shutil.which(compiler):
+        return {"skipped": f"there is no C++ compiler ({compiler}) on this host"}
+    try:
+        from torch.utils import cpp_extension
+    except ImportError as error:
+        return {"skipped": f"torch.utils.cpp_extension cannot be imported here: {error}"}
+    if not cpp_extension.is_ninja_available():
+        return {"skipped": "there is no ninja in the environment or on the PATH"}
+    cuda = is_cuda_buildable(torch.version.cuda, cpp_extension.CUDA_HOME)
+    sources = ["extension.cpp", "extension.cu"] if cuda else ["extension.cpp"]
+    if "gpu" in devices and cuda:
+        found = {torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())}
+        os.environ["TORCH_CUDA_ARCH_LIST"] = ";".join(f"{major}.{minor}" for major, minor in sorted(found))
+    build = Path(folder, "extension")
+    build.mkdir(exist_ok=True)
+    library = cpp_extension.load(
+        name="podsmith_proof",
+        sources=[str(Path(folder, name)) for name in sources],
+        extra_cflags=["-O0", *(["-DPODSMITH_CUDA"] if cuda else [])],
+        build_directory=str(build),
+        with_cuda=cuda,
+        is_python_module=False,
+        verbose=True,
+    )
+    x = torch.arange(1000, dtype=torch.float32)
+    names = ["cpu"]
+    if cuda and "gpu" in devices:
+        names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    wrong = {name: int((torch.ops.podsmith_proof.scale(x.to(name), 3.0).cpu() != 3.0 * x).sum()) for name in names}
+    return {"kind": "cuda" if cuda else "cpp", "library": str(library), "compiler": compiler, "wrong": wrong}
+
+
+def is_cuda_buildable(torch_cuda: str | None, cuda_home: str | None) -> bool:
+    """Whether PyTorch and the toolkit at CUDA_HOME share their CUDA major."""
+    if not torch_cuda or not cuda_home or not Path(cuda_home, "bin", "nvcc").exists():
+        return False
+    answer = subprocess.run([f"{cuda_home}/bin/nvcc", "--version"], capture_output=True, text=True, check=False)
+    release = re.search(r"release (\d+)\.", answer.stdout)
+    return bool(release) and release[1] == torch_cuda.split(".")[0]
+
+
+def compiled(*devices: str) -> Record:
+    """torch.compile of a small function, against the same function as it is."""
+    import torch
+
+    def function(x: Any) -> Any:
+        return torch.sin(x) * 2 + x.sum(dim=-1, keepdim=True)
+
+    wrong = {}
+    for name in ["cuda:0"] if "gpu" in devices else ["cpu"]:
+        x = torch.linspace(0, 1, 4096, device=name).reshape(64, 64)
+        wrong[name] = int((~torch.isclose(torch.compile(function)(x), function(x), rtol=1e-4, atol=1e-5)).sum())
+    return {"wrong": wrong}
+
+
+def pip_fence() -> Record:
+    """Ask pip, without installing anything, for another torch than the one that is here."""
+    from importlib import metadata, util
+
+    if not util.find_spec("pip"):
+        return {"skipped": "there is no pip in the environment"}
+    requirement = f"torch!={metadata.version('torch').partition('+')[0]}"
+    argv = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--quiet", "--upgrade", requirement]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=False)
+    said = answer.stdout + answer.stderr
+    record = {"requirement": requirement, "code": answer.returncode, "constrained": "(constraint)" in said}
+    return {**record, "said": said[-1000:]}
+
+
+CHECKS: dict[str, Callable[..., Record]] = {
+    "cuinit": cuinit,
+    "cutlass": cutlass,
+    "torch": torch_facts,
+    "matmul": matmul,
+    "extension": extension,
+    "compile": compiled,
+    "pip_fence": pip_fence,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one check; 0 where it could say what it saw."""
+    try:
+        record = CHECKS[arguments[0]](*arguments[1:])
+    except CudaError as error:
+        sys.stdout.write(json.dumps({**error.record, "libcuda": mapped_libcuda()}) + "\n")
+        return 1
+    except OSError as error:
+        sys.stdout.write(json.dumps({"failure": str(error)}) + "\n")
+        return 1
+    sys.stdout.write(json.dumps(record) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
