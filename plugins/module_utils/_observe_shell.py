@@ -23,7 +23,9 @@ BLOCK_END = "# END podsmith.gpu"
 OWN_PROFILE = "/etc/profile.d/podsmith.sh"
 SYSTEM_FILES = ("/etc/environment", "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
 USER_FILES = (".bashrc", ".profile", ".bash_profile", ".zshrc")
-ASSIGNMENT = re.compile(r"^\s*(?:export\s+|declare\s+-x\s+)?(?P<name>LD_LIBRARY_PATH|CUDA_HOME)=(?P<value>.*)$")
+ASSIGNMENT = re.compile(
+    r"""^\s*(?:export\s+|declare\s+-x\s+)?(?P<name>LD_LIBRARY_PATH|CUDA_HOME)=(?P<value>"[^"]*"|'[^']*'|[^\s;&|]*)"""
+)
 
 
 def find_block(text: str) -> str | None:
@@ -45,7 +47,7 @@ def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
         match = None if is_ours else ASSIGNMENT.match(line)
         if not match:
             continue
-        value = match["value"].split(" #")[0].strip().strip("\"';")
+        value = match["value"].strip("\"'")
         if match["name"] == "CUDA_HOME":
             found.append(_conflict("cuda_home", file, number, line, value))
             continue

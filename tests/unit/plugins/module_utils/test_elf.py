@@ -57,6 +57,10 @@ def test_the_note_of_a_compatibility_library_is_read() -> None:
     assert read_compat_note(library) == found
 
 
+def test_a_description_may_end_in_nothing() -> None:
+    assert read_compat_note(elf({COMPAT_SECTION: note(NOTE_ORIN + b"\0\0")})) == CompatNote("13.2", None, None)
+
+
 def test_lists_that_the_note_lacks_are_unknown() -> None:
     assert read_compat_note(elf({COMPAT_SECTION: note(NOTE_ORIN)})) == CompatNote("13.2", None, None)
 

@@ -237,6 +237,11 @@ def test_status_by_nvidia_smi(outcome: Outcome, status: str) -> None:
         assert "driver_version" not in devices[0]
 
 
+def test_nvidia_smi_is_not_asked_where_nvml_knows_that_there_is_no_driver() -> None:
+    driver, _devices, _problems = observe_driver(Root("/nonexistent"), nvml(9), lambda fields: Outcome(0, H100_ROW), 5)
+    assert driver["status"] == "missing"
+
+
 def test_an_old_nvidia_smi_is_asked_for_less() -> None:
     asked = []
 

@@ -37,6 +37,10 @@ BLOCK = "# BEGIN podsmith.gpu\n. /opt/podsmith/activate.sh\n# END podsmith.gpu\n
             [("ld_library_path", "/a/compat")],
             id="declared-with-comment",
         ),
+        pytest.param(
+            "export LD_LIBRARY_PATH=/a/compat; echo", [("ld_library_path", "/a/compat")], id="another-command"
+        ),
+        pytest.param("LD_LIBRARY_PATH='/a b/compat'", [("ld_library_path", "/a b/compat")], id="quoted-space"),
         pytest.param("export CUDA_HOME=/usr/local/cuda-11.8", [("cuda_home", "/usr/local/cuda-11.8")], id="cuda-home"),
         pytest.param("export LD_LIBRARY_PATH=/usr/local/cuda/lib64", [], id="harmless"),
         pytest.param("# export LD_LIBRARY_PATH=/a/compat", [], id="comment"),
