@@ -51,23 +51,26 @@ scenarios() {
 
 # What is published: it builds, Galaxy accepts it, and it works from where it is installed, far from the checkout.
 package() {
-  local made=$work/package
+  local made=$work/package tarball
   rm -rf "$made"
   mkdir -p "$made/elsewhere"
   ansible-galaxy collection build --output-path "$made" "$tree"
-  (cd "$made" && GALAXY_IMPORTER_CONFIG=$top/.config/galaxy-importer.cfg python -m galaxy_importer.main "$made"/*.tar.gz)
-  ansible-galaxy collection install --offline --collections-path "$made/collections" "$made"/*.tar.gz
+  tarball=$(echo "$made"/*.tar.gz)
   cd "$made/elsewhere"
+  GALAXY_IMPORTER_CONFIG=$top/.config/galaxy-importer.cfg python -m galaxy_importer.main "$tarball"
+
   export ANSIBLE_COLLECTIONS_PATH=$made/collections
-  local kind plugin playbook
+  ansible-galaxy collection install --offline --collections-path "$made/collections" "$tarball"
+  local installed=$made/collections/ansible_collections/$namespace/$name kind plugin playbook
   for kind in module filter lookup callback; do
-    for plugin in "$made/collections/ansible_collections/$namespace/$name/plugins/${kind/module/modules}"/[!_]*.py; do
-      [ ! -e "$plugin" ] || ansible-doc --type "$kind" "$namespace.$name.$(basename "$plugin" .py)" >/dev/null
+    for plugin in "$installed/plugins/${kind/module/modules}"/[!_]*.py; do
+      ansible-doc --type "$kind" "$namespace.$name.$(basename "$plugin" .py)" >/dev/null
     done
   done
-  for playbook in "$made/collections/ansible_collections/$namespace/$name/playbooks"/*.yml; do
+  for playbook in "$installed"/playbooks/*.yml; do
     ansible-playbook --syntax-check --inventory localhost, "$namespace.$name.$(basename "$playbook" .yml)"
   done
+  ansible-playbook --inventory h200, -e "stack_plan_recording=$installed/tests/fixtures/h200-driver-580" "$namespace.$name.plan"
 }
 
 # The older engines that meta/runtime.yml promises, as far as this Python has them.
