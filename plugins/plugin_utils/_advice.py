@@ -32,7 +32,11 @@ def remedies(
     found = []
     builds = list(wheels.wished_builds(host, request, known))
     fit = [build for build in builds if not wheels.unfit(build, host, request, known, ptx=True)]
-    if fit:
+    if not builds:
+        cudas = wheels.published_cudas(host, request, known)
+        other = f"Ask for cuda: {' or '.join(cudas)} with this PyTorch, or" if cudas else "Ask"
+        found.append(f"{other} for pytorch: newest.")
+    elif fit:
         floors = [floor for build in fit if (floor := rules.floor(host, str(build.cuda), known))]
         if (
             host.driver
@@ -41,7 +45,7 @@ def remedies(
         ):
             verb = "Update the Windows driver to" if host.wsl else "Use a host with driver"
             found.append(f"{verb} {least} or newer.")
-    elif all(wheels.pick_python(build, host, request) is None for build in builds) and host.pythons is not None:
+    elif host.pythons is not None and not any(wheels.has_python(build, host, request) for build in builds):
         found += python_remedies(host, request, known)
     if choose:
         found += _other_wishes(request, choose)

@@ -197,8 +197,10 @@ def _adopt_toolkit(release: str, host: Host, request: Request, layout: Layout, _
             continue
         if row.get("broken"):
             return f"the one at {row['path']} lacks {', '.join(row['broken'])}"
-        if not row.get("nvcc") or row.get("cudart") is False or not _has_components(request, host):
-            continue
+        if not row.get("nvcc") or row.get("cudart") is False:
+            return f"the one at {row['path']} has no compiler"
+        if request.toolkit.components != ("compiler",) and request.toolkit.provider != "adopt":
+            return f"of the one at {row['path']} only the compiler is known"
         exact = str(row["version"]) if row.get("version") else None
         return Toolkit(
             release,
@@ -211,11 +213,6 @@ def _adopt_toolkit(release: str, host: Host, request: Request, layout: Layout, _
             None,
         )
     return f"the host has no CUDA toolkit {release}"
-
-
-def _has_components(request: Request, host: Host) -> bool:
-    """Whether a toolkit may be taken for complete: only its compiler is observed, more is known from the last proof."""
-    return request.toolkit.components == ("compiler",) or (host.state or {}).get("verdict") == "ok"
 
 
 def _apt_toolkit(release: str, host: Host, request: Request, layout: Layout, known: Catalogue) -> Toolkit | str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Row, parse_version
@@ -58,6 +58,12 @@ class Search:
         if build.torch and build.torch not in torches:
             torches.append(build.torch)
 
+    def unpublished(self) -> None:
+        """Note that nobody builds the wished PyTorch for the wished CUDA and this architecture."""
+        cudas = published_cudas(self.host, self.request, self.known)
+        because = f"there is no such build for {self.host.arch}; there is one for CUDA {', '.join(cudas) or 'none'}"
+        self._rejected[f"PyTorch {self.request.pytorch} on CUDA {self.request.cuda}", because] = []
+
     def rejected(self) -> tuple[Rejection, ...]:
         """The rejections so far."""
         found = []
@@ -95,6 +101,8 @@ def choose(
     """
     search = Search(host, request, known, offered)
     wished = _main_first(wished_builds(host, request, known), known)
+    if not wished:
+        search.unpublished()
     if choice := _first(search, wished):
         return choice
     for policy in request.on_old_driver:
@@ -161,13 +169,18 @@ def unfit(build: Build, host: Host, request: Request, known: Catalogue, *, ptx: 
     switches = request.overrides
     if build.glibc and host.glibc and switches.glibc and parse_version(host.glibc) < parse_version(build.glibc):
         return f"needs glibc {build.glibc}; found {host.glibc}"
-    if build.torch and switches.python and host.pythons is not None and pick_python(build, host, request) is None:
+    if host.pythons is not None and not has_python(build, host, request):
         found = ", ".join(dict.fromkeys(python.version for python in host.pythons)) or "none"
         wish = "" if request.python == "auto" else f" and {request.python} is asked for"
         return f"has wheels for Python {_span(build.pythons)}; found {found}{wish}"
     if build.cuda and switches.arch_list:
         return rules.machine_code(host, build.archs, ptx=build.ptx and ptx, known=known)
     return None
+
+
+def has_python(build: Build, host: Host, request: Request) -> bool:
+    """Whether there is an interpreter for a build, or none is needed."""
+    return build.torch is None or pick_python(build, host, request) is not None
 
 
 def pick_python(build: Build, host: Host, request: Request) -> Python | None:
@@ -251,6 +264,12 @@ def wished_torches(request: Request, known: Catalogue) -> list[str | None]:
     if not found:
         raise unlisted("pytorch", request.pytorch, releases)
     return list(found)
+
+
+def published_cudas(host: Host, request: Request, known: Catalogue) -> list[str]:
+    """The CUDA releases that the wished PyTorch is built for on this architecture, oldest first."""
+    builds = wished_builds(host, replace(request, cuda="newest"), known)
+    return sorted({build.cuda for build in builds if build.cuda}, key=parse_version)
 
 
 def check_cuda(request: Request, known: Catalogue) -> None:

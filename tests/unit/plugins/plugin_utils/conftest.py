@@ -96,7 +96,13 @@ def converge(observed: dict[str, Any], decision: dict[str, Any]) -> dict[str, An
     for toolkit in filter(None, (decision["toolkit"], *decision["toolkits"])):
         if toolkit["provider"] != "adopt":
             row = {"version": toolkit["exact"] or toolkit["version"], "release": toolkit["version"]}
-            row |= {"path": toolkit["path"], "provider": toolkit["provider"], "cudart": True, "nvcc": True, "broken": []}
+            row |= {
+                "path": toolkit["path"],
+                "provider": toolkit["provider"],
+                "cudart": True,
+                "nvcc": True,
+                "broken": [],
+            }
             installed["toolkits"].append(row)
     compat = decision["forward_compat"]
     if compat["provider"] == "apt":
@@ -131,17 +137,17 @@ def known() -> Catalogue:
     return load_catalogue()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def host() -> Callable[..., dict[str, Any]]:
     return observe
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def applied() -> Callable[..., dict[str, Any]]:
     return converge
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def decide(known: Catalogue) -> Callable[..., dict[str, Any]]:
     """The decision for an observed host and a wish."""
 

@@ -45,7 +45,10 @@ CASES = [
         id="5-fallback",
     ),
     pytest.param(
-        {"driver": "535.183.01"}, CU130, {"route": "forward_compat", "index": "cu130", "confidence": "documented"}, id="6"
+        {"driver": "535.183.01"},
+        CU130,
+        {"route": "forward_compat", "index": "cu130", "confidence": "documented"},
+        id="6",
     ),
     pytest.param(
         {"driver": "525.147.05"},
@@ -56,13 +59,25 @@ CASES = [
     pytest.param(
         {"gpu": "A100", "driver": "470.256.02"},
         {"cuda": "12.8"},
-        {"route": "fallback", "index": "cu118", "torch": "2.7.1", "rejected": "older than 525.60.13", "remedies": "525.60.13"},
+        {
+            "route": "fallback",
+            "index": "cu118",
+            "torch": "2.7.1",
+            "rejected": "older than 525.60.13",
+            "remedies": "525.60.13",
+        },
         id="8",
     ),
     pytest.param(
         {"gpu": "GH200", "driver": "565.57.01", "arch": "aarch64"},
         {"pytorch": "2.13", **CU130},
-        {"route": "forward_compat", "index": "cu130", "torch": "2.13.0", "confidence": "listed", "repository": "ubuntu2404"},
+        {
+            "route": "forward_compat",
+            "index": "cu130",
+            "torch": "2.13.0",
+            "confidence": "listed",
+            "repository": "ubuntu2404",
+        },
         id="9",
     ),
     pytest.param(
@@ -72,7 +87,10 @@ CASES = [
         id="10",
     ),
     pytest.param(
-        {"gpu": "B200", "driver": "570.133.20"}, {}, {"route": "native", "index": "cu128", "torch": "2.11.0"}, id="10-newest"
+        {"gpu": "B200", "driver": "570.133.20"},
+        {},
+        {"route": "native", "index": "cu128", "torch": "2.11.0"},
+        id="10-newest",
     ),
     pytest.param(
         {"gpu": "B200", "driver": "580.126.09"},
@@ -83,7 +101,13 @@ CASES = [
     pytest.param(
         {"gpu": "RTX5090", "driver": "570.124.06"},
         {"pytorch": "2.14"},
-        {"route": "fallback", "index": "cu128", "torch": "2.11.0", "remedies": "driver 580 or newer", "rejected": "error 804"},
+        {
+            "route": "fallback",
+            "index": "cu128",
+            "torch": "2.11.0",
+            "remedies": "driver 580 or newer",
+            "rejected": "error 804",
+        },
         id="12",
     ),
     pytest.param(
@@ -93,7 +117,10 @@ CASES = [
         id="12-fail",
     ),
     pytest.param(
-        {"gpu": "RTX5090", "driver": "580.95.05"}, {"cuda": "13.2"}, {"route": "minor_version", "index": "cu132"}, id="13"
+        {"gpu": "RTX5090", "driver": "580.95.05"},
+        {"cuda": "13.2"},
+        {"route": "minor_version", "index": "cu132"},
+        id="13",
     ),
     pytest.param(
         {"gpu": "RTX5090", "driver": "570.124.06", "compat": [COMPAT_13], "active": True},
@@ -131,7 +158,12 @@ CASES = [
     pytest.param(
         {"gpu": "RTX4090", "driver": "566.36", "kind": "wsl2"},
         {**CU130, "pytorch": "2.11"},
-        {"route": "fallback", "index": "cu128", "rejected": "WSL2 has no", "remedies": "Update the Windows driver to 580"},
+        {
+            "route": "fallback",
+            "index": "cu128",
+            "rejected": "WSL2 has no",
+            "remedies": "Update the Windows driver to 580",
+        },
         id="21",
     ),
     pytest.param(
@@ -141,7 +173,10 @@ CASES = [
         id="22",
     ),
     pytest.param(
-        {"gpu": "H100", "driver": "535.183.01", "mig": True}, CU130, {"route": "forward_compat", "index": "cu130"}, id="23"
+        {"gpu": "H100", "driver": "535.183.01", "mig": True},
+        CU130,
+        {"route": "forward_compat", "index": "cu130"},
+        id="23",
     ),
     pytest.param(
         {"gpu": None, "driver": None, "root": False},

@@ -1,0 +1,245 @@
+"""What is pending: nothing on a converged host, exactly what was lost after a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Decide = Callable[..., dict[str, Any]]
+Pending = list[tuple[str, str, str]]
+
+H100_WISH = {
+    "cuda": "13.0",
+    "pytorch": "2.9",
+    "cutlass": "4.3.0",
+    "extensions": ["torchvision", "torchaudio", "triton", "xformers", "vllm"],
+    "toolkit": {"also": ["12.8"]},
+}
+LOCAL_WISH = {"cuda": "13.0", "cutlass": "4.2.0"}
+PROVE = ("gpu_verify", "prove", "the stack")
+ENVIRONMENT = "1-torch2.9.1-cu130"
+
+
+def pending(decision: dict[str, Any]) -> Pending:
+    return [(change["role"], change["action"], change["what"]) for change in decision["changes"]]
+
+
+@pytest.fixture
+def pod(host: Any, decide: Decide, applied: Any) -> dict[str, Any]:
+    """An H100 with an older driver, converged."""
+    fresh = host("H100", "570.133.20", kind="container")
+    return applied(fresh, decide(fresh, **H100_WISH))
+
+
+@pytest.fixture
+def laptop(host: Any, decide: Decide, applied: Any) -> dict[str, Any]:
+    """A machine without a GPU and without root, converged."""
+    fresh = host(None, None, root=False)
+    return applied(fresh, decide(fresh, **LOCAL_WISH))
+
+
+def test_a_fresh_host_gets_everything_in_order(host: Any, decide: Decide) -> None:
+    decision = decide(host("H100", "570.133.20", kind="container"), **H100_WISH)
+    assert pending(decision) == [
+        ("cuda_toolkit", "install", "CUDA toolkit 13.0"),
+        ("cuda_toolkit", "install", "CUDA toolkit 12.8"),
+        ("forward_compat", "install", "cuda-compat-13-0"),
+        ("cutlass", "install", "CUTLASS headers"),
+        ("pytorch", "install", "PyTorch 2.9.1+cu130"),
+        ("ml_extensions", "install", "xformers"),
+        PROVE,
+        ("gpu_environment", "switch", "live environment"),
+    ]
+    assert decision["changes"][2] == {
+        "role": "forward_compat",
+        "action": "install",
+        "what": "cuda-compat-13-0",
+        "from": None,
+        "to": "580.95.05",
+        "mib": 65,
+    }
+    assert decision["download"]["mib"] == sum(change["mib"] for change in decision["changes"])
+
+
+def test_a_converged_host_needs_nothing(pod: Any, laptop: Any, decide: Decide) -> None:
+    assert pending(decide(pod, **H100_WISH)) == []
+    assert pending(decide(laptop, **LOCAL_WISH)) == []
+
+
+def test_the_decision_stays_the_same_once_it_is_applied(host: Any, pod: Any, decide: Decide) -> None:
+    fresh = decide(host("H100", "570.133.20", kind="container"), **H100_WISH)
+    again = decide(pod, **H100_WISH)
+    assert again["digest"] == fresh["digest"] == again["proof"]["digest"]
+    assert again["environment"]["live"] is True
+    assert again["toolkit"]["provider"] == "adopt"
+
+
+def lose_nvcc(host: dict[str, Any]) -> None:
+    host["installed"]["toolkits"][0] |= {"broken": ["bin/nvcc"], "nvcc": False}
+
+
+def lose_toolkit(host: dict[str, Any]) -> None:
+    del host["installed"]["toolkits"][0]
+
+
+def lose_headers(host: dict[str, Any]) -> None:
+    host["installed"]["cutlasses"] = []
+    host["installed"]["cutlass"] = None
+
+
+def lose_one_header(host: dict[str, Any]) -> None:
+    host["installed"]["cutlasses"][0]["broken"] = ["include/cutlass/cutlass.h"]
+
+
+def lose_compat(host: dict[str, Any]) -> None:
+    host["installed"]["compat"] = []
+
+
+def lose_wheel(host: dict[str, Any]) -> None:
+    del host["installed"]["environment"]["packages"]["torchvision"]
+
+
+def break_wheel(host: dict[str, Any]) -> None:
+    host["installed"]["environment"]["broken"] = ["torch"]
+
+
+def swap_wheel(host: dict[str, Any]) -> None:
+    host["installed"]["environment"]["packages"]["torch"] = "2.15.0"
+
+
+def lose_extension(host: dict[str, Any]) -> None:
+    del host["installed"]["environment"]["packages"]["xformers"]
+
+
+def break_extension(host: dict[str, Any]) -> None:
+    host["installed"]["environment"]["broken"] = ["xformers"]
+
+
+def swap_extension(host: dict[str, Any]) -> None:
+    host["installed"]["environment"]["packages"]["xformers"] = "0.0.35"
+
+
+def lose_activation(host: dict[str, Any]) -> None:
+    del host["installed"]["environment"]["files"]["activate.sh"]
+
+
+def edit_profile(host: dict[str, Any]) -> None:
+    host["installed"]["files"]["/etc/profile.d/podsmith.sh"] = "edited"
+
+
+def change_driver(host: dict[str, Any]) -> None:
+    host["driver"]["version"] = "570.172.08"
+
+
+def fail_proof(host: dict[str, Any]) -> None:
+    host["installed"]["state"]["verdict"] = "failed"
+
+
+def lose_state(host: dict[str, Any]) -> None:
+    host["installed"]["state"] = None
+
+
+SWITCH_ON = ("forward_compat", "switch", "cuda-compat-13-0 580.95.05")
+LOSSES: list[tuple[Callable[[dict[str, Any]], None], Pending]] = [
+    (lose_nvcc, [("cuda_toolkit", "repair", "CUDA toolkit 13.0"), PROVE]),
+    (lose_toolkit, [("cuda_toolkit", "install", "CUDA toolkit 13.0"), PROVE]),
+    (lose_headers, [("cutlass", "install", "CUTLASS headers"), PROVE]),
+    (lose_one_header, [("cutlass", "repair", "CUTLASS headers"), PROVE]),
+    (lose_compat, [("forward_compat", "install", "cuda-compat-13-0"), PROVE]),
+    (lose_wheel, [("pytorch", "repair", "torchvision"), PROVE]),
+    (break_wheel, [("pytorch", "repair", "torch"), PROVE]),
+    (swap_wheel, [("pytorch", "replace", "torch"), PROVE]),
+    (lose_extension, [("ml_extensions", "install", "xformers"), PROVE]),
+    (break_extension, [("ml_extensions", "repair", "xformers"), PROVE]),
+    (swap_extension, [("ml_extensions", "replace", "xformers"), PROVE]),
+    (lose_activation, [("gpu_environment", "repair", "activate.sh")]),
+    (edit_profile, [("gpu_environment", "repair", "/etc/profile.d/podsmith.sh")]),
+    (change_driver, [SWITCH_ON, PROVE]),
+    (fail_proof, [SWITCH_ON, PROVE]),
+    (lose_state, [SWITCH_ON, PROVE]),
+]
+
+
+@pytest.mark.parametrize(("lose", "wanted"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
+def test_a_loss_is_exactly_what_is_put_right(
+    lose: Callable[[dict[str, Any]], None], wanted: Pending, pod: Any, decide: Decide
+) -> None:
+    lose(pod)
+    decision = decide(pod, **H100_WISH)
+    assert pending(decision) == wanted
+    assert decision["environment"]["name"] == ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("lose", "wanted"),
+    [
+        (lose_nvcc, [("cuda_toolkit", "repair", "CUDA toolkit 13.0"), PROVE]),
+        (lose_headers, [("cutlass", "install", "CUTLASS headers"), PROVE]),
+        (break_wheel, [("pytorch", "repair", "torch"), PROVE]),
+        (lose_activation, [("gpu_environment", "repair", "activate.sh")]),
+    ],
+)
+def test_a_loss_in_a_private_prefix(lose: Any, wanted: Pending, laptop: Any, decide: Decide) -> None:
+    lose(laptop)
+    assert pending(decide(laptop, **LOCAL_WISH)) == wanted
+
+
+def test_an_edited_file_is_called_edited(pod: Any, decide: Decide) -> None:
+    edit_profile(pod)
+    assert decide(pod, **H100_WISH)["changes"][0]["from"] == "edited"
+
+
+def test_a_newer_driver_takes_compat_off_in_place(pod: Any, decide: Decide) -> None:
+    """The pod woke up on a newer host: the environment stays, its activation changes, the library is left where it is."""
+    pod["driver"]["version"] = "580.126.09"
+    decision = decide(pod, **H100_WISH)
+    assert decision["route"] == "native"
+    assert decision["forward_compat"]["enabled"] is False
+    assert decision["environment"]["compat_path"] is None
+    roles = {change["role"] for change in decision["changes"]}
+    assert roles == {"gpu_verify", "gpu_environment"}
+    assert any("stays off the path" in warning for warning in decision["warnings"])
+
+
+def test_a_compat_package_of_ours_is_removed_when_it_is_not_wanted(pod: Any, decide: Decide) -> None:
+    pod["installed"]["compat"][0]["managed"] = True
+    pod["driver"]["version"] = "580.126.09"
+    decision = decide(pod, **H100_WISH)
+    assert decision["forward_compat"]["remove"] == ["cuda-compat-13-0"]
+    assert ("forward_compat", "remove", "cuda-compat-13-0") in pending(decision)
+
+
+def test_another_release_is_built_beside(pod: Any, decide: Decide) -> None:
+    decision = decide(pod, **H100_WISH | {"pytorch": "2.10"})
+    environment = decision["environment"]
+    assert environment["name"] == "2-torch2.10.0-cu130"
+    assert (environment["live"], environment["previous"]) == (False, ENVIRONMENT)
+    assert ("gpu_environment", "switch", "live environment") in pending(decision)
+
+
+def test_another_python_is_built_beside(pod: Any, decide: Decide) -> None:
+    pod["platform"]["pythons"].append({"path": "/usr/bin/python3.13", "version": "3.13.0", "headers": True})
+    assert pending(decide(pod, **H100_WISH)) == []
+    assert decide(pod, **H100_WISH, python="3.13")["environment"]["name"] == "2-torch2.9.1-cu130"
+
+
+def test_an_unfinished_generation_is_taken_up_again(pod: Any, decide: Decide) -> None:
+    pod["installed"]["environments"] += ["2-torch2.10.0-cu130", "3-torch2.8.0-cu128"]
+    assert decide(pod, **H100_WISH | {"pytorch": "2.10"})["environment"]["name"] == "2-torch2.10.0-cu130"
+
+
+def test_an_older_generation_is_not_touched(pod: Any, decide: Decide) -> None:
+    """It is what a rollback goes to."""
+    pod["installed"]["environment"]["name"] = "2-torch2.8.0-cu128"
+    pod["installed"]["environments"] = [ENVIRONMENT, "2-torch2.8.0-cu128"]
+    assert decide(pod, **H100_WISH)["environment"]["name"] == "3-torch2.9.1-cu130"
+
+
+def test_more_of_the_toolkit_is_installed_until_it_was_proved(pod: Any, decide: Decide) -> None:
+    wish = H100_WISH | {"toolkit": {"also": ["12.8"], "components": ["full"]}}
+    decision = decide(pod, **wish)
+    assert ("cuda_toolkit", "repair", "CUDA toolkit 13.0") in pending(decision)
+    pod["installed"]["state"]["decision"] = decision["digest"]
+    assert pending(decide(pod, **wish)) == []
