@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,8 +237,10 @@ def _plan_cuinit(settings: Settings) -> Check:
 
 
 def _plan_torch(settings: Settings) -> Check:
+    home = os.path.realpath(settings.expected.get("site_packages") or settings.environment or "")
+
     def problems(record: Record) -> list[str]:
-        return judge.judge_torch(record, settings.expected, settings.environment, gpu=settings.gpu)
+        return judge.judge_torch(record, settings.expected, home, gpu=settings.gpu)
 
     return _plan_record("torch", settings, _proof(settings, _environment_python(settings), "torch"), problems)
 
@@ -341,3 +344,12 @@ def lack(name: str, lacking: Sequence[str]) -> Record:
 def skip(name: str, reason: str) -> Record:
     """The result of a check that was not run."""
     return {"check": name, "ok": True, "seconds": 0.0, "evidence": {}, "skipped": reason}
+
+
+def summarize(results: Sequence[Record]) -> str:
+    """What failed and what to do, in sentences; otherwise how many checks passed and which were skipped."""
+    failed = [f"{result['check']}: {result['error']} {result['advice']}" for result in results if not result["ok"]]
+    if failed:
+        return " ".join(failed)
+    skipped = [f"{result['check']} skipped: {result['skipped']}" for result in results if result.get("skipped")]
+    return "; ".join([f"{len(results) - len(skipped)} checks passed", *skipped]) + "."

@@ -158,8 +158,11 @@ def judge_cutlass_runs(record: Record) -> list[str]:
     ]
 
 
-def judge_torch(found: Record, expected: Mapping[str, Any], environment: str | None, *, gpu: bool) -> list[str]:
-    """Compare what PyTorch says of itself with the plan: any of torch, cuda, arch_list and site_packages."""
+def judge_torch(found: Record, expected: Mapping[str, Any], home: str, *, gpu: bool) -> list[str]:
+    """Compare what PyTorch says of itself with the plan's torch, cuda and arch_list, as far as these are given.
+
+    ``home`` is the resolved folder that it must be imported from.
+    """
     problems = []
     wanted = expected.get("torch")
     if wanted and not is_same_build(found["version"], wanted):
@@ -170,9 +173,8 @@ def judge_torch(found: Record, expected: Mapping[str, Any], environment: str | N
     lacking = [name for name in expected.get("arch_list") or [] if name not in found["arch_list"]]
     if lacking and found["cuda"]:
         problems.append(f"torch has no code for {', '.join(lacking)}; it has {', '.join(found['arch_list'])}.")
-    home = expected.get("site_packages") or environment
-    if home and not found["file"].startswith(f"{home.rstrip('/')}/"):
-        problems.append(f"torch is imported from {found['file']}, not from {home}.")
+    if not found["folder"].startswith(f"{home}/"):
+        problems.append(f"torch is imported from {found['folder']}, not from {home}.")
     majors = find_cuda_majors(found["nvidia"])
     if len(majors) > 1:
         listed = " and ".join(f"{', '.join(names)} (CUDA {major})" for major, names in sorted(majors.items()))

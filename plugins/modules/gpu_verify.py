@@ -94,7 +94,7 @@ options:
     description: Digest of the plan that is proved, stored with the verdict.
     type: str
   driver:
-    description: Version of the driver in use, stored with the verdict.
+    description: Version of the driver in use, stored with the verdict; by default what the kernel says.
     type: str
   keep_build:
     description: Whether what was compiled is kept; RV(build) says where.
@@ -140,6 +140,11 @@ ok:
   description: Whether no check failed.
   returned: always
   type: bool
+summary:
+  description: What failed and what to do, in sentences; otherwise how many checks passed.
+  returned: always
+  type: str
+  sample: "nvcc: nvcc is 12.8.93, the plan wants 13.0. Run the cuda_toolkit role again."
 results:
   description: The checks, in the order in which they are listed in O(checks).
   returned: always
@@ -210,6 +215,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify_checks import
     plan_check,
     run_order,
     skip,
+    summarize,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify_judge import (
     capability,
@@ -276,7 +282,8 @@ def main() -> None:
                 results=results,
             )
     kept = {"build": folder} if module.params["keep_build"] else {}
-    module.exit_json(changed=False, ok=ok, results=results, seconds=round(time.monotonic() - begin, 2), **kept)
+    seconds = round(time.monotonic() - begin, 2)
+    module.exit_json(changed=False, ok=ok, summary=summarize(results), results=results, seconds=seconds, **kept)
 
 
 def prove(params: dict[str, Any], folder: str, *, check_mode: bool) -> list[dict[str, Any]]:
@@ -284,9 +291,9 @@ def prove(params: dict[str, Any], folder: str, *, check_mode: bool) -> list[dict
     settings = Settings(
         folder=folder,
         python=sys.executable,
-        environment=params["environment"],
-        cuda_home=params["cuda_home"],
-        cutlass_home=params["cutlass_home"],
+        environment=params["environment"] or None,
+        cuda_home=params["cuda_home"] or None,
+        cutlass_home=params["cutlass_home"] or None,
         architectures=tuple(params["architectures"]),
         gpu=params["gpu"],
         level=params["level"],
@@ -339,6 +346,14 @@ def read_available_gib() -> float:
     return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable:")), 2.0)
 
 
+def read_driver() -> str | None:
+    """The version of the kernel's driver, None where there is none (or it is outside, as under WSL2)."""
+    try:
+        return Path("/sys/module/nvidia/version").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
 def write_verdict(module: AnsibleModule, *, ok: bool, results: list[dict[str, Any]]) -> None:
     """Put the verdict in its place in one step, so that a reader never sees half of it.
 
@@ -349,7 +364,7 @@ def write_verdict(module: AnsibleModule, *, ok: bool, results: list[dict[str, An
     verdict = {
         "digest": module.params["digest"],
         "ok": ok,
-        "driver": module.params["driver"],
+        "driver": module.params["driver"] or read_driver(),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "level": module.params["level"],
         "checks": results,

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The checks of gpu_verify that need a process of their own: ``proof.py CHECK [ARGUMENT…]``.
 
-Each prints what it saw as one line of JSON, which gpu_verify judges. It runs in the environment under proof; a check that
-needs the driver alone runs in any Python from 3.9.
+Each prints what it saw as one line of JSON, which gpu_verify judges. It runs in the environment under proof; a check
+that needs the driver alone runs in any Python from 3.9.
 """
 
 # ruff: noqa: PLC0415 - torch is there in the environment alone
@@ -157,7 +157,7 @@ def torch_facts() -> Record:
         "version": str(torch.__version__),
         "cuda": torch.version.cuda,
         "arch_list": (flags or "").split(),
-        "file": torch.__file__,
+        "folder": str(Path(torch.__file__).parent.resolve()),
         "python": sys.executable,
         "nvidia": {
             name: distribution.version
