@@ -97,7 +97,6 @@ listed:
 
 import pathlib
 import re
-import urllib.error
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
@@ -105,6 +104,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import mask
 from ansible_collections.podsmith.gpu.plugins.module_utils._openpgp import KeyFileError, dearmor, fingerprints
+from ansible_collections.podsmith.gpu.plugins.module_utils._reach import explain
 
 
 def render_source(uri: str, suite: str, components: list[str], keyring: str) -> str:
@@ -161,8 +161,9 @@ class Source:
         url, hint = self.params["key_url"], self.params["hint"]
         try:
             content: bytes = open_url(url, timeout=self.params["timeout"]).read()
-        except (OSError, urllib.error.URLError, ValueError) as error:
-            self.fail(f"The key {mask(url)} could not be fetched ({mask(str(error))}); {hint}.")
+        except (OSError, ValueError) as error:
+            reason = explain(error, self.params["timeout"])
+            self.fail(f"The key {mask(url)} could not be fetched ({reason}); {hint}.")
         try:
             found = fingerprints(content)
         except KeyFileError as error:
