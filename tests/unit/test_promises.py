@@ -15,7 +15,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 RESULTS = {"stack_plan_decision", "gpu_verify_results"}  # what roles publish for others
-PLUGIN_KINDS = ("modules", "filter", "lookup", "callback", "inventory")
+PLUGIN_KINDS = ("modules", "action", "filter", "lookup", "callback", "inventory")
 PLUGINS = sorted(
     path.relative_to(ROOT / "plugins")
     for kind in PLUGIN_KINDS
@@ -139,30 +139,53 @@ def test_providers_are_the_task_files(role: str) -> None:
 
 
 def assigned(path: pathlib.Path) -> set[str]:
-    """The variables that the tasks of a file set for others: by set_fact, register and vars."""
-    tasks = list(tasks_in(load(path)))
-    names = {name for task in tasks for part in ("ansible.builtin.set_fact", "vars") for name in task.get(part) or {}}
-    return names | {task["register"] for task in tasks if "register" in task}
+    """The variables that the tasks of a file set for others: by set_fact, register and vars, those of a role's call aside."""
+    names = set()
+    for task in tasks_in(load(path)):
+        called = "ansible.builtin.include_role" in task or "ansible.builtin.import_role" in task
+        for part in ("ansible.builtin.set_fact", *([] if called else ["vars"])):
+            names |= set(task.get(part) or {})
+        names |= {task["register"]} if "register" in task else set()
+    return names
+
+
+def used_variables(path: pathlib.Path) -> Iterator[str]:
+    """Words of a file that begin with a role's name, where they stand for a variable."""
+    name = re.compile(rf"(?<![\w./])(?:{'|'.join(ROLES)})_\w+(?![\w/(]|\.yml)")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        code = "" if line.lstrip().startswith("#") else line.partition(" # ")[0]
+        for found in name.finditer(code):
+            before, after = code[: found.start()], code[found.end() :]
+            text = before.endswith(("'", '"')) and after.startswith(("'", '"'))
+            option = (
+                path.parts[-2] != "vars" and not before.strip(" -") and after.startswith(":") and "roles" in path.parts
+            )
+            if not (text or option):
+                yield found[0]
 
 
 def test_every_variable_is_declared() -> None:
     """A misspelt role variable would pass in silence: Ansible checks the declared ones only."""
     declared = RESULTS.union(*(options(role) for role in ROLES), *(assigned(ROOT / path) for path in TASK_FILES))
-    name = re.compile(rf"(?<![\w./])(?:{'|'.join(ROLES)})_\w+(?![\w/(]|\.yml)")
-    used = set()
-    for folder in ("roles", "playbooks", "inventories", "molecule"):
-        for path in (ROOT / folder).rglob("*"):
-            if path.suffix not in {".yml", ".j2"}:
-                continue
-            for line in path.read_text(encoding="utf-8").splitlines():
-                for found in name.finditer(line.partition(" # ")[0] if not line.lstrip().startswith("#") else ""):
-                    quoted = line[found.start() - 1 : found.start()] in {"'", '"'} and line[
-                        found.end() : found.end() + 1
-                    ] in {"'", '"'}
-                    if not quoted:
-                        used.add((str(path.relative_to(ROOT)), found[0]))
     values = {choice for role in ROLES for option in options(role).values() for choice in option.get("choices", [])}
-    assert {(path, word) for path, word in used if word not in declared | values} == set()
+    used = {
+        (str(path.relative_to(ROOT)), name)
+        for folder in ("roles", "playbooks", "inventories", "molecule")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".yml", ".j2"} and "meta" not in path.parts
+        for name in used_variables(path)
+    }
+    assert {(path, name) for path, name in used if name not in declared | values} == set()
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=str)
+def test_a_role_is_called_with_its_own_variables(path: pathlib.Path) -> None:
+    for task in tasks_in(load(ROOT / path)):
+        call = task.get("ansible.builtin.include_role") or task.get("ansible.builtin.import_role")
+        if call:
+            role = call["name"].rpartition(".")[2]
+            given = {name for name in task.get("vars") or {} if not name.startswith("__")}
+            assert given <= set(options(role)) | RESULTS, task["name"]
 
 
 def test_the_decision_is_read_in_defaults_only() -> None:
@@ -176,7 +199,7 @@ def test_the_decision_is_read_in_defaults_only() -> None:
 
 
 def test_the_observation_is_read_in_the_plan_only() -> None:
-    observation = re.compile(r"ansible_facts(?:\['gpu'\]|\[\"gpu\"\]|\.gpu)\b")
+    observation = re.compile(r"""ansible_facts(?:\[['"]gpu['"]\]|\.gpu\b)""")
     readers = {
         path.relative_to(ROOT / "roles").parts[0]
         for path in (ROOT / "roles").rglob("*")
@@ -244,14 +267,23 @@ def test_every_plugin_has_a_test(path: pathlib.Path) -> None:
     assert (ROOT / test).is_file(), f"add {test}"
 
 
-@pytest.mark.parametrize("path", UTILS, ids=str)
-def test_every_util_is_imported_by_a_test(path: pathlib.Path) -> None:
-    name = re.compile(rf"\b{path.parent}(?:\.| import .*){path.stem}\b")
-    tests = (ROOT / "tests" / "unit").rglob("test_*.py")
-    assert any(name.search(test.read_text(encoding="utf-8")) for test in tests), f"no test imports plugins/{path}"
+def imported(path: pathlib.Path) -> set[pathlib.Path]:
+    """The private utils that a Python file imports, as paths below plugins/."""
+    found = re.findall(r"\b(plugin_utils|module_utils)(?:\.| import )(_\w+)", path.read_text(encoding="utf-8"))
+    return {pathlib.Path(folder, f"{stem}.py") for folder, stem in found} & set(UTILS)
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=str)
+def test_every_util_is_reached_by_a_test() -> None:
+    """A util that no test imports, itself or through what it imports, can break in silence."""
+    reached: set[pathlib.Path] = set()
+    found = {util for test in (ROOT / "tests" / "unit").rglob("*.py") for util in imported(test)}
+    while found - reached:
+        reached |= found
+        found = {util for path in reached for util in imported(ROOT / "plugins" / path)}
+    assert sorted(map(str, set(UTILS) - reached)) == []
+
+
+@pytest.mark.parametrize("path", [path for path in PLUGINS if path.parts[0] != "action"], ids=str)
 def test_every_plugin_is_documented(path: pathlib.Path) -> None:
     file = ROOT / "plugins" / path
     sidecar = file.with_suffix(".yml")
