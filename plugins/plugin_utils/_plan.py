@@ -368,7 +368,7 @@ def _toolkit_reason(toolkit: Toolkit, torch: PyTorch | None, known: Catalogue) -
         "apt": "comes from NVIDIA's repository",
         "pypi": "comes from PyPI",
     }
-    why = f", of the CUDA major that PyTorch {torch.local} needs to build extensions" if torch and torch.cuda else ""
+    why = f"; extensions of PyTorch {torch.local} build with it" if torch and torch.cuda else ""
     text = f"CUDA toolkit {toolkit.version} {origin[toolkit.provider]}{why}"
     return Reason("toolkit", text, str(known["cuda"]["releases"][toolkit.version]["source"]))
 

@@ -36,7 +36,7 @@ def render_text(
     rows: list[tuple[str, list[str]]] = [
         ("route", [decision["summary"].removeprefix("blocked: ") if verdict == "blocked" else decision["summary"]]),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
-        ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"])),
+        ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"], ran=ran)),
         ("not", _rejected(decision)),
         ("proof", _proof(results)),
         ("help" if verdict in ("blocked", "degraded") else "better", list(decision["remedies"])),
@@ -95,35 +95,35 @@ def _driver(driver: Mapping[str, Any]) -> str:
     )
 
 
-def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] | None) -> list[str]:
+def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] | None, *, ran: bool) -> list[str]:
     """A line for each change with its sign, then what is used as it is."""
-    rows = [(SIGNS[change["action"]], *_change(change)) for change in changes or ()]
+    rows = [(SIGNS[change["action"]], *_change(change, ran=ran)) for change in changes or ()]
+    if not rows and decision["verdict"] == "blocked":
+        return []
     if not rows:
-        return (
-            []
-            if decision["verdict"] == "blocked"
-            else ["nothing to change" if changes is not None else "nothing changed"]
-        )
+        return ["nothing had to change" if ran else "nothing to change"]
     rows += [("=", what, "is there and is used as it is") for what in _adopted(decision)]
     width = min(max(len(what) for _, what, _ in rows), 44)
     return [f"{sign} {what:<{width}}  {how}".rstrip() for sign, what, how in rows]
 
 
-def _change(change: Mapping[str, Any]) -> tuple[str, str]:
+def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     """What changes, and how."""
-    action, old, new = change["action"], change.get("from"), change.get("to")
-    size = f", {_size(change['mib'])} to fetch" if change.get("mib") else ""
-    if action == "prove":
-        return "proof", "the stack is proved before it goes live"
-    if action == "switch":
-        return change["what"], f"{old or 'none'} → {new}"
-    if action == "remove":
-        return change["what"], "removed"
-    if action == "repair":
-        return change["what"], f"{old or 'missing'}: put right{size}"
-    if action == "replace":
-        return change["what"], f"{old} → {new}, swapped by hand: put right{size}"
-    return change["what"], f"{new or ''}{size}"
+    what, old, new = str(change["what"]), change.get("from"), change.get("to")
+    words = {
+        "prove": "the stack was proved" if ran else "the stack is proved before it goes live",
+        "remove": "removed" if ran else "is taken out",
+        "repair": f"{old or 'missing'}: put right",
+        "replace": f"{old} → {new}, swapped by hand: put right",
+        "switch": f"{old} → {new}" if old else str(new),
+        "install": str(new or ""),
+    }
+    how = words[change["action"]]
+    if change["role"] == "forward_compat" and change["action"] in ("install", "switch"):
+        how += ", used only while the driver is older"
+    if change.get("mib"):
+        how += f", {_size(change['mib'])} {'fetched' if ran else 'to fetch'}"
+    return "proof" if change["action"] == "prove" else what, how
 
 
 def _adopted(decision: Mapping[str, Any]) -> list[str]:
@@ -153,7 +153,7 @@ def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
         return [f"{result['check']} failed: {_evidence(result)}" for result in failed]
     seconds = sum(float(result.get("seconds") or 0) for result in results)
     took = f" in {seconds:.0f} s" if seconds >= 1 else ""
-    return [f"{len(results)} checks passed{took}"]
+    return [f"{len(results)} {'check' if len(results) == 1 else 'checks'} passed{took}"]
 
 
 def _evidence(result: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import parse_version
+
 NAME = "stack_plan_request"
 POLICIES = ("forward_compat", "fallback", "fail")
 TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
@@ -139,9 +141,17 @@ def nearest(found: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(listed)}."
 
 
+def nearest_version(found: str, listed: Iterable[str]) -> str:
+    """A half sentence that names the newest listed version that is not newer, or else the oldest."""
+    ordered = sorted(listed, key=parse_version)
+    older = [version for version in ordered if parse_version(version) <= parse_version(found)]
+    return f"the nearest is {older[-1] if older else ordered[0]}."
+
+
 def unlisted(where: str, found: str, listed: Iterable[str]) -> RequestError:
     """The error for a wish that the catalogue does not have; it names what is nearest."""
-    return RequestError(f'{NAME}.{where} names "{found}", which the catalogue does not have; {nearest(found, listed)}')
+    choice = nearest_version if found[:1].isdigit() else nearest
+    return RequestError(f'{NAME}.{where} names "{found}", which the catalogue does not have; {choice(found, listed)}')
 
 
 def _mapping(where: str, value: Any, known: Iterable[str]) -> dict[str, Any]:
@@ -271,5 +281,7 @@ def _overrides(value: Any) -> Overrides:
 
 
 def _show(value: Any) -> str:
+    """A value as an error quotes it: on one line, and not all of a long one."""
     text = str(value) if isinstance(value, str) else repr(value)
-    return f'"{text[:60]}"' if isinstance(value, str) else text[:60]
+    line = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[:60])
+    return f'"{line}"' if isinstance(value, str) else line

@@ -192,7 +192,7 @@ def test_an_edited_file_is_called_edited(pod: Any, decide: Decide) -> None:
 
 
 def test_a_newer_driver_takes_compat_off_in_place(pod: Any, decide: Decide) -> None:
-    """The pod woke up on a newer host: the environment stays, its activation changes, the library is left where it is."""
+    """The pod woke up on a newer host: the environment stays, its activation changes, the library stays unused."""
     pod["driver"]["version"] = "580.126.09"
     decision = decide(pod, **H100_WISH)
     assert decision["route"] == "native"

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.podsmith.gpu.plugins.filter.stack_plan import FilterModule
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+
+stack_plan = FilterModule().filters()["stack_plan"]
+HOST = {"driver": {"status": "ok", "version": "580.95.05"}, "devices": [{"name": "NVIDIA H200"}]}
+KEYS = [
+    *(
+        "verdict",
+        "route",
+        "summary",
+        "cuda",
+        "toolkit",
+        "toolkits",
+        "forward_compat",
+        "pytorch",
+        "extensions",
+        "cutlass",
+    ),
+    *("environment", "proof", "download", "reasons", "rejected", "remedies", "warnings", "changes", "digest"),
+]
+
+
+def test_the_decision_is_plain_data() -> None:
+    decision = stack_plan(HOST, {"cuda": "13.0"})
+    assert list(decision) == KEYS
+    assert (decision["route"], decision["pytorch"]["index"]) == ("native", "cu130")
+    assert isinstance(decision["changes"], list)
+
+
+def test_another_catalogue_may_be_given() -> None:
+    assert stack_plan(HOST, {}, load_catalogue()) == stack_plan(HOST)
+
+
+def test_a_wish_that_cannot_be_understood() -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        stack_plan(HOST, {"cudaa": "13.0"})
+    assert caught.value.message == 'stack_plan_request has the unknown key "cudaa"; did you mean cuda?'
+
+
+def test_what_is_no_observation() -> None:
+    with pytest.raises(AnsibleFilterError, match="a mapping; found list"):
+        stack_plan([])
