@@ -117,11 +117,8 @@ def test_defaults_are_the_argument_specs(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_role_is_complete(role: str) -> None:
     folder = ROOT / "roles" / role
-    assert {"README.md", "meta/main.yml", "meta/argument_specs.yml", "defaults/main.yml", "tasks/main.yml"} == {
-        name
-        for name in ("README.md", "meta/main.yml", "meta/argument_specs.yml", "defaults/main.yml", "tasks/main.yml")
-        if (folder / name).is_file()
-    }
+    wanted = ("README.md", "meta/main.yml", "meta/argument_specs.yml", "defaults/main.yml", "tasks/main.yml")
+    assert [name for name in wanted if not (folder / name).is_file()] == []
     for entry, spec in specs(role).items():
         assert {"short_description", "description", "author", "version_added"} <= set(spec), entry
         assert (folder / "tasks" / f"{entry}.yml").is_file(), f"the entry point {entry} has no task file"
@@ -139,7 +136,7 @@ def test_providers_are_the_task_files(role: str) -> None:
 
 
 def assigned(path: pathlib.Path) -> set[str]:
-    """The variables that the tasks of a file set for others: by set_fact, register and vars, those of a role's call aside."""
+    """The variables that the tasks of a file set for others, by set_fact, register and vars; not those of a role's call."""
     names = set()
     for task in tasks_in(load(path)):
         called = "ansible.builtin.include_role" in task or "ansible.builtin.import_role" in task
