@@ -125,11 +125,21 @@ def _cutlass(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
     row = next((row for row in host.cutlasses if row.get("path") == cutlass.path), None)
     if row is not None and not row.get("broken") and row.get("version") == cutlass.version:
         return
-    size = int(known["cutlass"]["releases"][cutlass.version]["size_mib"])
+    size = _cutlass_mib(cutlass, host, known)
     action = INSTALL if row is None else REPAIR
     lost = ", ".join((row or {}).get("broken") or ())
     old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
     yield Change("cutlass", action, "CUTLASS headers", old, cutlass.version, size, int(size * UNPACKED), cutlass.path)
+
+
+def _cutlass_mib(cutlass: Cutlass, host: Host, known: Catalogue) -> int:
+    """The size of the wheel, or of a shallow clone."""
+    if cutlass.requirement:
+        package, version = cutlass.requirement.split("==", 1)
+        sizes = known["pypi"]["packages"].get(package, {}).get(version, {}).get("size_mib", {})
+        if host.arch in sizes:
+            return int(sizes[host.arch])
+    return int(known["cutlass"]["releases"][cutlass.version]["size_mib"])
 
 
 def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
@@ -138,6 +148,8 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         return
     sizes = known["pytorch"]["sizes"].get(torch.index, {})
     size, disk = (0, 20) if torch.adopt else (int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0)))
+    if torch.provider == "host_wheels":
+        size = 0
     what = f"PyTorch {torch.local}"
     if not environment.live:
         old = str(live["name"]) if live.get("name") else None
@@ -145,8 +157,7 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         return
     packages: Mapping[str, Any] = live.get("packages") or {}
     extensions = {name for name, entry in wanted.extensions.items() if name not in COMPANIONS}
-    pinned = {"torch": torch.local, **_pins(torch)}
-    for name, version in pinned.items():
+    for name, version in _pins(torch).items():
         found = packages.get(name)
         if found != version:
             mib = size if name == "torch" else 0
@@ -160,8 +171,8 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
 
 
 def _pins(torch: PyTorch) -> dict[str, str]:
-    """The companions' full versions, as their requirements name them."""
-    pairs = (requirement.split("==", 1) for requirement in torch.requirements[1:])
+    """Package → version as its metadata has it; nothing where a PyTorch is adopted."""
+    pairs = (requirement.split("==", 1) for requirement in torch.requirements)
     return {pair[0]: pair[1] for pair in pairs}
 
 

@@ -124,5 +124,5 @@ def _constraints(torch: PyTorch | None, extensions: Set) -> tuple[str, ...]:
         for name, entry in extensions.items()
         if isinstance(entry, Extension) and entry.requirement and name not in COMPANIONS
     )
-    pins = torch.requirements or (f"torch=={torch.local}",)
+    pins = torch.requirements or (f"torch=={torch.version}",)
     return (*pins, *chosen)

@@ -414,7 +414,7 @@ def describe_torch(build: Build, host: Host, request: Request) -> PyTorch:
     elif build.wheel:
         provider, local = "host_wheels", str(build.wheel["version"])
     elif request.wheels.provider == "pypi":
-        provider, local = "pypi", str(build.torch)
+        provider, local = "pypi", f"{build.torch}+{build.index}"
     else:
         provider, local = "pytorch_index", f"{build.torch}+{build.index}"
     return PyTorch(
@@ -425,7 +425,7 @@ def describe_torch(build: Build, host: Host, request: Request) -> PyTorch:
         cuda=build.cuda,
         python=PythonChoice(python.path, python.version) if python else PythonChoice(None, None),
         arch_list=build.archs,
-        requirements=() if build.adopt else (f"torch=={local}",),
+        requirements=() if build.adopt else (f"torch=={build.torch if provider == 'pypi' else local}",),
         adopt=str(build.adopt["path"]) if build.adopt else None,
     )
 

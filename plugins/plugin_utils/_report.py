@@ -28,8 +28,8 @@ def render_text(
 ) -> str:
     """One block for a host: what it is, the route, why, what changes or changed, what was not chosen, what would help.
 
-    ``results`` are the checks of ``gpu_verify`` (``{check, ok, evidence, seconds}``) and ``changed`` the changes a run
-    applied; both None in a plan.
+    ``results`` are the checks of ``gpu_verify`` (``{check, ok, seconds, error, advice, skipped}``) and ``changed`` the
+    changes a run applied; both None in a plan.
     """
     ran = changed is not None or results is not None
     verdict = _verdict(decision, results)
@@ -102,7 +102,8 @@ def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] |
         return []
     if not rows:
         return ["nothing had to change" if ran else "nothing to change"]
-    rows += [("=", what, "is there and is used as it is") for what in _adopted(decision)]
+    touched = {change["role"] for change in changes or ()}
+    rows += [("=", what, "is there and is used as it is") for role, what in _adopted(decision) if role not in touched]
     width = min(max(len(what) for _, what, _ in rows), 44)
     return [f"{sign} {what:<{width}}  {how}".rstrip() for sign, what, how in rows]
 
@@ -126,16 +127,21 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     return "proof" if change["action"] == "prove" else what, how
 
 
-def _adopted(decision: Mapping[str, Any]) -> list[str]:
-    named = []
-    for key, name in (("toolkit", "CUDA toolkit"), ("pytorch", "PyTorch"), ("cutlass", "CUTLASS")):
+def _adopted(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Role and name of each part that is used as it was found."""
+    found = []
+    for key, role, name in (
+        ("toolkit", "cuda_toolkit", "CUDA toolkit"),
+        ("pytorch", "pytorch", "PyTorch"),
+        ("cutlass", "cutlass", "CUTLASS"),
+    ):
         part = decision.get(key)
         if part and part["provider"] == "adopt":
-            named.append(f"{name} {part.get('exact') or part.get('local') or part['version']}")
+            found.append((role, f"{name} {part.get('exact') or part.get('local') or part['version']}"))
     compat = decision["forward_compat"]
     if compat["enabled"] and compat["provider"] == "adopt":
-        named.append(f"{compat['package']} {compat['version']}")
-    return named
+        found.append(("forward_compat", f"{compat['package']} {compat['version']}"))
+    return found
 
 
 def _rejected(decision: Mapping[str, Any]) -> list[str]:
@@ -151,23 +157,20 @@ def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
     failed = [result for result in results if not result.get("ok")]
     if failed:
         return [f"{result['check']} failed: {_evidence(result)}" for result in failed]
-    seconds = sum(float(result.get("seconds") or 0) for result in results)
+    ran = [result for result in results if not result.get("skipped")]
+    seconds = sum(float(result.get("seconds") or 0) for result in ran)
     took = f" in {seconds:.0f} s" if seconds >= 1 else ""
-    return [f"{len(results)} {'check' if len(results) == 1 else 'checks'} passed{took}"]
+    skipped = f", {len(results) - len(ran)} skipped" if len(ran) < len(results) else ""
+    return [f"{len(ran)} {'check' if len(ran) == 1 else 'checks'} passed{took}{skipped}"]
 
 
 def _evidence(result: Mapping[str, Any]) -> str:
-    evidence = result.get("error") or result.get("evidence") or "no evidence"
-    if isinstance(evidence, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in evidence.items())
-    return str(evidence)
+    return " ".join(str(result[key]) for key in ("error", "advice") if result.get(key)) or "no evidence"
 
 
 def _where(decision: Mapping[str, Any]) -> list[str]:
     environment = decision.get("environment")
-    if not environment:
-        return []
-    return [f"{environment['path']} · activate with: . {environment['prefix']}/activate.sh"]
+    return [environment["path"], f"activate with: . {environment['prefix']}/activate.sh"] if environment else []
 
 
 def _size(mib: float) -> str:

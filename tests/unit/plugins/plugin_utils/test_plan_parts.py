@@ -245,6 +245,7 @@ def test_the_hosts_own_configuration_gives_the_cpu_build(host: Any, decide: Deci
 def test_pypi_has_one_cuda(host: Any, decide: Decide) -> None:
     torch = decide(host(), pytorch="2.9", wheels={"provider": "pypi"})["pytorch"]
     assert (torch["provider"], torch["cuda"], torch["requirements"]) == ("pypi", "12.8", ["torch==2.9.1"])
+    assert torch["local"] == "2.9.1+cu128"
     decision = decide(host(), pytorch="2.9", cuda="13.0", wheels={"provider": "pypi"}, on_old_driver=["fail"])
     assert decision["verdict"] == "blocked"
     assert "PyPI's PyTorch 2.9.1 is built for CUDA 12.8" in texts(decision, "rejected")

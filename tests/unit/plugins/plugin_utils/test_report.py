@@ -25,7 +25,8 @@ h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod contai
   not      native cu130 of PyTorch 2.9.1: driver 570.133.20 is older than 580, which CUDA 13 needs
            vllm: 0.33.0 requires torch 2.14.0
   better   A host with driver 580 or newer needs no forward compatibility.
-  where    /opt/podsmith/environments/1-torch2.9.1-cu130 · activate with: . /opt/podsmith/activate.sh
+  where    /opt/podsmith/environments/1-torch2.9.1-cu130
+           activate with: . /opt/podsmith/activate.sh
   verdict  ok: 4 changes pending"""
 
 
@@ -62,19 +63,23 @@ def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applie
     before = decide(pod, **WISH)
     host = applied(pod, before)
     results = [{"check": "nvcc", "ok": True, "seconds": 1.6}, {"check": "matmul", "ok": True, "seconds": 39.5}]
+    results += [{"check": "cutlass", "ok": True, "seconds": 0.0, "skipped": "no headers"}]
     text = render_text(decide(host, **WISH), host, "h100-1", results=results, changed=before["changes"])
-    assert lines(text, "proof") == ["2 checks passed in 41 s"]
+    assert lines(text, "proof") == ["2 checks passed in 41 s, 1 skipped"]
     assert (
         lines(text, "changed")[0]
         == "+ cuda-compat-13-0            580.95.05, used only while the driver is older, 65 MiB fetched"
     )
     assert lines(text, "verdict") == ["ok"]
+    assert [line for line in lines(text, "changed") if line.startswith("=")] == [
+        "= CUDA toolkit 13.0.88        is there and is used as it is"
+    ]
 
 
 def test_a_failed_check_is_the_verdict(pod: Any, decide: Decide) -> None:
-    results = [{"check": "matmul", "ok": False, "evidence": {"error": "0.3"}}, {"check": "nvcc", "ok": True}]
+    results = [{"check": "matmul", "ok": False, "error": "it is off by 0.3.", "advice": "Report it."}]
     text = render_text(decide(pod, **WISH), pod, "h100-1", results=results, changed=[])
-    assert lines(text, "proof") == ["matmul failed: error 0.3"]
+    assert lines(text, "proof") == ["matmul failed: it is off by 0.3. Report it."]
     assert lines(text, "verdict") == ["failed"]
 
 
