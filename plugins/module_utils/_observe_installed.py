@@ -181,11 +181,11 @@ def read_commit(root: Root, folder: str) -> str | None:
 
 
 def _broken_cutlass(root: Root, folder: str) -> list[str]:
-    """What is gone of the wheel's headers, whose RECORD may name another parent, else of the main ones."""
+    """What is gone of the main headers and, where they came as a wheel, of all that its RECORD names."""
     records = root.glob(f"{folder}/*.dist-info/RECORD")
     rows = [row for record in records for row in parse_record(root.read(record))]
-    headers = [("include/" + path.partition("include/")[2], size) for path, size in rows if "include/" in path]
-    return find_broken(root, folder, headers or [(path, None) for path in CUTLASS_HEADERS])
+    headers = [(path, size) for path, size in rows if "/include/" in path]
+    return find_broken(root, folder, [*((path, None) for path in CUTLASS_HEADERS), *headers])
 
 
 def _pypi_toolkits(root: Root, prefix: str) -> list[tuple[str, str | None]]:

@@ -18,7 +18,7 @@ author:
   - Podsmith developers
 options:
   sources:
-    description: What to ask. Where it is empty, the indexes and folders of the host's own pip configuration.
+    description: What to ask.
     type: list
     elements: dict
     default: []
@@ -34,6 +34,10 @@ options:
       variable:
         description: The variable that names a mirror.
         type: str
+  pip:
+    description: Whether to ask the indexes and folders of the host's own pip configuration, too.
+    type: bool
+    default: false
   timeout:
     description: Seconds that each may take to answer.
     type: int
@@ -96,6 +100,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "sources": {"type": "list", "elements": "dict", "default": [], "options": suboptions},
+            "pip": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 10},
         },
         supports_check_mode=True,
@@ -103,7 +108,9 @@ def main() -> None:
     environ = dict(os.environ)
     pip = parse_pip_config(read_pip_config(Root(), str(pathlib.Path.home()), environ), environ)
     sources = [_reach.Source(row["name"], row["url"], row["variable"]) for row in module.params["sources"]]
-    answers = _reach.check_sources(sources or pip_sources(pip), timeout=module.params["timeout"], ca_path=pip.cert)
+    if module.params["pip"]:
+        sources += pip_sources(pip)
+    answers = _reach.check_sources(sources, timeout=module.params["timeout"], ca_path=pip.cert)
     told = [
         {
             "name": answer.source.name,

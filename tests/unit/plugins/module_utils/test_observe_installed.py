@@ -259,8 +259,8 @@ def test_what_our_cutlass_lacks_is_named(tmp_path: Path, gone: str, broken: list
     assert (cutlass["version"], cutlass["broken"]) == ("4.3.0", broken)
 
 
-def test_the_wheels_list_decides_where_there_is_one(tmp_path: Path) -> None:
+def test_the_wheels_list_counts_where_there_is_one(tmp_path: Path) -> None:
     listed = "cutlass_library/source/include/cute/layout.hpp,sha256=x,5\ncutlass_library/a.py,sha256=y,5\n"
     folder = f"{PREFIX}/cutlass/4.2.0"
     root = write(tmp_path, {**headers(folder), f"{folder}/nvidia_cutlass-4.2.0.0.dist-info/RECORD": listed})
-    assert find_cutlasses(root, [PREFIX], {})[0]["broken"] == ["include/cute/layout.hpp"]
+    assert find_cutlasses(root, [PREFIX], {})[0]["broken"] == ["cutlass_library/source/include/cute/layout.hpp"]
