@@ -68,11 +68,11 @@ def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applie
     assert lines(text, "proof") == ["2 checks passed in 41 s, 1 skipped"]
     assert (
         lines(text, "changed")[0]
-        == "+ cuda-compat-13-0            580.95.05, used only while the driver is older, 65 MiB fetched"
+        == "+ cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB fetched"
     )
     assert lines(text, "verdict") == ["ok"]
     assert [line for line in lines(text, "changed") if line.startswith("=")] == [
-        "= CUDA toolkit 13.0.88        is there and is used as it is"
+        "= CUDA toolkit 13.0.88  is there and is used as it is"
     ]
 
 
