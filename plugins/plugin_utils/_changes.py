@@ -86,7 +86,7 @@ def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         if row is not None and whole and components_seen:
             continue
         lost = ", ".join((row or {}).get("broken") or ())
-        new = f"{toolkit.version} ({toolkit.provider})"
+        new = f"{toolkit.exact or toolkit.version} from {'PyPI' if toolkit.provider == 'pypi' else toolkit.provider}"
         mib = _toolkit_mib(toolkit, known)
         place = "/" if toolkit.provider == "apt" else toolkit.path
         action = INSTALL if row is None else REPAIR

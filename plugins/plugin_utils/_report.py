@@ -119,7 +119,9 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
         "switch": f"{old} → {new}" if old else str(new),
         "install": str(new or ""),
     }
-    how = words[change["action"]]
+    how = (
+        "new environment" if change["role"] == "pytorch" and change["action"] == "install" else words[change["action"]]
+    )
     if change["role"] == "forward_compat" and change["action"] in ("install", "switch"):
         how += ", used only while the driver is older"
     if change.get("mib"):

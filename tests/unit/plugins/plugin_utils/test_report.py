@@ -18,7 +18,7 @@ h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod contai
            PyTorch 2.9.1+cu130 has machine code for NVIDIA H100 80GB HBM3 (compute capability 9.0)
            CUDA toolkit 13.0 is there at /usr/local/cuda-13.0; extensions of PyTorch 2.9.1+cu130 build with it
   change   + cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB to fetch
-           + PyTorch 2.9.1+cu130   1-torch2.9.1-cu130, 2.9 GiB to fetch
+           + PyTorch 2.9.1+cu130   new environment, 2.9 GiB to fetch
            ~ proof                 the stack is proved before it goes live
            ~ live environment      1-torch2.9.1-cu130
            = CUDA toolkit 13.0.88  is there and is used as it is
