@@ -124,7 +124,7 @@ snapshot() {
 # tests the outcome (`if`, `||`): bash would then go on after a failed command inside the stage.
 run() {
   local stage=$1 log=$logs/$1.log begin=$SECONDS rc=0 closing
-  ("$stage") >"$log" 2>&1 &
+  ("$stage") >"$log" 2>&1 9>&- &
   wait $! || rc=$?
   closing=$(grep -E '^=* ?[0-9]+ (passed|failed|error).* in [0-9.]+s' "$log" | tail -n 1 || true)
   if [ $rc = 0 ]; then
@@ -146,6 +146,9 @@ for stage; do
   esac
 done
 
+mkdir -p "$work"
+exec 9>"$work/lock"
+flock --nonblock 9 || { echo "scripts/test.sh: another run is at work in this checkout; wait for it." >&2 && exit 2; }
 rm -rf "$TMPDIR"
 mkdir -p "$logs" "$TMPDIR"
 scripts/link.sh

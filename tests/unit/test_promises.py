@@ -136,7 +136,7 @@ def test_providers_are_the_task_files(role: str) -> None:
 
 
 def assigned(path: pathlib.Path) -> set[str]:
-    """The variables that the tasks of a file set for others, by set_fact, register and vars; not those of a role's call."""
+    """The variables that the tasks of a file set for others, by set_fact, register and vars; not a role call's vars."""
     names = set()
     for task in tasks_in(load(path)):
         called = "ansible.builtin.include_role" in task or "ansible.builtin.import_role" in task
