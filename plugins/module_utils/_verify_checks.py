@@ -309,9 +309,9 @@ def _judge(check: Check, outcomes: Mapping[str, Outcome]) -> Finding:
     for job in check.jobs:
         outcome = outcomes[job.name]
         if not outcome.started:
-            return Finding([f"{job.argv[0]} was not started: no time was left of the proof's own limit."])
+            return Finding([f"{_title(job)} was not started: no time was left of the proof's own limit."])
         if outcome.code is None:
-            return Finding([f"{job.argv[0]}: no answer within {outcome.limit:g} s."])
+            return Finding([f"{_title(job)} gave no answer within {outcome.limit:g} s."])
         if outcome.code != 0:
             records = judge.parse_records(outcome.output)
             return Finding([_describe_failure(job, outcome, records)], records[-1] if records else {})
@@ -325,7 +325,13 @@ def _describe_failure(job: Job, outcome: Outcome, records: Sequence[Record]) -> 
     words = record.get("failure") or judge.last_words(outcome.output)
     code = outcome.code or 0
     ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-    return f"{job.argv[0]} {ended}: {words.rstrip('.')}."
+    return f"{_title(job)} {ended}: {words.rstrip('.')}."
+
+
+def _title(job: Job) -> str:
+    """How a sentence names a command: nvcc, kernel, proof.py torch."""
+    words = [Path(word).name for word in job.argv]
+    return " ".join(words[words.index("proof.py") :][:2]) if "proof.py" in words else words[0]
 
 
 def lack(name: str, lacking: Sequence[str]) -> Record:

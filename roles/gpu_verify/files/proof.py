@@ -289,7 +289,7 @@ def pip_fence() -> Record:
     if not util.find_spec("pip"):
         return {"skipped": "there is no pip in the environment"}
     requirement = f"torch!={metadata.version('torch').partition('+')[0]}"
-    argv = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--quiet", "--upgrade", requirement]
+    argv = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--upgrade", requirement]
     answer = subprocess.run(argv, capture_output=True, text=True, check=False)
     said = answer.stdout + answer.stderr
     record = {"requirement": requirement, "code": answer.returncode, "constrained": "(constraint)" in said}

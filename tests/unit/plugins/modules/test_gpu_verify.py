@@ -1,0 +1,227 @@
+"""The module, run as Ansible runs it, against a toolkit and an environment made of shell scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.podsmith.gpu.plugins.modules import gpu_verify
+
+CODE = (
+    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
+    "from ansible_collections.podsmith.gpu.plugins.modules.gpu_verify import main\n"
+    "with patch_module_args(json.loads(sys.stdin.read())): main()"
+)
+CUBIN = struct.pack(
+    "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01A\x08" + bytes(7), 2, 190, 1, 0, 0, 0, 0x06005A04, *[0] * 6
+)
+NVCC = """\
+if [ "$1" = --version ]; then echo "Cuda compilation tools, release 13.0, V13.0.88"; exit; fi
+while [ "$1" != -o ]; do shift; done
+cp "$(dirname "$0")/cubin" "$2"
+"""
+TORCH = '{"version": "2.9.1+cu130", "cuda": "13.0", "arch_list": ["sm_90"], "folder": "HOME/lib/torch", "nvidia": {}}'
+PYTHON = f"""\
+case $4 in
+torch) echo '{TORCH}' ;;
+matmul) echo '{{"products": [{{"device": "cpu", "dtype": "float32", "share_of_bound": 0.1, "ok": true}}]}}' ;;
+extension) echo '{{"kind": "cpp", "wrong": {{"cpu": 0}}}}' ;;
+esac
+"""
+NO_TORCH = "echo \"ModuleNotFoundError: No module named 'torch'\" >&2; exit 1"
+STANDARD = ["nvcc", "torch", "matmul", "kernel", "cutlass", "extension"]
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> dict[str, Any]:
+    """The parameters of a proof that passes."""
+    script(tmp_path / "cuda/bin/nvcc", NVCC)
+    (tmp_path / "cuda/bin/cubin").write_bytes(CUBIN)
+    script(tmp_path / "env/bin/python", PYTHON.replace("HOME", f"{tmp_path}/env"))
+    (tmp_path / "activate.sh").write_text("")
+    return {
+        "environment": f"{tmp_path}/env",
+        "activation": f"{tmp_path}/activate.sh",
+        "cuda_home": f"{tmp_path}/cuda",
+        "cutlass_home": f"{tmp_path}/cutlass",
+        "architectures": ["sm_90a"],
+        "expected": {"nvcc": "13.0.88", "torch": "2.9.1+cu130"},
+        "sources": {"proof.py": "", "kernel.cu": ""},
+        "evidence": f"{tmp_path}/state/verdict.json",
+        "digest": "abc",
+        "driver": "580.159.04",
+        "timeout": 20,
+    }
+
+
+def run(params: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        input=json.dumps({**params, "_ansible_check_mode": check}),
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
+    return answer
+
+
+def errors(answer: dict[str, Any]) -> dict[str, str]:
+    return {result["check"]: result["error"] for result in answer["results"] if not result["ok"]}
+
+
+def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any]) -> None:
+    answer = run(stack)
+    assert errors(answer) == {}
+    assert (answer["ok"], answer["changed"], answer["summary"]) == (True, False, "6 checks passed.")
+    assert [result["check"] for result in answer["results"]] == STANDARD
+    path = Path(stack["evidence"])
+    verdict = json.loads(path.read_text())
+    assert (verdict["digest"], verdict["ok"], verdict["driver"]) == ("abc", True, "580.159.04")
+    assert verdict["checks"] == answer["results"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert [child.name for child in path.parent.iterdir()] == ["verdict.json"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "failed"),
+    [
+        pytest.param(
+            {"cuda/bin/nvcc": None}, {"nvcc": "bin/nvcc: not found", "kernel": "", "cutlass": ""}, id="no-nvcc"
+        ),
+        pytest.param(
+            {"cuda/bin/nvcc": NVCC.replace("13.0", "12.8")},
+            {"nvcc": "nvcc is 12.8.88, the plan wants 13.0.88."},
+            id="other-nvcc",
+        ),
+        pytest.param(
+            {"cuda/bin/nvcc": "sleep 30"},
+            {
+                "nvcc": "nvcc gave no answer within 1 s.",
+                "kernel": "nvcc gave no answer within 1 s.",
+                "cutlass": "nvcc gave no answer within 1 s.",
+            },
+            id="hanging-nvcc",
+        ),
+        pytest.param(
+            {"cuda/bin/nvcc": NVCC.replace("cp ", "case $2 in kernel) exit 2 ;; esac; cp ")},
+            {"kernel": "nvcc ended with status 2: it said nothing."},
+            id="kernel-not-compiled",
+        ),
+        pytest.param(
+            {"cuda/bin/nvcc": NVCC.replace("cp ", "case $2 in *cutlass*) echo >$2; exit ;; esac; cp ")},
+            {"cutlass": "The compiled file lacks code for sm_90a; it has no device code."},
+            id="empty-cubin",
+        ),
+        pytest.param(
+            {"env/bin/python": PYTHON.replace("torch) ", f"torch) {NO_TORCH} ;; none) ")},
+            {"torch": "proof.py torch ended with status 1: ModuleNotFoundError: No module named 'torch'."},
+            id="no-torch",
+        ),
+        pytest.param(
+            {"env/bin/python": PYTHON.replace("2.9.1", "2.10.0").replace("HOME/lib", "ENV/lib")},
+            {"torch": "torch is 2.10.0+cu130, the plan wants 2.9.1+cu130."},
+            id="other-torch",
+        ),
+        pytest.param(
+            {"env/bin/python": PYTHON.replace('0.1, "ok": true', '9, "ok": false').replace("HOME/lib", "ENV/lib")},
+            {"matmul": "The float32 product on cpu is off by 9 times what rounding explains."},
+            id="wrong-product",
+        ),
+        pytest.param(
+            {"env/bin/python": PYTHON.replace('"cpu": 0', '"cpu": 5').replace("HOME/lib", "ENV/lib")},
+            {"extension": "5 numbers computed on cpu are wrong."},
+            id="wrong-extension",
+        ),
+        pytest.param(
+            {"env/bin/python": None},
+            {"torch": "bin/python: not found", "matmul": "not found", "extension": "not found"},
+            id="no-environment",
+        ),
+        pytest.param({"activate.sh": None}, dict.fromkeys(STANDARD, "activate.sh"), id="no-activation"),
+    ],
+)
+def test_broken_part_turns_its_check_red(
+    stack: dict[str, Any], tmp_path: Path, broken: dict[str, str | None], failed: dict[str, str]
+) -> None:
+    for name, text in broken.items():
+        if text is None:
+            (tmp_path / name).unlink()
+        else:
+            script(tmp_path / name, text.replace("ENV/lib", f"{tmp_path}/env/lib"))
+    hangs = any("sleep" in (text or "") for text in broken.values())
+    begin = time.monotonic()
+    answer = run({**stack, "timeout": 1} if hangs else stack)
+    assert time.monotonic() - begin < 20
+    found = errors(answer)
+    assert set(found) == set(failed)
+    for name, words in failed.items():
+        assert words in found[name]
+        assert found[name] in answer["summary"]
+    assert (answer["ok"], answer.get("failed", False)) == (False, False)
+    verdict = json.loads(Path(stack["evidence"]).read_text())
+    assert verdict["ok"] is False
+    assert all(result["advice"] for result in verdict["checks"] if not result["ok"])
+
+
+def test_gpu_that_is_wanted_and_not_there_is_a_failure(stack: dict[str, Any], tmp_path: Path) -> None:
+    row = {"name": "CUDA_ERROR_NO_DEVICE", "cause": "No GPU is seen.", "remedy": "Start the container with --gpus."}
+    code = "import json, sys; print(json.dumps({'call': 'cuInit', 'code': 100})); sys.exit(1)"
+    answer = run({**stack, "gpu": True, "checks": ["cuinit"], "sources": {"proof.py": code}, "errors": {"100": row}})
+    assert errors(answer) == {"cuinit": "cuInit returned 100."}
+    assert answer["results"][0]["advice"] == "CUDA_ERROR_NO_DEVICE: No GPU is seen. Start the container with --gpus."
+
+
+def test_check_mode_runs_nothing_on_a_bare_host(stack: dict[str, Any], tmp_path: Path) -> None:
+    answer = run({**stack, "environment": "/nowhere", "cuda_home": "/nowhere", "activation": "/nowhere"}, check=True)
+    assert answer["ok"]
+    assert {result["skipped"] for result in answer["results"]} == {"nothing is run in check mode"}
+    assert not Path(stack["evidence"]).exists()
+
+
+def test_check_that_lacks_its_setting_says_which(stack: dict[str, Any]) -> None:
+    answer = run({**stack, "cutlass_home": "", "checks": ["cutlass"]})
+    assert errors(answer) == {"cutlass": "The check cutlass was asked for, but cutlass_home is not set."}
+
+
+def test_odd_architecture_is_refused(stack: dict[str, Any]) -> None:
+    answer = run({**stack, "architectures": ["9.0"]})
+    assert answer["failed"]
+    assert answer["msg"] == "architectures: '9.0' is no architecture; write it as sm_90 or sm_90a."
+
+
+def test_verdict_that_cannot_be_written_is_told(stack: dict[str, Any], tmp_path: Path) -> None:
+    answer = run({**stack, "evidence": f"{tmp_path}/activate.sh/verdict.json"})
+    assert answer["failed"]
+    assert "The verdict cannot be written to" in answer["msg"]
+    assert answer["results"]
+
+
+def test_build_is_kept_on_request_only(stack: dict[str, Any]) -> None:
+    assert "build" not in run(stack)
+    folder = Path(run({**stack, "keep_build": True, "checks": ["kernel"]})["build"])
+    assert (folder / "kernel").is_file()
+    subprocess.run(["rm", "-r", str(folder)], check=True)
+
+
+def test_documentation_names_the_options() -> None:
+    documented = yaml.safe_load(gpu_verify.DOCUMENTATION)["options"]
+    assert list(documented) == list(gpu_verify.SPEC)
