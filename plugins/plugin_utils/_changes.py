@@ -150,7 +150,7 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
     size, disk = (0, 20) if torch.adopt else (int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0)))
     if torch.provider == "host_wheels":
         size = 0
-    what = f"PyTorch {torch.local}"
+    what = f"PyTorch {torch.local}{' (adopted)' if torch.adopt else ''}"
     if not environment.live:
         old = str(live["name"]) if live.get("name") else None
         yield Change("pytorch", INSTALL, what, old, environment.name, size, disk, environment.path)

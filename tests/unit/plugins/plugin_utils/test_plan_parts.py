@@ -228,6 +228,7 @@ def test_an_adopted_torch_converges(host: Any, decide: Decide, applied: Any) -> 
     fresh = host(pytorch=[IMAGE_TORCH])
     decision = decide(fresh, pytorch="2.11", cuda="13.0")
     assert decision["pytorch"]["provider"] == "adopt"
+    assert ("PyTorch 2.11.0+cu130 (adopted)", 0) in [(change["what"], change["mib"]) for change in decision["changes"]]
     assert decide(applied(fresh, decision), pytorch="2.11", cuda="13.0")["changes"] == []
 
 
