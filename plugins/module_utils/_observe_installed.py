@@ -113,8 +113,12 @@ def find_toolkits(
 
 
 def find_compat(root: Root, prefixes: Sequence[str]) -> list[Record]:
-    """The contract's ``compat``: every compatibility library, with what its own ELF note says."""
+    """The contract's ``compat``: every compatibility library, with what its own ELF note says.
+
+    ``managed`` is a library below a prefix, or a package that ``<prefix>/state/compat.json`` lists as installed by us.
+    """
     folders = [*root.glob("/usr/local/cuda-*/compat"), *root.glob("/usr/local/cuda/compat")]
+    ours = {name for prefix in prefixes for name in root.read_json(f"{prefix}/state/compat.json").get("installed") or ()}
     for prefix in prefixes:
         folders += [*root.glob(f"{prefix}/compat/*"), *root.glob(f"{prefix}/compat/*/usr/local/cuda-*/compat")]
     found: dict[str, Record] = {}
@@ -126,13 +130,15 @@ def find_compat(root: Root, prefixes: Sequence[str]) -> list[Record]:
                 note = read_library_note(root.at(f"{real}/{name}")) or CompatNote(None, None, None)
                 release = RELEASE.search(real)
                 cuda = note.cuda or (release["release"] if release else None)
+                package = f"cuda-compat-{cuda.replace('.', '-')}" if cuda else None
                 found[real] = {
-                    "package": f"cuda-compat-{cuda.replace('.', '-')}" if cuda else None,
+                    "package": package,
                     "version": library["version"],
                     "path": real,
                     "cuda": cuda,
                     "branches": note.branches,
                     "brands": note.brands,
+                    "managed": package in ours or any(real.startswith(f"{prefix}/compat/") for prefix in prefixes),
                 }
     return list(found.values())
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 import os
 import re
@@ -193,7 +192,7 @@ def read_state(root: Root, prefix: str, driver: str | None = None) -> Record | N
     :param driver: the driver that runs now; what another one refused may work with this one, and is left out.
     """
     decision, verdict, compat = (
-        _read_json(root, f"{prefix}/state/{name}.json") for name in ("decision", "verdict", "compat")
+        root.read_json(f"{prefix}/state/{name}.json") for name in ("decision", "verdict", "compat")
     )
     if not (decision or verdict or compat):
         return None
@@ -210,11 +209,3 @@ def read_state(root: Root, prefix: str, driver: str | None = None) -> Record | N
             if isinstance(entry, dict) and (not driver or entry.get("driver") in (driver, "", None))
         },
     }
-
-
-def _read_json(root: Root, path: str) -> Record:
-    try:
-        data = json.loads(root.read(path) or "{}")
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
+from typing import Any
 
 LIMIT = 4 * 1024 * 1024  # bytes; no text read here is larger than dpkg's status file
 CHUNK = 65536  # bytes; files below /proc/sys refuse to be read by the megabyte
@@ -109,6 +111,14 @@ class Root:
     def read(self, path: str, limit: int = LIMIT) -> str:
         """A file's text; empty where it can't be read."""
         return self.read_bytes(path, limit).decode("utf-8", "replace")
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """The object in a JSON file; empty where there is none."""
+        try:
+            data = json.loads(self.read(path) or "{}")
+        except ValueError:
+            return {}
+        return data if isinstance(data, dict) else {}
 
     def listdir(self, path: str) -> list[str]:
         """Sorted names; empty where the folder can't be read."""

@@ -50,7 +50,7 @@ AGAIN: Mapping[str, str] = {
     "cuinit": "Look at the driver with nvidia-smi and in the kernel's log; in a rented container ask for another host.",
     "nvcc": "Run the cuda_toolkit role again.",
     "torch": "Run the pytorch role again; a later pip install may have replaced packages.",
-    "matmul": "Do not use this device: its results are wrong or missing; look for Xid lines in the kernel's log.",
+    "matmul": "Where torch sees no device, put that right first; do not use a device whose results are wrong.",
     "kernel": "Run the cuda_toolkit role again, and see that a g++ is there that this CUDA release supports.",
     "cutlass": "Run the cutlass role again, and see that this CUTLASS release supports the CUDA release.",
     "extension": "See that the C++ compiler and the toolkit are those that PyTorch supports.",
@@ -321,7 +321,8 @@ def _judge(check: Check, outcomes: Mapping[str, Outcome]) -> Finding:
 def _describe_failure(job: Job, outcome: Outcome, records: Sequence[Record]) -> str:
     record = records[-1] if records else {}
     if record.get("call"):
-        return f"{record['call']} returned {record['code']}."
+        name = f" ({record['name']})" if record.get("name") else ""
+        return f"{record['call']} returned {record['code']}{name}."
     words = record.get("failure") or judge.last_words(outcome.output)
     code = outcome.code or 0
     ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"

@@ -58,7 +58,9 @@ def run_jobs(
     leader of its process group, so that nothing it started outlives the limit.
     """
     deadline = time.monotonic() + seconds
-    waiting, running, done = list(jobs), [], {}  # type: list[Job], list[_Running], dict[str, Outcome]
+    waiting = list(jobs)
+    running: list[_Running] = []
+    done: dict[str, Outcome] = {}
     while waiting or running:
         for job in list(waiting):
             left = deadline - time.monotonic()

@@ -82,7 +82,9 @@ class Site:
 
     def sh(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a line in a plain POSIX shell with a bare environment."""
-        bare = {"HOME": str(self.scratch), "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"} | env
+        reach = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_CERT_", "UV_"))}
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        bare = reach | {"HOME": str(self.scratch), "PATH": path} | env
         return subprocess.run(["sh", "-c", script], env=bare, capture_output=True, text=True, timeout=300, check=False)
 
 

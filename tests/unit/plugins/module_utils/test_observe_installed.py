@@ -212,6 +212,7 @@ def test_compat_libraries_without_a_note_have_unknown_lists(tmp_path: Path) -> N
             "cuda": "13.0",
             "branches": None,
             "brands": None,
+            "managed": False,
         },
         {
             "package": "cuda-compat-12-8",
@@ -220,8 +221,16 @@ def test_compat_libraries_without_a_note_have_unknown_lists(tmp_path: Path) -> N
             "cuda": "12.8",
             "branches": None,
             "brands": None,
+            "managed": True,
         },
     ]
+
+
+@pytest.mark.parametrize(("recorded", "managed"), [("[]", False), ('["cuda-compat-13-0"]', True), ("null", False)])
+def test_compat_is_managed_where_our_record_says_so(tmp_path: Path, recorded: str, managed: bool) -> None:
+    library, record = "/usr/local/cuda-13.0/compat/libcuda.so.580.95.05", f"{PREFIX}/state/compat.json"
+    root = write(tmp_path, {library: b"", record: f'{{"installed": {recorded}}}'})
+    assert [row["managed"] for row in find_compat(root, [PREFIX])] == [managed]
 
 
 def headers(folder: str) -> dict[str, str | bytes]:

@@ -331,8 +331,8 @@ def test_asked_hides_credentials() -> None:
         pytest.param(
             "Resolved 3 packages in 1ms\nerror: No solution found when resolving dependencies\n"
             "  cause: Because xformers==0.0.33 depends on torch==2.9.0 and torch==2.13.0, this cannot be used.",
-            "uv says: No solution found when resolving dependencies Because xformers==0.0.33 depends on torch==2.9.0 and"
-            " torch==2.13.0, this cannot be used (sources asked: https://t, PyPI); set X to a mirror.",
+            "uv says: No solution found when resolving dependencies Because xformers==0.0.33 depends on torch==2.9.0"
+            " and torch==2.13.0, this cannot be used (sources asked: https://t, PyPI); set X to a mirror.",
             id="conflict",
         ),
     ],

@@ -104,6 +104,11 @@ def check_of(finding: Finding) -> Check:
         ),
         pytest.param(Outcome(1, '{"call": "cuInit", "code": 803}', 1.0, 9.0), "cuInit returned 803.", id="cuda-error"),
         pytest.param(
+            Outcome(1, '{"call": "cudaMalloc", "code": 2, "name": "cudaErrorMemoryAllocation"}', 1.0, 9.0),
+            "cudaMalloc returned 2 (cudaErrorMemoryAllocation).",
+            id="runtime-error",
+        ),
+        pytest.param(
             Outcome(1, '{"failure": "libcuda.so.1: cannot open"}', 1.0, 9.0),
             "proof.py torch ended with status 1: libcuda.so.1: cannot open.",
             id="failure",
