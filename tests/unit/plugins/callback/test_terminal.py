@@ -1,0 +1,63 @@
+"""The verdict is printed as plain lines; silence where nothing changed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+
+from ansible_collections.podsmith.gpu.plugins.callback.terminal import CallbackModule
+
+
+class Display:
+    """Keeps what would be printed."""
+
+    verbosity = 0
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def display(self, text: str, **_style: Any) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def callback(monkeypatch: pytest.MonkeyPatch) -> CallbackModule:
+    made = CallbackModule()
+    made._display = Display()
+    monkeypatch.setattr(DefaultCallback, "v2_runner_on_ok", lambda _self, _result: made._display.display("default"))
+    return made
+
+
+def included(filename: str, *, is_role: bool) -> SimpleNamespace:
+    hosts = [SimpleNamespace(get_name=lambda: "pod-2"), SimpleNamespace(get_name=lambda: "pod-1")]
+    task = SimpleNamespace(get_name=lambda: "Install it")
+    return SimpleNamespace(_is_role=is_role, _filename=filename, _hosts=hosts, _task=task)
+
+
+@pytest.mark.parametrize(
+    ("result", "changed", "printed"),
+    [
+        pytest.param({"stack_plan_report": ["host", "  verdict  ok"]}, False, ["\nhost\n  verdict  ok"], id="report"),
+        pytest.param({"msg": "x"}, False, [], id="nothing-changed"),
+        pytest.param({"msg": "x"}, True, ["default"], id="changed"),
+    ],
+)
+def test_a_finished_task(callback: CallbackModule, result: dict[str, Any], changed: bool, printed: list[str]) -> None:
+    callback.v2_runner_on_ok(SimpleNamespace(_result=result, is_changed=lambda: changed))
+    assert callback._display.lines == printed
+
+
+@pytest.mark.parametrize(
+    ("filename", "is_role", "printed"),
+    [
+        pytest.param("podsmith.gpu.pytorch", True, ["pod-1, pod-2: Install it …"], id="role"),
+        pytest.param("podsmith.gpu.stack_plan", True, [], id="planning"),
+        pytest.param("/roles/pytorch/tasks/install/pypi.yml", False, [], id="file-inside-a-role"),
+    ],
+)
+def test_an_include(callback: CallbackModule, filename: str, is_role: bool, printed: list[str]) -> None:
+    callback.v2_playbook_on_include(included(filename, is_role=is_role))
+    assert callback._display.lines == printed
