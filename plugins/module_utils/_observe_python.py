@@ -134,6 +134,7 @@ def find_torches(root: Root, sites: Mapping[str, str | None], prefixes: Sequence
             "cuda": version["cuda"],
             "arch_list": read_arch_list(library) if version["cuda"] else [],
             "managed": any(site.startswith(f"{prefix}/environments/") for prefix in prefixes),
+            "packages": parse_distributions(root.listdir(site)),
             "broken": list(broken_files(root, site, info)[:BROKEN_LIMIT]) if info else [],
         }
     return list(found.values())
@@ -201,6 +202,7 @@ def read_state(root: Root, prefix: str, driver: str | None = None) -> Record | N
     entries = refused.items() if isinstance(refused, dict) else ()
     return {
         "decision": decision.get("digest"),
+        "identity": (decision.get("environment") or {}).get("identity"),
         "verdict": ("ok" if verdict.get("ok") else "failed") if is_current else None,
         "driver": verdict.get("driver") if is_current else None,
         "refused_compat": {

@@ -62,7 +62,9 @@ def load_catalogue(folder: pathlib.Path = FOLDER) -> Catalogue:
     """
     paths = sorted(folder.glob("*.yml"))
     if not paths:
-        raise CatalogueError(f"{folder} holds no *.yml file; reinstall the collection, whose catalogue folder is missing.")
+        raise CatalogueError(
+            f"{folder} holds no *.yml file; reinstall the collection, whose catalogue folder is missing."
+        )
     return {path.stem: _load(path) for path in paths}
 
 

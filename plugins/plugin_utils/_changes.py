@@ -20,6 +20,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import norma
 
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
 UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
+LOST_NAMED = 3  # files that are named where they are missing; more are counted
 PROVEN_ROLES = ("cuda_toolkit", "forward_compat", "cutlass", "pytorch", "ml_extensions")
 
 
@@ -85,7 +86,7 @@ def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         components_seen = toolkit.components == ("compiler",) or is_proven(wanted, host)
         if row is not None and whole and components_seen:
             continue
-        lost = ", ".join((row or {}).get("broken") or ())
+        lost = _lost(row)
         new = f"{toolkit.exact or toolkit.version} from {'PyPI' if toolkit.provider == 'pypi' else toolkit.provider}"
         mib = _toolkit_mib(toolkit, known)
         place = "/" if toolkit.provider == "apt" else toolkit.path
@@ -94,6 +95,12 @@ def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         yield Change(
             "cuda_toolkit", action, f"CUDA toolkit {toolkit.version}", old, new, mib, int(mib * UNPACKED), place
         )
+
+
+def _lost(row: Mapping[str, Any] | None) -> str:
+    """What is missing of an installation: the names of one or two files, or how many."""
+    broken = list((row or {}).get("broken") or ())
+    return ", ".join(map(str, broken)) if len(broken) <= LOST_NAMED else f"{len(broken)} or more of its files"
 
 
 def _toolkit_mib(toolkit: Toolkit, known: Catalogue) -> int:
@@ -127,7 +134,7 @@ def _cutlass(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         return
     size = _cutlass_mib(cutlass, host, known)
     action = INSTALL if row is None else REPAIR
-    lost = ", ".join((row or {}).get("broken") or ())
+    lost = _lost(row)
     old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
     yield Change("cutlass", action, "CUTLASS headers", old, cutlass.version, size, int(size * UNPACKED), cutlass.path)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class Environment:
     home: str
     name: str
     path: str
+    identity: str  # digest of what a generation is built for; another wish gets another generation
     live: bool  # this generation is the live one
     previous: str | None
     pytorch: bool  # there is a virtual environment at path
@@ -57,8 +59,9 @@ def choose_environment(
 ) -> Environment:
     """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for."""
     python = torch.python.version if torch else None
-    kind = kind_of(torch, toolkit)
-    name = choose_name(kind, python, host)
+    kind, constraints = kind_of(torch, toolkit), _constraints(torch, extensions)
+    identity = identify(kind, python, constraints, toolkit, cutlass)
+    name = choose_name(kind, identity, python, host)
     live = host.live is not None and host.live.get("name") == name
     return Environment(
         scope=layout.scope,
@@ -66,12 +69,13 @@ def choose_environment(
         home=layout.home,
         name=name,
         path=f"{layout.prefix}/environments/{name}",
+        identity=identity,
         live=live,
         previous=_previous(name, host),
         pytorch=torch is not None,
         python=python,
         site_packages=f"lib/python{python}/site-packages" if torch else None,
-        constraints=_constraints(torch, extensions),
+        constraints=constraints,
         compat_enabled=compat.enabled,
         compat_path=compat.path,
         compat_version=compat.version,
@@ -89,15 +93,25 @@ def kind_of(torch: PyTorch | None, toolkit: Toolkit | None) -> str:
     return f"torch{torch.version}-{torch.index}{'-adopted' if torch.adopt else ''}"
 
 
-def choose_name(kind: str, python: str | None, host: Host) -> str:
-    """The live generation's name where it is of this kind, one that an earlier run left unfinished, or the next number.
+def identify(
+    kind: str, python: str | None, constraints: tuple[str, ...], toolkit: Toolkit | None, cutlass: Cutlass | None
+) -> str:
+    """What a generation is built for. Forward compatibility and GPUs are not part of it: they change with the host."""
+    releases = (toolkit.version if toolkit else None, cutlass.version if cutlass else None)
+    return hashlib.sha256(repr((kind, python, constraints, releases)).encode()).hexdigest()[:16]
 
-    A wheel that was swapped by hand does not change the name: it is put right in place.
+
+def choose_name(kind: str, identity: str, python: str | None, host: Host) -> str:
+    """The live generation's name where it was built for this, one that an earlier run left unfinished, or the next number.
+
+    What was lost or swapped by hand is put right in place; another wish is built beside, so that a failed proof of it leaves
+    the live one as it is. Where it is not known what the live one was built for, its kind decides.
     """
     live = str((host.live or {}).get("name") or "")
     match = _NAME.fullmatch(live)
     number = int(match[1]) if match else 0
-    if match and match[2] == kind and python in (None, (host.live or {}).get("python") or python):
+    same = (host.state or {}).get("identity") in (None, identity)
+    if match and same and match[2] == kind and python in (None, (host.live or {}).get("python") or python):
         return live
     found = {int(item[1]): item[2] for name in host.generations or () if (item := _NAME.fullmatch(name))}
     unfinished = [n for n, other in found.items() if n > number and other == kind]

@@ -50,6 +50,9 @@ def choose_extensions(wished: tuple[str, ...], torch: PyTorch | None, host: Host
             raise unlisted("extensions", name, sorted(packages))
     if torch is None:
         return {name: Skipped("no PyTorch is wished, which it extends") for name in wished}
+    if torch.adopt:
+        row = next((row for row in host.pytorches if row.get("path") == torch.adopt), {})
+        return {name: Extension(str(row["packages"][name]), None, "adopt") for name in wished}
     chosen: Set = {}
     pins: dict[str, str] = {"torch": torch.version}
     bundled = _bundled(torch, known)

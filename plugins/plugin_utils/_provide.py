@@ -334,10 +334,13 @@ def settle(build: Build, host: Host, request: Request, known: Catalogue) -> Buil
 
 
 def find_adoptable(build: Build, host: Host, request: Request, known: Catalogue) -> Row | None:
-    """An unbroken PyTorch that is not ours and does what the build would, for the same GPUs."""
-    if set(request.extensions) - {"triton"}:
-        return None  # what is beside it is not known, and nothing is installed into an environment that is not ours
+    """An unbroken PyTorch that is not ours and does what the build would, for the same GPUs.
+
+    Every wished extension must lie beside it: nothing is installed into an environment that is not ours.
+    """
     for row in host.pytorches:
+        if not set(request.extensions) <= set(row.get("packages") or ()):
+            continue
         version = str(row.get("version") or "").partition("+")[0]
         if row.get("managed") or row.get("broken") or not version or not row.get("python"):
             continue

@@ -166,6 +166,7 @@ def test_every_torch_is_found_once(tmp_path: Path) -> None:
         "cuda": "13.0",
         "arch_list": ["sm_75", "sm_90", "compute_90"],
         "managed": True,
+        "packages": {"flash-attn": "2.8.3", "torch": "2.9.1+cu130"},
         "broken": [],
     }
     summary = [(one["path"], one["python_version"], one["cuda"], one["arch_list"], one["managed"]) for one in found[1:]]
@@ -189,12 +190,13 @@ def state(tmp_path: Path, **files: object) -> Root:
 def test_state(tmp_path: Path) -> None:
     root = state(
         tmp_path,
-        decision={"digest": "abc", "verdict": "ok"},
+        decision={"digest": "abc", "verdict": "ok", "environment": {"identity": "def"}},
         verdict={"digest": "abc", "ok": True, "driver": "570.133.20"},
         compat={"refused": {"cuda-compat-13-0 580.95.05": {"code": 804, "driver": "570.133.20"}}},
     )
     assert read_state(root, PREFIX) == {
         "decision": "abc",
+        "identity": "def",
         "verdict": "ok",
         "driver": "570.133.20",
         "refused_compat": {"cuda-compat-13-0 580.95.05": 804},

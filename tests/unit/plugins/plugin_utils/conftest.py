@@ -125,6 +125,7 @@ def converge(observed: dict[str, Any], decision: dict[str, Any]) -> dict[str, An
     installed["files"] = host_digests(environment)
     installed["state"] = {
         "decision": decision["digest"],
+        "identity": environment["identity"],
         "verdict": "ok",
         "driver": host["driver"].get("version"),
         "refused_compat": {},

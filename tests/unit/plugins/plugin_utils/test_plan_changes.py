@@ -225,6 +225,24 @@ def test_another_python_is_built_beside(pod: Any, decide: Decide) -> None:
     assert decide(pod, **H100_WISH, python="3.13")["environment"]["name"] == "2-torch2.9.1-cu130"
 
 
+@pytest.mark.parametrize(
+    ("wished", "name"),
+    [
+        pytest.param({}, ENVIRONMENT, id="the-same"),
+        pytest.param({"extensions": ["torchvision", "triton"]}, "2-torch2.9.1-cu130", id="another-set-of-extensions"),
+        pytest.param({"cutlass": "4.2.0"}, "2-torch2.9.1-cu130", id="other-headers"),
+    ],
+)
+def test_another_wish_is_built_beside(wished: Any, name: str, pod: Any, decide: Decide) -> None:
+    """A failed proof of it must leave the live generation as it is."""
+    assert decide(pod, **H100_WISH | wished)["environment"]["name"] == name
+
+
+def test_a_newer_driver_keeps_the_generation(pod: Any, decide: Decide) -> None:
+    pod["driver"]["version"] = "580.126.09"
+    assert decide(pod, **H100_WISH)["environment"]["name"] == ENVIRONMENT
+
+
 def test_an_unfinished_generation_is_taken_up_again(pod: Any, decide: Decide) -> None:
     pod["installed"]["environments"] += ["2-torch2.10.0-cu130", "3-torch2.8.0-cu128"]
     assert decide(pod, **H100_WISH | {"pytorch": "2.10"})["environment"]["name"] == "2-torch2.10.0-cu130"

@@ -200,7 +200,16 @@ def test_every_gpu_of_a_host_counts(host: Any, decide: Decide) -> None:
     ("change", "wished", "adopted"),
     [
         pytest.param({}, {"pytorch": "2.11"}, True, id="as-wished"),
-        pytest.param({}, {"pytorch": "2.11.0", "cuda": "13.0", "extensions": ["triton"]}, True, id="exactly-as-wished"),
+        pytest.param({}, {"pytorch": "2.11.0", "cuda": "13.0"}, True, id="exactly-as-wished"),
+        pytest.param(
+            {"packages": {"triton": "3.6.0", "torchvision": "0.26.0"}},
+            {"pytorch": "2.11", "extensions": ["triton", "torchvision"]},
+            True,
+            id="with-its-extensions",
+        ),
+        pytest.param(
+            {"packages": {"triton": "3.6.0"}}, {"pytorch": "2.11", "extensions": ["xformers"]}, False, id="without-one"
+        ),
         pytest.param({}, {}, False, id="not-the-newest"),
         pytest.param({"version": "2.15.0", "cuda": "13.2"}, {}, True, id="the-newest"),
         pytest.param({}, {"pytorch": "2.11", "cuda": "12.8"}, False, id="another-cuda"),
