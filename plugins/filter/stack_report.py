@@ -24,6 +24,7 @@ def stack_report(
         host,
         results=told.get("results"),
         changed=told.get("applied"),
+        unfinished=bool(told.get("unfinished")),
         color=bool(told.get("color")),
     )
     return text.splitlines()

@@ -24,21 +24,22 @@ def render_text(
     *,
     results: Sequence[Mapping[str, Any]] | None = None,
     changed: Sequence[Mapping[str, Any]] | None = None,
+    unfinished: bool = False,
     color: bool = False,
 ) -> str:
     """One block for a host: what it is, the route, why, what changes or changed, what was not chosen, what would help.
 
     ``results`` are the checks of ``gpu_verify`` (``{check, ok, seconds, error, advice, skipped}``) and ``changed`` the
-    changes a run applied; both None in a plan.
+    changes a run applied; both None in a plan. ``unfinished`` says that a run ended before all was applied.
     """
-    ran = changed is not None or results is not None
-    verdict = _verdict(decision, results)
+    ran = changed is not None
+    verdict = _verdict(decision, results, unfinished=unfinished)
     rows: list[tuple[str, list[str]]] = [
         ("route", [decision["summary"].removeprefix("blocked: ") if verdict == "blocked" else decision["summary"]]),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
         ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"], ran=ran)),
         ("not", _rejected(decision)),
-        ("proof", _proof(results)),
+        ("proof", _proof(results) or _proved(decision, observed)),
         ("help" if verdict in ("blocked", "degraded") else "better", list(decision["remedies"])),
         ("note", list(decision["warnings"])),
         ("where", _where(decision) if verdict != "blocked" else []),
@@ -47,17 +48,24 @@ def render_text(
     for label, texts in rows:
         lines += _section(label, texts)
     word = f"\033[{COLORS[verdict]}m{verdict}\033[0m" if color else verdict
-    lines.append(f"  {'verdict':<9}{word}{_told(decision, ran=ran)}")
+    lines.append(f"  {'verdict':<9}{word}{_told(decision, verdict, ran=ran, unproved=bool(_failed(results)))}")
     return "\n".join(lines)
 
 
-def _verdict(decision: Mapping[str, Any], results: Sequence[Mapping[str, Any]] | None) -> str:
-    """The decision's verdict, or failed where a check of the proof failed."""
-    return "failed" if any(not result.get("ok") for result in results or ()) else str(decision["verdict"])
+def _verdict(decision: Mapping[str, Any], results: Sequence[Mapping[str, Any]] | None, *, unfinished: bool) -> str:
+    """The decision's verdict, or failed where a check of the proof failed or the run ended early."""
+    stopped = unfinished and decision["verdict"] != "blocked"
+    return "failed" if stopped or _failed(results) else str(decision["verdict"])
 
 
-def _told(decision: Mapping[str, Any], *, ran: bool) -> str:
-    if decision["verdict"] == "blocked":
+def _failed(results: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    return [result for result in results or () if not result.get("ok")]
+
+
+def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: bool) -> str:
+    if verdict == "failed":
+        return ": nothing was switched" if unproved else ": the run ended early, for the reason above"
+    if verdict == "blocked":
         return ": nothing was changed"
     return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
 
@@ -156,14 +164,20 @@ def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
     """How the checks went: one line where all passed, else the failed ones."""
     if not results:
         return []
-    failed = [result for result in results if not result.get("ok")]
-    if failed:
+    if failed := _failed(results):
         return [f"{result['check']} failed: {_evidence(result)}" for result in failed]
     ran = [result for result in results if not result.get("skipped")]
-    seconds = sum(float(result.get("seconds") or 0) for result in ran)
-    took = f" in {seconds:.0f} s" if seconds >= 1 else ""
     skipped = f", {len(results) - len(ran)} skipped" if len(ran) < len(results) else ""
-    return [f"{len(ran)} {'check' if len(ran) == 1 else 'checks'} passed{took}{skipped}"]
+    return [f"{len(ran)} {'check' if len(ran) == 1 else 'checks'} passed{skipped}"]
+
+
+def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
+    """That an earlier run proved what is there, where nothing is to change."""
+    state = (observed.get("installed") or {}).get("state") or {}
+    if decision["changes"] or state.get("verdict") != "ok":
+        return []
+    driver = f" with driver {state['driver']}" if state.get("driver") else ""
+    return [f"this very stack passed its checks here{driver}"]
 
 
 def _evidence(result: Mapping[str, Any]) -> str:

@@ -6,10 +6,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from conftest import Site, snapshot
+from conftest import ROOT, Site, snapshot
 
 
 def test_check_mode_on_a_bare_prefix_says_what_it_would_do_and_does_nothing(site: Site) -> None:
@@ -47,7 +47,9 @@ def test_second_run_changes_nothing_in_one_remote_call(site: Site) -> None:
 
 
 def test_the_shell_that_sources_the_activation_has_everything(site: Site) -> None:
-    script = f". {site.prefix}/activate.sh && nvcc --version && test -f \"$CUTLASS_HOME/include/cute/tensor.hpp\" && python -c 'import torch; print(torch.__version__)'"
+    headers = 'test -f "$CUTLASS_HOME/include/cute/tensor.hpp"'
+    torch = "python -c 'import torch; print(torch.__version__)'"
+    script = f". {site.prefix}/activate.sh && nvcc --version && {headers} && {torch}"
     done = site.sh(script)
     assert done.returncode == 0, done.stderr
     assert "release 13.0" in done.stdout
@@ -113,21 +115,109 @@ def test_one_deleted_part_is_repaired_alone(
 
 
 def test_a_failed_proof_leaves_the_previous_environment_live(site: Site) -> None:
-    live = site.current.resolve()
-    other = next(
-        path
-        for path in python_interpreters("3.11")
-        if str(path) not in (live / "pyvenv.cfg").read_text(encoding="utf-8")
-    )
-    run = site.play("bootstrap.yml", request={"python": str(other)}, gpu_verify_timeout=1)
+    live, before = site.current.resolve(), snapshot(site.current.resolve())
+    run = site.play("bootstrap.yml", request={"cutlass": "3.8.0"}, gpu_verify_timeout=1)
     assert run.rc != 0
     assert "no answer within 1 s" in run.out
+    assert "failed: nothing was switched" in run.out
     assert site.current.resolve() == live
-    assert site.sh(f"{site.current}/bin/python -c 'import torch'").returncode == 0
-    assert site.play("bootstrap.yml").rc == 0
+    assert snapshot(live) == before
+    again = site.play("bootstrap.yml")
+    assert again.rc == 0, again.out
+    assert site.current.resolve() == live
 
 
-def python_interpreters(minor: str) -> list[Path]:
-    """Interpreters of one minor version on this machine."""
-    folders = [Path("/usr/bin"), Path("/usr/local/bin"), *Path.home().glob(".pyenv/versions/*/bin")]
-    return [folder / f"python{minor}" for folder in folders if (folder / f"python{minor}").exists()]
+def test_another_wish_is_built_beside_and_switched_after_its_proof(site: Site) -> None:
+    live = site.current.resolve()
+    run = site.play("bootstrap.yml", request={"cutlass": "3.8.0"}, gpu_verify_level="light")
+    assert run.rc == 0, run.out
+    assert site.current.resolve() != live
+    assert live.is_dir()
+    assert site.sh(f'. {site.prefix}/activate.sh && echo "$CUTLASS_HOME"').stdout.strip().endswith("cutlass/3.8.0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"request": {"cudaa": "13.0"}}, ["cudaa", "did you mean cuda"], id="unknown-key"),
+        pytest.param({"request": {"pytorch": "2.9; rm -rf /"}}, ["2.9; rm -rf /"], id="malformed-version"),
+        pytest.param({"request": {"cuda": "13.7"}}, ["13.7", "13.4"], id="cuda-that-the-catalogue-lacks"),
+        pytest.param({"request": {"pytorch": "2.99"}}, ["2.99", "2.15"], id="torch-that-the-catalogue-lacks"),
+        pytest.param({"pytorch_proivder": "pypi"}, ["pytorch_proivder", "pytorch_provider"], id="unknown-variable"),
+        pytest.param({"request": {"python": "3.42"}}, ["3.42"], id="no-usable-python"),
+        pytest.param(
+            {"request": {"wheels": {"provider": "pytorch_index"}}, "pytorch_index_url": "http://127.0.0.1:9/whl"},
+            ["127.0.0.1:9", "pytorch_index_url"],
+            id="unreachable-source",
+        ),
+        pytest.param({"request": {"overrides": {"free_gib": 1}}}, ["free_gib"], id="unknown-override"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_changes(site: Site, changes: dict[str, Any], words: list[str]) -> None:
+    bare = Site(site.scratch / "refused", site.scratch)
+    run = bare.play("bootstrap.yml", **changes)
+    assert run.rc != 0
+    text = " ".join(run.out.split())
+    assert [word for word in words if word not in text] == []
+    assert not bare.prefix.exists()
+
+
+def test_a_recorded_host_explains_itself(site: Site) -> None:
+    recording = str(ROOT / "tests/fixtures/h200-driver-580")
+    wish = {
+        "cuda": "13.0",
+        "pytorch": "2.9",
+        "cutlass": "4.3.0",
+        "toolkit": {"provider": "auto"},
+        "extensions": ["xformers"],
+    }
+    run = site.play("playbooks/plan.yml", request=wish, stack_plan_recording=recording)
+    assert run.rc == 0, run.out
+    assert run.decision["route"] == "native"
+    text = " ".join(run.out.split())
+    assert "NVIDIA H200 · driver 580.159.04 (CUDA 13.0)" in text
+    assert "driver 580.159.04 has CUDA 13.0 itself, enough for CUDA 13.0" in text
+    assert "PyTorch 2.9.1+cu130 has machine code for NVIDIA H200" in text
+
+
+def test_verify_proves_the_live_environment_and_a_broken_one_fails(site: Site) -> None:
+    assert site.play("playbooks/verify.yml", request={"cutlass": "3.8.0"}).rc == 0
+    header = next(site.prefix.glob("cutlass/3.8.0/**/include/cute/layout.hpp"))
+    text = header.read_text(encoding="utf-8")
+    header.write_text("#error broken on purpose\n" + text, encoding="utf-8")
+    run = site.play("playbooks/verify.yml", request={"cutlass": "3.8.0"})
+    header.write_text(text, encoding="utf-8")
+    assert run.rc != 0
+    assert "cutlass failed" in run.out
+    assert "nvcc failed" not in run.out
+
+
+REMOVE = """
+- name: Remove all that the collection installed
+  hosts: local
+  gather_facts: false
+  tasks:
+    - name: Plan the stack
+      ansible.builtin.include_role:
+        name: podsmith.gpu.stack_plan
+        public: true
+    - name: Remove the parts
+      ansible.builtin.include_role:
+        name: "podsmith.gpu.{{ item }}"
+      loop: [gpu_verify, gpu_environment, ml_extensions, pytorch, cutlass, cuda_toolkit]
+"""
+
+
+def test_every_part_can_be_removed(site: Site) -> None:
+    book = site.scratch / "remove.yml"
+    book.write_text(REMOVE, encoding="utf-8")
+    roles = ("gpu_verify", "gpu_environment", "ml_extensions", "pytorch", "cutlass", "cuda_toolkit")
+    states: dict[str, Any] = {f"{role}_state": "absent" for role in roles}
+    run = site.play(str(book), request={"cutlass": "3.8.0"}, **states)
+    assert run.rc == 0, run.out
+    left = {path.name for path in site.prefix.iterdir()}
+    assert left <= {"cache", "tools", "state", "environments", "cutlass", "toolkits"}
+    assert not (site.prefix / "activate.sh").exists()
+    assert not (site.prefix / "cutlass/3.8.0").exists()
+    assert not (site.prefix / "toolkits/13.0").exists()
+    assert site.play(str(book), request={"cutlass": "3.8.0"}, **states).recap["changed"] == 0

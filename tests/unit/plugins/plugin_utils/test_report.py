@@ -65,7 +65,7 @@ def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applie
     results = [{"check": "nvcc", "ok": True, "seconds": 1.6}, {"check": "matmul", "ok": True, "seconds": 39.5}]
     results += [{"check": "cutlass", "ok": True, "seconds": 0.0, "skipped": "no headers"}]
     text = render_text(decide(host, **WISH), host, "h100-1", results=results, changed=before["changes"])
-    assert lines(text, "proof") == ["2 checks passed in 41 s, 1 skipped"]
+    assert lines(text, "proof") == ["2 checks passed, 1 skipped"]
     assert (
         lines(text, "changed")[0]
         == "+ cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB fetched"
@@ -80,7 +80,27 @@ def test_a_failed_check_is_the_verdict(pod: Any, decide: Decide) -> None:
     results = [{"check": "matmul", "ok": False, "error": "it is off by 0.3.", "advice": "Report it."}]
     text = render_text(decide(pod, **WISH), pod, "h100-1", results=results, changed=[])
     assert lines(text, "proof") == ["matmul failed: it is off by 0.3. Report it."]
-    assert lines(text, "verdict") == ["failed"]
+    assert lines(text, "verdict") == ["failed: nothing was switched"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "unfinished", "told"),
+    [
+        pytest.param("ok", False, "ok: {pending} changes pending", id="plan"),
+        pytest.param("ok", True, "failed: the run ended early, for the reason above", id="run-that-ended-early"),
+        pytest.param("blocked", True, "blocked: nothing was changed", id="blocked"),
+    ],
+)
+def test_the_verdict_of_a_run(verdict: str, unfinished: bool, told: str, pod: Any, decide: Decide) -> None:
+    decision = decide(pod, **WISH) | {"verdict": verdict}
+    text = render_text(decision, pod, "h100-1", unfinished=unfinished)
+    assert lines(text, "verdict") == [told.format(pending=len(decision["changes"]))]
+
+
+def test_a_converged_host_tells_of_its_proof(pod: Any, decide: Decide, applied: Any) -> None:
+    host = applied(pod, decide(pod, **WISH))
+    text = render_text(decide(host, **WISH), host, "h100-1")
+    assert lines(text, "proof") == ["this very stack passed its checks here with driver 570.133.20"]
 
 
 def test_a_blocked_host_says_why_and_what_would_help(host: Any, decide: Decide) -> None:
