@@ -98,14 +98,16 @@ def _choose(
     if because := _hardware(about, torch, host):
         return Skipped(because)
     releases = known["pypi"]["packages"].get(name, {})
-    told = ""
+    newest = nearest = ""
     for version in sorted(releases, key=parse_version, reverse=True):
         row = releases[version]
         because = _misfit(version, row, about, torch, host, pins)
         if because is None:
             return _extension(name, version, row, about, torch, host)
-        told = told or f"{version} {because}"
-    return Skipped(told or "the catalogue has no release of it")
+        newest = newest or f"{version} {because}"
+        if _is_near(row, about, torch):
+            nearest = nearest or f"{version} {because}"
+    return Skipped(nearest or newest or "the catalogue has no release of it")
 
 
 def _hardware(about: Row, torch: PyTorch, host: Host) -> str | None:
@@ -127,6 +129,13 @@ def _hardware(about: Row, torch: PyTorch, host: Host) -> str | None:
         if parse_version(capability) < parse_version(least):
             return f"it needs compute capability {least}; found {capability}"
     return None
+
+
+def _is_near(row: Row, about: Row, torch: PyTorch) -> bool:
+    """Whether a release is one for this PyTorch, so that what speaks against it tells more than that of a newer one."""
+    spec = (row.get("requires") or {}).get("torch")
+    fits = about.get("index") != "pytorch" if spec is None else satisfies(torch.version, spec)
+    return fits and not row.get("yanked")
 
 
 def _misfit(version: str, row: Row, about: Row, torch: PyTorch, host: Host, pins: Mapping[str, str]) -> str | None:

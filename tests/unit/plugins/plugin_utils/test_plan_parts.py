@@ -292,7 +292,7 @@ def test_one_coherent_set(host: Any, decide: Decide) -> None:
     assert extensions["triton"] == {"version": "3.5.1", "requirement": None, "index": "cu130"}
     assert decision["pytorch"]["companions"] == {"torchvision": "0.24.1", "torchaudio": "2.9.1"}
     assert "torchvision==0.24.1+cu130" in decision["pytorch"]["requirements"]
-    assert "requires torch" in extensions["vllm"]["skipped"]
+    assert extensions["vllm"]["skipped"] == "0.16.0 is built for CUDA 12.8, not for CUDA 13.0"
     assert "source only" in extensions["flash-attn"]["skipped"]
     assert "xformers==0.0.33.post2+cu130" in decision["environment"]["constraints"]
 
@@ -305,6 +305,37 @@ def test_one_coherent_set(host: Any, decide: Decide) -> None:
         pytest.param({"gpu": None, "driver": None}, {}, "triton", "without it", id="bundled"),
         pytest.param({"gpu": "GTX1080"}, {}, "xformers", "found 6.1", id="capability"),
         pytest.param({"arch": "aarch64"}, {"cuda": "13.0"}, "xformers", "no wheel for aarch64", id="arch"),
+        pytest.param(
+            {},
+            {"cuda": "13.0", "pytorch": "2.9.1"},
+            "vllm",
+            "0.16.0 is built for CUDA 12.8, not for CUDA 13.0",
+            id="nearest-cuda",
+        ),
+        pytest.param(
+            {"pythons": ("3.14",)},
+            {"cuda": "12.8", "pytorch": "2.9.1"},
+            "vllm",
+            "0.16.0 requires Python <3.14,>=3.10",
+            id="nearest-python",
+        ),
+        pytest.param(
+            {"pythons": ("3.14",)},
+            {"cuda": "13.0", "pytorch": "2.9.1"},
+            "fbgemm-gpu",
+            "1.4.0 has no wheel for Python 3.14",
+            id="nearest-not-withdrawn",
+        ),
+        pytest.param(
+            {},
+            {"cuda": "13.0", "pytorch": "2.13.0"},
+            "fbgemm-gpu",
+            "1.9.0 does not say which PyTorch",
+            id="torch-unnamed",
+        ),
+        pytest.param(
+            {}, {"cuda": "13.0", "pytorch": "2.14.1"}, "vllm", "0.33.0 requires torch 2.14.0", id="none-near-newest"
+        ),
         pytest.param({}, {"pytorch": "none"}, "xformers", "no PyTorch is wished", id="no-torch"),
     ],
 )

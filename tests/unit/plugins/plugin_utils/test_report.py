@@ -23,7 +23,7 @@ h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod contai
            ~ live environment      1-torch2.9.1-cu130
            = CUDA toolkit 13.0.88  is there and is used as it is
   not      native cu130 of PyTorch 2.9.1: driver 570.133.20 is older than 580, which CUDA 13 needs
-           vllm: 0.33.0 requires torch 2.14.0
+           vllm: 0.16.0 is built for CUDA 12.8, not for CUDA 13.0
   better   A host with driver 580 or newer needs no forward compatibility.
   where    /opt/podsmith/environments/1-torch2.9.1-cu130
            activate with: . /opt/podsmith/activate.sh
