@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 name: terminal
 type: stdout
 short_description: Default output, with the verdict of each host as a block of plain text
-version_added: 0.1.0
-author: Podsmith developers
+version_added: 1.0.0
+author: Podsmith developers (@podsmith)
 description:
-  - Prints what the default callback prints, except that tasks that changed nothing stay silent, that each role which really
-    runs is announced in one line, and that the block C(stack_plan_report) is printed as it is.
+  - Prints what the default callback prints, except that tasks that changed nothing stay silent, that each role which
+    really runs is announced in one line, and that the block C(stack_plan_report) is printed as it is.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -36,10 +36,11 @@ class CallbackModule(DefaultCallback):
     CALLBACK_NAME = "podsmith.gpu.terminal"
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
-        """Announce a role that runs; planning and telling run on every host and need no announcement."""
+        """Announce a role that runs, without its file's prefix; what runs on every host needs none."""
         if included_file._is_role and not str(included_file._filename).endswith(PLANNER):
             hosts = ", ".join(sorted(host.get_name() for host in included_file._hosts))
-            self._display.display(f"{hosts}: {included_file._task.get_name()} …", color=C.COLOR_SKIP)
+            what = included_file._task.get_name().rpartition(" | ")[2]
+            self._display.display(f"{hosts}: {what} …", color=C.COLOR_SKIP)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print a report as it is; hand everything that changed something to the default output."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: catalogue
 short_description: A row of the collection's catalogue
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads what the collection knows about CUDA releases, drivers, GPUs, PyTorch and the tools it uses on hosts.
 author:
-  - Podsmith developers
+  - Podsmith developers (@podsmith)
 options:
   _terms:
     description: File, section and key of the row, such as V(tools), V(tools), V(uv); the whole section without the key.
@@ -59,7 +59,7 @@ def find_row(catalogue: Any, terms: list[str]) -> Any:
     return found
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]
+class LookupModule(LookupBase):
     """The lookup."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: recording
 short_description: Read a recorded host as observed facts
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - Podsmith developers (@podsmith)
 description:

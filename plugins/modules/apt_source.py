@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: apt_source
 short_description: Add a package repository to apt, its key pinned by fingerprint
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Fetches the repository's key, compares its fingerprint with the pinned one before anything trusts it, and writes key
     and source file.
@@ -17,7 +17,7 @@ description:
     because apt refuses one address with two keys.
   - Does not run C(apt-get update); RV(listed) says whether apt knows the repository's packages.
 author:
-  - Podsmith developers
+  - Podsmith developers (@podsmith)
 options:
   name:
     description: Name of the key file and the source file.
@@ -235,8 +235,8 @@ def main() -> None:
             "uri": {"type": "str"},
             "suite": {"type": "str", "default": "/"},
             "components": {"type": "list", "elements": "str", "default": []},
-            "key_url": {"type": "str"},
-            "key_fingerprint": {"type": "str"},
+            "key_url": {"type": "str", "no_log": False},
+            "key_fingerprint": {"type": "str", "no_log": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "folder": {"type": "path", "default": "/etc/apt"},
             "lists": {"type": "path", "default": "/var/lib/apt/lists"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gpu_facts
 short_description: Observe a host's NVIDIA driver, GPUs, CUDA and PyTorch
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads in one call all that a plan for CUDA and PyTorch compares, from the kernel driver to the digests of the files
     that this collection wrote, and returns it as the fact C(gpu).

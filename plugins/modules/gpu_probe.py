@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gpu_probe
 short_description: Start CUDA in a fresh login shell and say what happened
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Opens a login shell of the user in a child with a time limit, loads C(libcuda.so.1) there, calls C(cuInit) and
     reports its code.

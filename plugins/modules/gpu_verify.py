@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gpu_verify
 short_description: Prove that a CUDA and PyTorch stack works
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Compiles, and on a GPU runs, real kernels; imports PyTorch, multiplies matrices against a reference of higher
     precision, and builds an extension. Independent checks run side by side, each with a time limit.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: managed_files
 short_description: Write many small files and links in one call
-version_added: 0.1.0
+version_added: 1.0.0
 author: Podsmith developers (@podsmith)
 description:
   - Writes whole files, marked blocks at the top of files that belong to somebody else, and links.

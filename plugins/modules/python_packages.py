@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: python_packages
 short_description: Bring Python packages into an environment or a folder, with uv
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Brings exact versions of Python packages from wheels, into a virtual environment of its own or into a plain
     folder, and repairs them in place.
@@ -23,7 +23,7 @@ description:
   - An environment or folder that this call created and could not fill is removed again; wheels fetched so far stay
     in the cache.
 author:
-  - Podsmith developers
+  - Podsmith developers (@podsmith)
 options:
   prefix:
     description: Folder that holds uv's cache (C(cache/uv)) and, where the host has none, uv itself (C(tools)).

@@ -8,14 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: source_check
 short_description: Check that the sources of packages answer the host
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Asks every source at once, with a time limit, before anything is fetched or changed. Fails with one sentence for
     each that does not answer.
   - Uses the host's proxies and certificates, those of its pip configuration included. Local folders and C(file) URLs
     are looked at.
 author:
-  - Podsmith developers
+  - Podsmith developers (@podsmith)
 options:
   sources:
     description: What to ask.

@@ -38,7 +38,7 @@ PAGES = sorted(
 # A number with two or three parts, as releases, drivers and capabilities have: 13.0, 580.95.05, 2.9.1.
 VERSION = re.compile(r"(?<![\w.%-])\d+(?:\.\d+){1,3}(?![\w.])")
 # What looks like one and is none.
-NO_VERSION = {"0.1.0"}  # version_added
+NO_VERSION = {"1.0.0"}  # version_added
 # What a wish looks like, said to one who wrote another: examples, which nothing is compared with.
 EXAMPLES = {"plugin_utils/_request.py"}
 

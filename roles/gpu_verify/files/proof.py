@@ -201,7 +201,7 @@ def matmul(*devices: str) -> Record:
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     generator = torch.Generator().manual_seed(0)
-    drawn = [torch.randn(SIDE, SIDE, generator=generator, dtype=torch.float64) for _ in range(2)]
+    drawn = [torch.randn(SIDE, SIDE, generator=generator, dtype=torch.float64) for _unused in range(2)]
     names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if "gpu" in devices else ["cpu"]
     dtypes = [torch.float32, torch.float16, torch.bfloat16] if "gpu" in devices else [torch.float32]
     products = []

@@ -33,7 +33,7 @@ def callback(monkeypatch: pytest.MonkeyPatch) -> CallbackModule:
 
 def included(filename: str, *, is_role: bool) -> SimpleNamespace:
     hosts = [SimpleNamespace(get_name=lambda: "pod-2"), SimpleNamespace(get_name=lambda: "pod-1")]
-    task = SimpleNamespace(get_name=lambda: "Install it")
+    task = SimpleNamespace(get_name=lambda: "apply | Install it")
     return SimpleNamespace(_is_role=is_role, _filename=filename, _hosts=hosts, _task=task)
 
 
