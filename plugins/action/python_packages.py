@@ -20,7 +20,7 @@ def find_uv() -> str | None:
     return str(beside) if beside.is_file() else shutil.which("uv")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """The module, run again with a copy of uv where the first run asks for one."""
 
     TRANSFERS_FILES = True

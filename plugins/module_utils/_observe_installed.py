@@ -118,7 +118,9 @@ def find_compat(root: Root, prefixes: Sequence[str]) -> list[Record]:
     ``managed`` is a library below a prefix, or a package that ``<prefix>/state/compat.json`` lists as installed by us.
     """
     folders = [*root.glob("/usr/local/cuda-*/compat"), *root.glob("/usr/local/cuda/compat")]
-    ours = {name for prefix in prefixes for name in root.read_json(f"{prefix}/state/compat.json").get("installed") or ()}
+    ours = {
+        name for prefix in prefixes for name in root.read_json(f"{prefix}/state/compat.json").get("installed") or ()
+    }
     for prefix in prefixes:
         folders += [*root.glob(f"{prefix}/compat/*"), *root.glob(f"{prefix}/compat/*/usr/local/cuda-*/compat")]
     found: dict[str, Record] = {}

@@ -198,7 +198,7 @@ def judge_torch_devices(found: Record) -> list[str]:
 
 def is_same_build(found: str, wanted: str) -> bool:
     """2.9.1+cu130 is 2.9.1+cu130, and 2.9.1 without a local part may be either's other name."""
-    (public, _, local), (wanted_public, _, wanted_local) = found.partition("+"), wanted.partition("+")
+    (public, _unused, local), (wanted_public, _unused, wanted_local) = found.partition("+"), wanted.partition("+")
     return public == wanted_public and (local == wanted_local or not local or not wanted_local)
 
 

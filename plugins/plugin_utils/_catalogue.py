@@ -29,11 +29,12 @@ class CatalogueError(Exception):
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """The sort key of a version: five numeric parts, zero where absent, then phase and number of a pre- or post-release.
+    """The sort key of a version: five numeric parts, zero where absent, then phase and number of a pre/post-release.
 
-    Works for CUDA ("13.0"), drivers ("570.124.06"), Python ("3.12") and packages ("2.9.1+cu130", "0.0.33.post1"). Parts
-    compare as integers, so 570.26 is older than 570.124.06; absent parts are zero, so 580 equals 580.0.0; what follows a
-    "+" is ignored. The key always has the same length: its first element is the major, `[:2]` major and minor.
+    Works for CUDA ("13.0"), drivers ("570.124.06"), Python ("3.12") and packages ("2.9.1+cu130", "0.0.33.post1").
+    Parts compare as integers, so 570.26 is older than 570.124.06; absent parts are zero, so 580 equals 580.0.0; what
+    follows a "+" is ignored. The key always has the same length: its first element is the major, `[:2]` major and
+    minor.
 
     >>> parse_version("570.26") < parse_version("570.124.06")
     True

@@ -117,8 +117,7 @@ def _compat(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         return
     installed = any(row.get("package") == compat.package or row.get("path") == compat.path for row in host.compat)
     if not installed:
-        rows = known["drivers"]["compat"].values()
-        row = next(row for row in rows if row["package"] == compat.package)
+        row = {row["package"]: row for row in known["drivers"]["compat"].values()}[compat.package]
         size, disk = int(row["size_mib"]), int(row["installed_mib"])
         yield Change("forward_compat", INSTALL, compat.package, None, compat.version, size, disk, "/")
     elif not is_proven(wanted, host):

@@ -102,10 +102,10 @@ def identify(
 
 
 def choose_name(kind: str, identity: str, python: str | None, host: Host) -> str:
-    """The live generation's name where it was built for this, one that an earlier run left unfinished, or the next number.
+    """The live generation's name where it was built for this, one that a run left unfinished, or the next number.
 
-    What was lost or swapped by hand is put right in place; another wish is built beside, so that a failed proof of it leaves
-    the live one as it is. Where it is not known what the live one was built for, its kind decides.
+    What was lost or swapped by hand is put right in place; another wish is built beside, so that a failed proof of it
+    leaves the live one as it is. Where it is not known what the live one was built for, its kind decides.
     """
     live = str((host.live or {}).get("name") or "")
     match = _NAME.fullmatch(live)

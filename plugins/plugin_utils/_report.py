@@ -112,7 +112,7 @@ def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] |
         return ["nothing had to change" if ran else "nothing to change"]
     touched = {change["role"] for change in changes or ()}
     rows += [("=", what, "is there and is used as it is") for role, what in _adopted(decision) if role not in touched]
-    width = min(max(len(what) for _, what, _ in rows), 44)
+    width = min(max(len(what) for _unused, what, _unused in rows), 44)
     return [f"{sign} {what:<{width}}  {how}".rstrip() for sign, what, how in rows]
 
 
@@ -161,14 +161,15 @@ def _rejected(decision: Mapping[str, Any]) -> list[str]:
 
 
 def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """How the checks went: one line where all passed, else the failed ones."""
+    """How many passed and why others were skipped, or the failed ones."""
     if not results:
         return []
     if failed := _failed(results):
         return [f"{result['check']} failed: {_evidence(result)}" for result in failed]
-    ran = [result for result in results if not result.get("skipped")]
-    skipped = f", {len(results) - len(ran)} skipped" if len(ran) < len(results) else ""
-    return [f"{len(ran)} {'check' if len(ran) == 1 else 'checks'} passed{skipped}"]
+    skipped = [f"{result['check']}: {result['skipped']}" for result in results if result.get("skipped")]
+    passed = len(results) - len(skipped)
+    told = f", {len(skipped)} skipped ({'; '.join(skipped)})" if skipped else ""
+    return [f"{passed} {'check' if passed == 1 else 'checks'} passed{told}"]
 
 
 def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:

@@ -244,7 +244,7 @@ def compat_refused(host: Host, row: Row, note: Row | None) -> str | None:
     refused = (host.state or {}).get("refused_compat") or {}
     version = str((note or {}).get("version") or "")
     for key, code in refused.items():
-        package, _, tried = str(key).partition(" ")
+        package, _unused, tried = str(key).partition(" ")
         if package == row["package"] and (not version or not tried or tried.split(" ")[0] == version):
             return f"{key} was tried here and refused with error {code}"
     return None

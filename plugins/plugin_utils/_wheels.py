@@ -152,7 +152,7 @@ def _forward(search: Search, builds: list[Build], no_package: str | None) -> Cho
             found.append(((_key(build.torch), documented, _key(build.cuda)), build, compat))
     if not found:
         return None
-    _, build, compat = max(found, key=lambda entry: entry[0])
+    _unused, build, compat = max(found, key=lambda entry: entry[0])
     return Choice("forward_compat", build, _why(build, compat.reason, search), search.rejected(), compat)
 
 
@@ -211,7 +211,7 @@ def pick_python(build: Build, host: Host, request: Request) -> Python | None:
 
 def fits_tag(tag: str, python: str) -> bool:
     """Whether a wheel's tag (cp311, cp39-abi3, py3, py39) fits a Python such as 3.11."""
-    base, _, abi = tag.partition("-")
+    base, _unused, abi = tag.partition("-")
     digits = base[2:]
     version = (int(digits[0]), int(digits[1:] or 0)) if digits.isdigit() else (0, 0)
     wanted = parse_version(python)[:2]

@@ -75,7 +75,7 @@ class Host:
             env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
-        before, _, after = done.stdout.partition("---\n")
+        before, _unused, after = done.stdout.partition("---\n")
         assert before == ""
         assert "left over" not in after
         return dict(line.split("=", 1) for line in after.splitlines())

@@ -162,7 +162,7 @@ LOSSES: list[tuple[Callable[[dict[str, Any]], None], Pending]] = [
 ]
 
 
-@pytest.mark.parametrize(("lose", "wanted"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
+@pytest.mark.parametrize(("lose", "wanted"), LOSSES, ids=[lose.__name__ for lose, _unused in LOSSES])
 def test_a_loss_is_exactly_what_is_put_right(
     lose: Callable[[dict[str, Any]], None], wanted: Pending, pod: Any, decide: Decide
 ) -> None:

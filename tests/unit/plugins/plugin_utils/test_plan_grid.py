@@ -64,7 +64,7 @@ def floor(cuda: str, kind: str, known: Catalogue) -> tuple[int, ...]:
 
 
 def test_the_grid_meets_every_route(grid: Any) -> None:
-    assert {decision["route"] for _, _, decision in grid} == {
+    assert {decision["route"] for _unused, _unused, decision in grid} == {
         "native",
         "minor_version",
         "forward_compat",
@@ -74,28 +74,32 @@ def test_the_grid_meets_every_route(grid: Any) -> None:
 
 
 def test_every_decision_has_a_reason(grid: Any) -> None:
-    assert [made_of for made_of, _, decision in grid if not decision["reasons"]] == []
-    assert [entry for _, _, decision in grid for entry in decision["reasons"] if not all(entry.values())] == []
+    assert [made_of for made_of, _unused, decision in grid if not decision["reasons"]] == []
+    assert [
+        entry for _unused, _unused, decision in grid for entry in decision["reasons"] if not all(entry.values())
+    ] == []
 
 
 def test_what_is_not_ok_says_what_would_help(grid: Any) -> None:
-    assert [made_of for made_of, _, decision in grid if decision["verdict"] != "ok" and not decision["remedies"]] == []
+    assert [
+        made_of for made_of, _unused, decision in grid if decision["verdict"] != "ok" and not decision["remedies"]
+    ] == []
 
 
 def test_what_is_not_as_wished_says_what_was_rejected(grid: Any) -> None:
-    silent = [made for made, _, decision in grid if decision["verdict"] != "ok" and not decision["rejected"]]
+    silent = [made for made, _unused, decision in grid if decision["verdict"] != "ok" and not decision["rejected"]]
     assert silent == []
 
 
 def test_consumer_gpus_and_wsl_never_get_forward_compat(grid: Any) -> None:
-    for made_of, _, decision in grid:
+    for made_of, _unused, decision in grid:
         if made_of["gpu"] in CONSUMER or made_of["kind"] == "wsl2":
             assert decision["route"] != "forward_compat", made_of
             assert decision["forward_compat"]["enabled"] is False
 
 
 def test_forward_compat_is_newer_than_the_driver_and_lists_its_branch(grid: Any, known: Catalogue) -> None:
-    chosen = [(made_of, decision) for made_of, _, decision in grid if decision["route"] == "forward_compat"]
+    chosen = [(made_of, decision) for made_of, _unused, decision in grid if decision["route"] == "forward_compat"]
     assert chosen
     for made_of, decision in chosen:
         row = known["drivers"]["compat"][decision["cuda"]]
@@ -109,7 +113,7 @@ def test_forward_compat_is_newer_than_the_driver_and_lists_its_branch(grid: Any,
 
 
 def test_nothing_runs_below_its_floor(grid: Any, known: Catalogue) -> None:
-    for made_of, _, decision in grid:
+    for made_of, _unused, decision in grid:
         if decision["route"] in ("native", "minor_version", "fallback"):
             assert parse_version(made_of["driver"]) >= floor(decision["cuda"], made_of["kind"], known), (
                 made_of,
@@ -118,7 +122,7 @@ def test_nothing_runs_below_its_floor(grid: Any, known: Catalogue) -> None:
 
 
 def test_native_is_what_the_driver_implements(grid: Any, known: Catalogue) -> None:
-    for made_of, _, decision in grid:
+    for made_of, _unused, decision in grid:
         branches = [int(branch) for branch in known["drivers"]["branches"]]
         branch = max(value for value in branches if value <= parse_version(made_of["driver"])[0])
         level = parse_version(known["drivers"]["branches"][str(branch)]["cuda"])
@@ -130,7 +134,7 @@ def test_native_is_what_the_driver_implements(grid: Any, known: Catalogue) -> No
 
 
 def test_the_wheel_has_code_for_the_gpu(grid: Any) -> None:
-    for made_of, _, decision in grid:
+    for made_of, _unused, decision in grid:
         torch = decision["pytorch"]
         if torch is None:
             continue
@@ -155,20 +159,20 @@ def test_an_explicit_wish_is_met_or_called_a_fallback(grid: Any) -> None:
 
 
 def test_the_interpreter_is_there_and_fits(grid: Any) -> None:
-    for made_of, _, decision in grid:
+    for made_of, _unused, decision in grid:
         if decision["pytorch"]:
             assert decision["pytorch"]["python"]["version"] in made_of["pythons"]
 
 
 def test_the_toolkit_is_of_the_major_of_torch(grid: Any) -> None:
-    for _, _, decision in grid:
+    for _unused, _unused, decision in grid:
         torch, toolkit = decision["pytorch"], decision["toolkit"]
         if torch and toolkit:
             assert torch["cuda"].split(".")[0] == toolkit["version"].split(".")[0]
 
 
 def test_a_blocked_host_is_left_alone(grid: Any) -> None:
-    for _, _, decision in grid:
+    for _unused, _unused, decision in grid:
         if decision["verdict"] == "blocked":
             assert (decision["changes"], decision["route"], decision["environment"]) == ([], "blocked", None)
         else:
@@ -176,7 +180,7 @@ def test_a_blocked_host_is_left_alone(grid: Any) -> None:
 
 
 def test_kepler_never_runs_pytorch(grid: Any) -> None:
-    torches = [decision["pytorch"] for made_of, _, decision in grid if made_of["gpu"] == "K80"]
+    torches = [decision["pytorch"] for made_of, _unused, decision in grid if made_of["gpu"] == "K80"]
     assert torches
     assert set(map(bool, torches)) == {False}
 
@@ -190,7 +194,7 @@ def test_a_host_takes_less_than_50_ms(host: Any, decide: Decide) -> None:
     observed = host(driver="525.147.05")
     decide(observed, cuda="13.0", extensions=["xformers", "vllm"])
     seconds = []
-    for _ in range(5):
+    for _unused in range(5):
         start = time.perf_counter()
         decide(observed, cuda="13.0", extensions=["xformers", "vllm"])
         seconds.append(time.perf_counter() - start)

@@ -63,9 +63,9 @@ def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applie
     before = decide(pod, **WISH)
     host = applied(pod, before)
     results = [{"check": "nvcc", "ok": True, "seconds": 1.6}, {"check": "matmul", "ok": True, "seconds": 39.5}]
-    results += [{"check": "cutlass", "ok": True, "seconds": 0.0, "skipped": "no headers"}]
+    results += [{"check": "cutlass", "ok": True, "seconds": 0.0, "skipped": "no CUTLASS headers"}]
     text = render_text(decide(host, **WISH), host, "h100-1", results=results, changed=before["changes"])
-    assert lines(text, "proof") == ["2 checks passed, 1 skipped"]
+    assert lines(text, "proof") == ["2 checks passed, 1 skipped (cutlass: no CUTLASS headers)"]
     assert (
         lines(text, "changed")[0]
         == "+ cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB fetched"
