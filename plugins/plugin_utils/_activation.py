@@ -103,9 +103,9 @@ def is_compat_enabled(environment: Mapping[str, Any]) -> bool:
 
 @functools.cache
 def load_body(name: str) -> str:
-    """The fixed part of a generated file, without what only this project's linter reads."""
+    """The fixed part of a generated file, without what only this project's linters read."""
     lines = (BODIES / name).read_text(encoding="utf-8").splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("# ruff:"))
+    return "".join(line for line in lines if not line.startswith(("# ruff:", "# shellcheck ")))
 
 
 def host_files(environment: Mapping[str, Any]) -> list[File]:

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154  # the settings stand above, in the file that is made of this one
 # true where version $1 is older than $2, by three numbers; what is no version is never older
 _podsmith_older() {
     case $1.$2 in
