@@ -196,10 +196,13 @@ def render(packages: Mapping[str, Mapping[str, Row]]) -> str:
 
 def verify(text: str) -> str | None:
     """None where `text` is what the script wrote, else one sentence that says what to do."""
-    content = yaml.safe_load(text)
-    packages, recorded = content["packages"], content["generated"]["checksum"]["sha256"]
-    if recorded == checksum(packages) and text == render(packages):
-        return None
+    try:
+        content = yaml.safe_load(text)
+        packages, recorded = content["packages"], content["generated"]["checksum"]["sha256"]
+        if recorded == checksum(packages) and text == render(packages):
+            return None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, InvalidVersion):
+        pass  # an edit that is no catalogue any more is an edit
     return (
         "catalogue/pypi.yml was edited by hand: its rows do not match their checksum or layout; "
         "restore it with git, or write it anew with scripts/refresh_catalogue.py."
@@ -382,7 +385,12 @@ def extension_rows(index: Index, known: Known, project: str) -> dict[str, Row]:
         if not fits(row, known.torch) or (hand["cuda"] and not covering(version, hand["cuda"])):
             break
         named = known.torch.get(named_version(row["requires"].get("torch", "")) or "", {})
-        rows[version] = row | {key: row[key] or named.get(key) for key in ("cuda", "cuda_aarch64")}
+        row |= {key: row[key] or named.get(key) for key in ("cuda", "cuda_aarch64")}
+        if (
+            hand["index"] == "pypi" and "aarch64" in row["tags"]
+        ):  # one build of CUDA; it's torch alone that was CPU only
+            row["cuda_aarch64"] = row["cuda_aarch64"] or row["cuda"]
+        rows[version] = row
     return distinct(rows) if hand["patches"] == "distinct" else rows
 
 

@@ -320,7 +320,8 @@ def _check_cuda(catalogue: Catalogue) -> Iterator[str]:
             if (int(capability.replace(".", "")) in row["gpu_code"]) != compiled:
                 found = "lacks" if compiled else "has"
                 told = f"{gpu['first_cuda'] or 'the first'} to {gpu['last_cuda'] or 'the newest'}"
-                yield f"{where}: gpu_code {found} {capability}, but gpus.yml says {told} compile it; correct one of them."
+                words = f"gpu_code {found} {capability}, but gpus.yml says {told} compile it"
+                yield f"{where}: {words}; correct one of them."
     for name, row in cuda["repositories"].items():
         for field in ("first_cuda", "last_cuda"):
             yield from _absent(
