@@ -26,10 +26,9 @@ class Run:
     recap: dict[str, int] = field(default_factory=dict)
     decision: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def changed_roles(self) -> list[str]:
-        """Roles that the plan wants to run."""
-        return [change["role"] for change in self.decision["changes"]]
+    def roles(self, key: str) -> list[str]:
+        """Roles of the changes that are pending (`changes`) or were made (`applied`)."""
+        return [change["role"] for change in self.decision[key]]
 
 
 @dataclass(frozen=True)
