@@ -5,8 +5,7 @@
 """Write catalogue/pypi.yml from the packages' own metadata on PyPI.
 
 Which versions matter follows from the hand-written catalogue: the torch releases of pytorch.yml, whatever fits one of
-them, the CUDA releases of cuda.yml that PyTorch or the toolkit from PyPI uses, the tools of tools.yml, the headers of
-cutlass.yml.
+them, the CUDA releases of cuda.yml whose compiler PyPI has, the tools of tools.yml, the headers of cutlass.yml.
 """
 
 from __future__ import annotations
@@ -294,17 +293,18 @@ def describe(index: Index, project: str, version: str, files: list[File]) -> Row
     return row
 
 
-def describe_toolkit(index: Index, version: str, files: list[File], compiler: list[str] | None) -> Row:
-    """The row of a cuda-toolkit release; with the size of the extras in `compiler`, where PyPI has that compiler."""
+def describe_toolkit(index: Index, version: str, files: list[File], components: Mapping[str, Any]) -> Row:
+    """The row of a cuda-toolkit release: the extras that components of ours name, and the size of the compiler's."""
     extras = extras_of(index.wheel(files[0]).metadata)
+    used = {extra for component in components.values() for extra in component["pypi"]}
     row: Row = {
-        "extras": extras,
+        "extras": {extra: pins for extra, pins in extras.items() if extra in used},
         "size_mib": {},
         "yanked": files[0].yanked,
         "source": f"cuda-toolkit {version}, its METADATA on PyPI",
     }
-    parts = {name: pin for extra in compiler or [] for name, pin in extras[extra].items()}
-    for arch in ARCHITECTURES if parts else ():
+    parts = {name: pin for extra in components["compiler"]["pypi"] for name, pin in extras[extra].items()}
+    for arch in ARCHITECTURES:
         chosen = [
             served((file for file in index.files(name) if file.version == pin), arch) for name, pin in parts.items()
         ]
@@ -395,21 +395,16 @@ def extension_rows(index: Index, known: Known, project: str) -> dict[str, Row]:
 
 
 def toolkit_rows(index: Index, known: Known) -> dict[str, Row]:
-    """All of the releases whose compiler PyPI has; of the others that PyTorch uses, the newest patch."""
+    """All patches of the releases whose compiler PyPI has."""
     found = {
         re.sub(r"^(\d+\.\d+\.\d+)\.0$", r"\1", version): files
         for version, files in versions(index, "cuda-toolkit").items()
     }
-    compilers = {release for release, row in known.cuda["releases"].items() if row["pypi"]}
-    used = {row["cuda"] for row in known.pytorch["indexes"].values() if row["cuda"]} - compilers
-    extras = known.cuda["components"]["compiler"]["pypi"]
-    chosen = [version for version in found if covering(version, dict.fromkeys(compilers, "yes"))]
-    chosen += [version for version in newest_patches(found) if covering(version, dict.fromkeys(used, "yes"))]
+    compilers = {release: row for release, row in known.cuda["releases"].items() if row["pypi"]}
     return {
-        version: describe_toolkit(
-            index, version, found[version], extras if version in chosen[: len(chosen) - len(used)] else None
-        )
-        for version in chosen
+        version: describe_toolkit(index, version, files, known.cuda["components"])
+        for version, files in found.items()
+        if covering(version, compilers)
     }
 
 

@@ -335,6 +335,29 @@ def test_a_row(script: ModuleType) -> None:
     }
 
 
+def test_the_rows_of_the_toolkit(script: ModuleType) -> None:
+    parts = {"nvidia-cuda-nvcc": "13.0.88", "nvidia-cuda-crt": "13.0.88"}
+    published: dict[str, dict[str, tuple[str, list[str]]]] = {
+        name: {pin: ("Name: part\n", names(name.replace("-", "_"), pin, "x86_64"))} for name, pin in parts.items()
+    }
+    published["cuda-toolkit"] = {
+        version: (TOOLKIT, [f"cuda_toolkit-{version}-py2.py3-none-any.whl"]) for version in ("13.0.3.0", "12.9.1")
+    }
+    cuda = {
+        "releases": {"13.0": {"pypi": True}, "12.9": {"pypi": False}},
+        "components": {"compiler": {"pypi": ["nvcc"]}},
+    }
+    known = script.Known(cuda, {}, {}, {}, {}, {})
+    assert script.toolkit_rows(Published(script, published), known) == {
+        "13.0.3": {
+            "extras": {"nvcc": {"nvidia-cuda-crt": "13.0.88", "nvidia-cuda-nvcc": "13.0.88"}},
+            "size_mib": {"x86_64": 7, "aarch64": 0},
+            "yanked": False,
+            "source": "cuda-toolkit 13.0.3, its METADATA on PyPI",
+        }
+    }
+
+
 # --- the file ---
 
 
