@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -196,9 +196,7 @@ def render(packages: Mapping[str, Mapping[str, Row]]) -> str:
 def verify(text: str) -> str | None:
     """None where `text` is what the script wrote, else one sentence that says what to do."""
     try:
-        content = yaml.safe_load(text)
-        packages, recorded = content["packages"], content["generated"]["checksum"]["sha256"]
-        if recorded == checksum(packages) and text == render(packages):
+        if text == render(yaml.safe_load(text)["packages"]):
             return None
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, InvalidVersion):
         pass  # an edit that is no catalogue any more is an edit
@@ -216,10 +214,15 @@ class Index:
 
         url = os.environ.get("PIP_INDEX_URL") or os.environ.get("UV_DEFAULT_INDEX") or pypi_simple.PYPI_SIMPLE_ENDPOINT
         self._client = pypi_simple.PyPISimple(endpoint=url)
+        self._files: dict[str, tuple[File, ...]] = {}
 
-    @functools.cache  # noqa: B019
     def files(self, project: str) -> tuple[File, ...]:
         """All final releases' files of a project, newest version first."""
+        if project not in self._files:
+            self._files[project] = self._fetch(project)
+        return self._files[project]
+
+    def _fetch(self, project: str) -> tuple[File, ...]:
         found = []
         for package in self._client.get_project_page(project).packages:
             try:
