@@ -70,7 +70,7 @@ def ask(url: str, method: str, timeout: int, ca_path: str | None) -> tuple[int |
 
 def explain(error: Exception, timeout: int) -> str:
     """The cause of a failed request in the fewest words."""
-    text = re.sub(r"^<urlopen error (.*)>$", r"\1", str(error))
+    text = re.sub(r"^<\w+ error (.*)>$", r"\1", str(error))  # urllib wraps the cause so
     if "timed out" in text:
         return f"no answer within {timeout} s"
     return mask(re.sub(r"^\[(?:Errno|SSL)[^\]]*\] ", "", text)) or type(error).__name__

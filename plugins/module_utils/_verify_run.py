@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 TICK = 0.005  # seconds between two looks at the children
 GRACE = 0.5  # seconds that a killed child has to go before it is left behind
@@ -81,14 +82,26 @@ def run_jobs(
 
 
 def _start(job: Job, folder: str, activation: str | None, env: Mapping[str, str]) -> int:
-    log = str(Path(folder, f"{job.name}.log"))
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
     argv = ["/bin/sh", "-c", SHELL, "sh", activation or "", folder, *job.argv]
-    return os.posix_spawn("/bin/sh", argv, dict(env), file_actions=actions, setpgroup=0)
+    log = Path(folder, f"{job.name}.log")
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, dict(env), log)
+    with contextlib.suppress(OSError):  # the child does the same; whoever comes first, the group is there from now on
+        os.setpgid(pid, pid)
+    return pid
+
+
+def _become(argv: list[str], env: dict[str, str], log: Path) -> NoReturn:
+    """Turn the forked child into a command that leads its own process group and writes to ``log``."""
+    try:
+        os.setpgid(0, 0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
+        os.dup2(1, 2)
+        os.execve(argv[0], argv, env)
+    finally:
+        os._exit(127)
 
 
 def _look(child: _Running, folder: str) -> Outcome | None:

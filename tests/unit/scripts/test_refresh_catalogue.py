@@ -75,7 +75,7 @@ class Published:
     def files(self, project: str) -> tuple[Any, ...]:
         return tuple(
             self._script.File(name, version, "https://index.example/" + name, ">=3.10", yanked=False)
-            for version, (_, names) in self._projects[project].items()
+            for version, (_unused, names) in self._projects[project].items()
             for name in names
         )
 
