@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -53,7 +52,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_python impor
     read_state,
     site_folders,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, split_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, find_home, split_path
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_shell import digest_files, find_conflicts
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import observe_sources
 
@@ -71,8 +70,8 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     """
     begin = time.monotonic()
     root, mounts, problems = open_root(sysroot, timeout)
-    home = pwd.getpwuid(os.geteuid()).pw_dir
     own_environ = environ if root.is_live else {}
+    home = find_home(own_environ)
     children = _start(root, environ, timeout, prefixes)
 
     platform = observe_platform(root, environ, mounts)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_child import Child, Outcome, start_command
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import parse_cuda
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, is_compat, split_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, find_home, is_compat, split_path
 
 ERRORS = {
     0: "CUDA_SUCCESS",
@@ -132,7 +132,7 @@ def fresh_environment(root: Root, environ: Mapping[str, str], own_dirs: Sequence
     user = pwd.getpwuid(os.geteuid())
     shell = user.pw_shell if os.path.basename(user.pw_shell) in SHELLS and os.path.exists(user.pw_shell) else "/bin/sh"
     env = {
-        "HOME": user.pw_dir,
+        "HOME": find_home(environ),
         "LOGNAME": user.pw_name,
         "USER": user.pw_name,
         "SHELL": shell,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_loader import parse_environ
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, split_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, find_home, split_path
 
 FAMILIES = {
     "debian": "debian",
@@ -108,7 +108,7 @@ def parse_cpus(available: int, quotas: Iterable[str]) -> int:
 
 def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mount]) -> dict[str, Any]:
     """The contract's ``platform``, without ``compiler`` and ``free_gib``."""
-    user = pwd.getpwuid(os.geteuid())
+    user, home = pwd.getpwuid(os.geteuid()), find_home(environ if root.is_live else {})
     pid1 = parse_environ(root.read_bytes("/proc/1/environ"))
     path = [*split_path(environ.get("PATH")), *BIN_DIRS] if root.is_live else list(BIN_DIRS)
     provider = _provider(root, {**pid1, **environ} if root.is_live else pid1)
@@ -130,12 +130,12 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
         "kernel": root.read("/proc/sys/kernel/osrelease").strip() or (os.uname().release if root.is_live else None),
         "root": os.geteuid() == 0,
         "user": user.pw_name,
-        "home": user.pw_dir,
+        "home": home,
         "systemd": root.is_dir("/run/systemd/system"),
-        "pythons": find_pythons(root, path, user.pw_dir, environ),
+        "pythons": find_pythons(root, path, home, environ),
         "tools": {
             "git": find_tool(root, "git", path),
-            "uv": find_tool(root, "uv", [*path, f"{user.pw_dir}/.local/bin", f"{user.pw_dir}/.cargo/bin"]),
+            "uv": find_tool(root, "uv", [*path, f"{home}/.local/bin", f"{home}/.cargo/bin"]),
             "ninja": find_tool(root, "ninja", path),
             "apt": find_tool(root, "apt-get", path),
         },

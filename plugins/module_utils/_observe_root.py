@@ -8,6 +8,8 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import pwd
+from collections.abc import Mapping
 from typing import Any
 
 LIMIT = 4 * 1024 * 1024  # bytes; no text read here is larger than dpkg's status file
@@ -152,6 +154,16 @@ class Root:
                 if not is_compat(real):
                     return real
         return None
+
+
+def find_home(environ: Mapping[str, str]) -> str:
+    """``HOME`` where that folder is the user's own, since a change of user may leave another's; else what passwd has."""
+    user, home = pwd.getpwuid(os.geteuid()), environ.get("HOME", "")
+    try:
+        is_own = home.startswith("/") and os.stat(home).st_uid == user.pw_uid
+    except OSError:
+        is_own = False
+    return home.rstrip("/") if is_own and home != "/" else user.pw_dir
 
 
 def is_compat(path: str) -> bool:

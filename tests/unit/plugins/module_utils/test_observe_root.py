@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, is_compat
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, find_home, is_compat
 
 
 def test_links_resolve_below_the_root(tmp_path: Path) -> None:
@@ -81,3 +83,17 @@ def test_a_compatibility_library_is_not_the_drivers(tmp_path: Path) -> None:
 )
 def test_compat(path: str, expected: bool) -> None:
     assert is_compat(path) is expected
+
+
+def test_the_home_is_the_users_own(tmp_path: Path) -> None:
+    passwd = pwd.getpwuid(os.geteuid()).pw_dir
+    assert find_home({"HOME": str(tmp_path)}) == str(tmp_path)
+    assert find_home({"HOME": f"{tmp_path}/none"}) == passwd
+    assert find_home({"HOME": "/"}) == passwd
+    assert find_home({}) == passwd
+
+
+def test_the_home_of_another_user_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = pwd.getpwnam("nobody")
+    monkeypatch.setattr(os, "geteuid", lambda: nobody.pw_uid)
+    assert find_home({"HOME": str(tmp_path)}) == nobody.pw_dir
