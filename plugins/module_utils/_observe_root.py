@@ -157,7 +157,7 @@ class Root:
 
 
 def find_home(environ: Mapping[str, str]) -> str:
-    """``HOME`` where that folder is the user's own, since a change of user may leave another's; else what passwd has."""
+    """``HOME`` where that folder is the user's own (a change of user may leave another's), else what passwd has."""
     user, home = pwd.getpwuid(os.geteuid()), environ.get("HOME", "")
     try:
         is_own = home.startswith("/") and os.stat(home).st_uid == user.pw_uid

@@ -101,7 +101,7 @@ def _choose(
     newest = nearest = ""
     for version in sorted(releases, key=parse_version, reverse=True):
         row = releases[version]
-        because = _misfit(version, row, about, torch, host, pins)
+        because = _misfit(version, row, about, torch, host, pins) or _unbuilt(version, about, torch, known)
         if because is None:
             return _extension(name, version, row, about, torch, host)
         newest = newest or f"{version} {because}"
@@ -157,6 +157,14 @@ def _misfit(version: str, row: Row, about: Row, torch: PyTorch, host: Host, pins
     if python and not any(fits_tag(tag, python) for tag in tags):
         return f"has no wheel for Python {python}"
     return _misfit_cuda(version, row, about, torch, host)
+
+
+def _unbuilt(version: str, about: Row, torch: PyTorch, known: Catalogue) -> str | None:
+    """A package that is numbered as PyTorch (torchaudio) was built for the CUDAs of the PyTorch of its own number."""
+    release = known["pytorch"]["releases"].get(version)
+    if release is None or not _per_cuda(about, torch) or (torch.index or CPU) in release["indexes"]:
+        return None
+    return f"has no build for CUDA {torch.cuda}"
 
 
 def _misfit_cuda(version: str, row: Row, about: Row, torch: PyTorch, host: Host) -> str | None:

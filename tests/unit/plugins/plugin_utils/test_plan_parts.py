@@ -336,6 +336,13 @@ def test_one_coherent_set(host: Any, decide: Decide) -> None:
         pytest.param(
             {}, {"cuda": "13.0", "pytorch": "2.14.1"}, "vllm", "0.33.0 requires torch 2.14.0", id="none-near-newest"
         ),
+        pytest.param(
+            {"driver": "595.58.03"},
+            {"cuda": "13.2", "pytorch": "2.13.0"},
+            "torchaudio",
+            "2.11.0 has no build for CUDA 13.2",
+            id="numbered-as-torch",
+        ),
         pytest.param({}, {"pytorch": "none"}, "xformers", "no PyTorch is wished", id="no-torch"),
     ],
 )
