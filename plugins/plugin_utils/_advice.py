@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _wheels as wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._environment import find_repairs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request
@@ -136,10 +137,14 @@ def observed_warnings(observed: Mapping[str, Any], host: Host, request: Request)
     for key, what in skipped.items():
         if not getattr(overrides, key):
             found.append(f"override {key}: {what} is not checked.")
+    allowed = [repair["path"] for repair in find_repairs(request.repair_files, host)]
     for row in host.conflicts:
+        if row.get("file") in allowed:
+            continue
         where = f"{row.get('file')}:{row.get('line')}" if row.get("file") else str(row.get("path") or "the environment")
         text = f" ({row['text']})" if row.get("text") else ""
-        found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; remove it.")
+        remedy = "remove it, or list the file in repair_files" if row.get("file") and text else "remove it"
+        found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {remedy}.")
     found += [f"not read: {problem}" for problem in observed.get("problems") or ()]
     return found
 

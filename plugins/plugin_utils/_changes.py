@@ -203,6 +203,8 @@ def _environment(wanted: Wanted, host: Host) -> Iterator[Change]:
     """The switch to a new generation, and our own files that are gone or were edited."""
     environment = wanted.environment
     values = dataclasses.asdict(environment)
+    for row in environment.repairs:
+        yield Change("gpu_environment", REMOVE, f"{row['path']}: {row['line']}", row["line"])
     if not environment.live:
         old = str(host.live["name"]) if host.live and host.live.get("name") else None
         yield Change("gpu_environment", SWITCH, "live environment", old, environment.name)

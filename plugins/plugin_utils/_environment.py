@@ -45,6 +45,7 @@ class Environment:
     cutlass_home: str | None
     adopt: str | None
     arch_list: str | None  # for TORCH_CUDA_ARCH_LIST
+    repairs: tuple[dict[str, str], ...]  # {path, line} of foreign settings that break CUDA, where the user lets us
 
 
 def choose_environment(
@@ -56,6 +57,7 @@ def choose_environment(
     compat: ForwardCompat,
     extensions: Set,
     targets: tuple[str, ...],
+    repair_files: tuple[str, ...],
 ) -> Environment:
     """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for."""
     python = torch.python.version if torch else None
@@ -83,7 +85,15 @@ def choose_environment(
         cutlass_home=cutlass.path if cutlass else None,
         adopt=torch.adopt if torch else None,
         arch_list=";".join(targets) if toolkit and torch and targets else None,
+        repairs=find_repairs(repair_files, host),
     )
+
+
+def find_repairs(repair_files: tuple[str, ...], host: Host) -> tuple[dict[str, str], ...]:
+    """The lines to take out of files that the user lists; ``~`` is the home of the user on the host."""
+    allowed = {f"{host.home}{path[1:]}" if path.startswith("~/") else path for path in repair_files}
+    rows = (row for row in host.conflicts if row.get("file") in allowed and row.get("text"))
+    return tuple({"path": str(row["file"]), "line": str(row["text"])} for row in rows)
 
 
 def kind_of(torch: PyTorch | None, toolkit: Toolkit | None) -> str:

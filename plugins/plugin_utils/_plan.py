@@ -266,7 +266,9 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     if draft.blocked:
         return _blocked(draft)
     targets = _targets(host, request)
-    environment = choose_environment(layout, host, torch, toolkit, cutlass, compat, extensions, targets)
+    environment = choose_environment(
+        layout, host, torch, toolkit, cutlass, compat, extensions, targets, request.repair_files
+    )
     architectures = _proof_architectures(targets, toolkit, draft)
     checks = _checks(choice.route != "cpu", toolkit, cutlass, torch, host)
     toolkits = (*((toolkit,) if toolkit else ()), *also)

@@ -24,6 +24,7 @@ _RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _DOTTED = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9}){1,3}")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
+_FILE = re.compile(r"(?:/|~/)[^\x00-\x1f\x7f]+")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _CAPABILITY = re.compile(r"[0-9]{1,2}\.[0-9]")
 _ARCHITECTURE = re.compile(r"[0-9]{1,2}\.[0-9][af]?")
@@ -78,6 +79,7 @@ class Request:
     scope: str = "auto"
     prefix: str = "auto"
     architectures: tuple[str, ...] | None = None
+    repair_files: tuple[str, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
 
 
@@ -112,6 +114,7 @@ def parse_request(wished: Mapping[str, Any]) -> Request:
         scope=_choice("scope", values.get("scope", base.scope), SCOPES),
         prefix=_prefix(values.get("prefix", base.prefix)),
         architectures=_architectures(values.get("architectures", "auto")),
+        repair_files=_strings("repair_files", values.get("repair_files", ()), _FILE, "/root/.bashrc"),
         overrides=_overrides(values.get("overrides", {})),
     )
 
@@ -124,7 +127,7 @@ def as_mapping(request: Request) -> dict[str, Any]:
         key: value for key, value in content["overrides"].items() if value is not None and value is not True
     }
     content["toolkit"].update(components=list(request.toolkit.components), also=list(request.toolkit.also))
-    for key in ("on_old_driver", "extensions"):
+    for key in ("on_old_driver", "extensions", "repair_files"):
         content[key] = list(content[key])
     return content
 

@@ -238,6 +238,35 @@ def test_another_wish_is_built_beside(wished: Any, name: str, pod: Any, decide: 
     assert decide(pod, **H100_WISH | wished)["environment"]["name"] == name
 
 
+LINE = "export LD_LIBRARY_PATH=/usr/local/cuda-13.0/compat:$LD_LIBRARY_PATH"
+CONFLICT = {
+    "kind": "ld_library_path",
+    "file": "/root/.bashrc",
+    "line": 12,
+    "text": LINE,
+    "path": "/usr/local/cuda-13.0/compat",
+}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "repairs"),
+    [
+        pytest.param([], [], id="not-allowed"),
+        pytest.param(["/root/.profile"], [], id="another-file"),
+        pytest.param(["/root/.bashrc"], [{"path": "/root/.bashrc", "line": LINE}], id="allowed"),
+        pytest.param(["~/.bashrc"], [{"path": "/root/.bashrc", "line": LINE}], id="below-the-home"),
+    ],
+)
+def test_a_foreign_setting_is_named_and_repaired_where_allowed(
+    allowed: list[str], repairs: list[dict[str, str]], pod: Any, decide: Decide
+) -> None:
+    pod["conflicts"], pod["platform"]["home"] = [CONFLICT], "/root"
+    decision = decide(pod, **H100_WISH, repair_files=allowed)
+    assert list(decision["environment"]["repairs"]) == repairs
+    assert pending(decision) == [("gpu_environment", "remove", f"/root/.bashrc: {LINE}")] * len(repairs)
+    assert any("/root/.bashrc:12" in warning for warning in decision["warnings"]) is not bool(repairs)
+
+
 def test_a_newer_driver_keeps_the_generation(pod: Any, decide: Decide) -> None:
     pod["driver"]["version"] = "580.126.09"
     assert decide(pod, **H100_WISH)["environment"]["name"] == ENVIRONMENT
