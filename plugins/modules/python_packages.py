@@ -365,7 +365,7 @@ class Packages:
         limit = ["timeout", str(self.params["timeout"])] if shutil.which("timeout") else []
         environ = {
             **self.variables,
-            "UV_CACHE_DIR": str(self.prefix / "cache" / "uv"),
+            "UV_CACHE_DIR": str(self.cache()),
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_NO_PROGRESS": "1",
             "NO_COLOR": "1",
@@ -373,6 +373,11 @@ class Packages:
         cwd = str(self.prefix) if self.prefix.is_dir() else "/"
         rc, out, err = self.module.run_command([*limit, *argv], environ_update=environ, cwd=cwd)
         return rc, out, err
+
+    def cache(self) -> pathlib.Path:
+        """uv's cache: in the prefix, but check mode creates none there."""
+        folder = self.prefix / "cache" / "uv"
+        return pathlib.Path(self.module.tmpdir) if self.module.check_mode and not folder.is_dir() else folder
 
     def call_uv(self, argv: list[str]) -> str:
         """Call uv and return what it says, or fail with one sentence."""

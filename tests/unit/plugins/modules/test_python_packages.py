@@ -28,6 +28,7 @@ words = sys.argv[1:]
 log = pathlib.Path({log!r})
 call = {{"words": words, "index": os.environ.get("UV_INDEX"), "cache": os.environ["UV_CACHE_DIR"]}}
 log.open("a").write(json.dumps(call) + "\\n")
+pathlib.Path(os.environ["UV_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
 def value(name):
     return words[words.index(name) + 1] if name in words else None
 def place(folder, name, version):
