@@ -97,13 +97,14 @@ def environment() -> dict[str, str]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Path → (inode, modification time in ns) of every file below a folder, byte code and caches aside."""
-    return {
-        str(path.relative_to(folder)): (stat.st_ino, stat.st_mtime_ns)
-        for path in folder.rglob("*")
-        if "__pycache__" not in path.parts and path.is_file() and not path.is_symlink()
-        for stat in [path.stat()]
-    }
+    """Path → (inode, modification time in ns) of every file below a folder; byte code and uv's cache are left out."""
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in ("__pycache__", "cache")]
+        for name in names:
+            stat = os.lstat(f"{parent}/{name}")
+            found[os.path.relpath(f"{parent}/{name}", folder)] = (stat.st_ino, stat.st_mtime_ns)
+    return found
 
 
 @pytest.fixture(scope="session")
