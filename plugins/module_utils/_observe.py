@@ -66,7 +66,7 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
 
     :param sysroot: ``/``, or the folder of a recorded or simulated host; then no child runs but its own nvidia-smi.
     :param timeout: seconds for each child.
-    :param prefixes: where the collection may have installed, besides the default places; searched first.
+    :param prefixes: where the collection may have installed, instead of the default places; the first counts most.
     """
     begin = time.monotonic()
     root, mounts, problems = open_root(sysroot, timeout)
@@ -76,7 +76,7 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
 
     platform = observe_platform(root, environ, mounts)
     volume = platform["persistent_dir"]
-    places = list(dict.fromkeys([*prefixes, *default_prefixes(volume, home)]))
+    places = list(dict.fromkeys(prefixes)) or default_prefixes(volume, home)
     platform["free_gib"] = measure_free(root, ["/", home, *([volume] if volume else []), *places])
     sources = observe_sources(root, home, own_environ)
     installed = observe_installed(root, places, platform, own_environ, timeout)

@@ -170,6 +170,7 @@ def find_environment(root: Root, prefix: str) -> Record | None:
             files[f"site-packages/{name}"] = digest
     infos = {normalise(match["name"]): name for name in names for match in [DIST_INFO.match(name)] if match}
     return {
+        "prefix": prefix,
         "path": path,
         "name": os.path.basename(path),
         "python": minor.group(1) if minor else None,

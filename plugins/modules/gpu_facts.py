@@ -32,8 +32,8 @@ options:
     default: 5
   prefixes:
     description:
-      - Where this collection may have installed, the most important first. The default places, C(/opt/podsmith),
-        C(podsmith) on a volume that outlives the pod and C(~/.local/share/podsmith), are searched after these.
+      - Where this collection may have installed, the most important first. Without it the default places are searched,
+        C(/opt/podsmith), C(podsmith) on a volume that outlives the pod and C(~/.local/share/podsmith).
     type: list
     elements: path
     default: []

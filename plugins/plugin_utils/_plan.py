@@ -131,7 +131,8 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any], known: Catal
     """
     request = check_request(wished, known)
     host = read_host(observed, request.overrides, known)
-    draft = Draft(host, request, provide.choose_layout(host, request), known)
+    layout = provide.choose_layout(host, request)
+    draft = Draft(provide.confine(host, layout), request, layout, known)
     draft.warnings += advice.observed_warnings(observed, host, request)
     if host.root is False and draft.layout.scope == "system":
         draft.block("system scope needs root, and this is not root", "Run with become: true, or set scope: user.")

@@ -109,6 +109,14 @@ def choose_layout(host: Host, request: Request) -> Layout:
     return Layout(scope, prefix, home)
 
 
+def confine(host: Host, layout: Layout) -> Host:
+    """The host as seen from the chosen prefix: a live environment in another one is not this plan's to change."""
+    prefix = (host.live or {}).get("prefix")
+    if prefix in (None, layout.prefix):
+        return host
+    return replace(host, live=None, generations=(), state=None)
+
+
 # --- NVIDIA's repository ---
 
 

@@ -116,13 +116,13 @@ def test_a_hanging_nvidia_smi_is_a_finding_in_time(tmp_path: Path) -> None:
     assert facts["problems"] == ["nvidia-smi --query-gpu: no answer within 0.5 s; reset the GPU or restart the host"]
 
 
-def test_a_callers_prefix_comes_first(tmp_path: Path) -> None:
-    for prefix in ("opt/podsmith", "srv/stack"):
-        (tmp_path / prefix / "environments/1-x").mkdir(parents=True)
-        (tmp_path / prefix / "current").symlink_to("environments/1-x")
-    assert observe(str(tmp_path), 1, [], {})["installed"]["environment"]["path"] == "/opt/podsmith/environments/1-x"
-    installed = observe(str(tmp_path), 1, ["/srv/stack"], {})["installed"]
-    assert (installed["environment"]["path"], installed["environments"]) == ("/srv/stack/environments/1-x", ["1-x"])
+def test_a_callers_prefix_stands_for_the_default_ones(tmp_path: Path) -> None:
+    (tmp_path / "opt/podsmith/environments/1-torch2.9.1-cu130").mkdir(parents=True)
+    (tmp_path / "opt/podsmith/current").symlink_to("environments/1-torch2.9.1-cu130")
+    found = pod(tmp_path, {})["installed"]
+    assert found["environment"]["prefix"] == "/opt/podsmith"
+    elsewhere = observe(str(tmp_path), 0.5, ["/srv/podsmith"], {})["installed"]
+    assert (elsewhere["environment"], elsewhere["environments"]) == (None, [])
 
 
 def test_default_prefixes() -> None:

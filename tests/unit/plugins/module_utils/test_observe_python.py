@@ -94,6 +94,7 @@ def test_arch_list(tmp_path: Path, data: bytes, expected: list[str] | None) -> N
 
 def test_the_live_environment(tmp_path: Path) -> None:
     assert find_environment(live(tmp_path, generation()), PREFIX) == {
+        "prefix": PREFIX,
         "path": GENERATION,
         "name": "1-torch2.9.1-cu130",
         "python": "3.12",

@@ -238,6 +238,15 @@ def test_another_wish_is_built_beside(wished: Any, name: str, pod: Any, decide: 
     assert decide(pod, **H100_WISH | wished)["environment"]["name"] == name
 
 
+def test_a_live_environment_of_another_prefix_is_left_alone(laptop: Any, decide: Decide) -> None:
+    laptop["installed"]["environment"]["prefix"] = "/srv/elsewhere"
+    decision = decide(laptop, **LOCAL_WISH)
+    assert (decision["environment"]["live"], decision["environment"]["previous"]) == (False, None)
+    assert ("pytorch", "install") in {change[:2] for change in pending(decision)}
+    laptop["installed"]["environment"]["prefix"] = decision["environment"]["prefix"]
+    assert pending(decide(laptop, **LOCAL_WISH)) == []
+
+
 LINE = "export LD_LIBRARY_PATH=/usr/local/cuda-13.0/compat:$LD_LIBRARY_PATH"
 CONFLICT = {
     "kind": "ld_library_path",
