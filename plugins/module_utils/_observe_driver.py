@@ -14,6 +14,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Callable
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._nvml import (
+    DRIVER_NOT_LOADED,
+    GPU_IS_LOST,
+    LIB_RM_VERSION_MISMATCH,
+    NO_PERMISSION,
+    Nvml,
+    load_first,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_child import Outcome, start_command
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
 
@@ -38,12 +46,7 @@ BRANDS = {
     16: "titan_rtx",
 }  # nvmlBrandType_t
 
-# nvmlReturn_t, which is also nvidia-smi's exit status
-NO_PERMISSION = 4
-DRIVER_NOT_LOADED = 9
-GPU_IS_LOST = 15
-LIB_RM_VERSION_MISMATCH = 18
-SMI_NO_DEVICES = 6
+SMI_NO_DEVICES = 6  # nvidia-smi's exit status; the others are of nvmlReturn_t
 
 SMI_FIELDS = (
     "index",
@@ -219,15 +222,15 @@ def read_nvml(libraries: list[str], own_cuda: str | None) -> Record:
         library could be loaded.
     """
     answer: Record = {"init": None, "version": None, "cuda": None, "count": 0, "devices": [], "problems": []}
-    library = _load_first(libraries)
+    library = load_first(libraries)
     if library is None:
         return answer
-    nvml = _Nvml(library)
+    nvml = Nvml(library)
     answer["init"] = nvml.call("nvmlInit_v2")
     if answer["init"]:
         return answer
     answer["version"] = nvml.text("nvmlSystemGetDriverVersion")
-    if own_cuda and _load_first([own_cuda]):
+    if own_cuda and load_first([own_cuda]):
         answer["cuda"] = parse_cuda(nvml.number("nvmlSystemGetCudaDriverVersion_v2"))
     answer["count"] = nvml.number("nvmlDeviceGetCount_v2") or 0
     for index in range(answer["count"]):
@@ -245,34 +248,7 @@ def read_nvml(libraries: list[str], own_cuda: str | None) -> Record:
     return answer
 
 
-class _Nvml:
-    """Calls of a loaded libnvidia-ml; what the library lacks or refuses is ``None``."""
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-
-    def call(self, function: str, *arguments: Any) -> int:
-        """The function's nvmlReturn_t; 13, "function not found", where the library is too old for it."""
-        try:
-            return int(getattr(self._library, function)(*arguments))
-        except AttributeError:
-            return 13
-
-    def text(self, function: str, *arguments: Any) -> str | None:
-        buffer = ctypes.create_string_buffer(96)
-        return None if self.call(function, *arguments, buffer, 96) else buffer.value.decode("utf-8", "replace")
-
-    def number(self, function: str, *arguments: Any) -> int | None:
-        value = ctypes.c_int()
-        return None if self.call(function, *arguments, ctypes.byref(value)) else value.value
-
-    def pair(self, function: str, *arguments: Any) -> tuple[int, int] | None:
-        one, two = ctypes.c_int(), ctypes.c_int()
-        code = self.call(function, *arguments, ctypes.byref(one), ctypes.byref(two))
-        return None if code else (one.value, two.value)
-
-
-def _nvml_device(nvml: _Nvml, index: int, handle: ctypes.c_void_p) -> Record:
+def _nvml_device(nvml: Nvml, index: int, handle: ctypes.c_void_p) -> Record:
     capability = nvml.pair("nvmlDeviceGetCudaComputeCapability", handle)
     mig, ecc = nvml.pair("nvmlDeviceGetMigMode", handle), nvml.pair("nvmlDeviceGetEccMode", handle)
     brand = nvml.number("nvmlDeviceGetBrand", handle)
@@ -292,15 +268,6 @@ def _nvml_device(nvml: _Nvml, index: int, handle: ctypes.c_void_p) -> Record:
         pci_id=parse_pci(pci.raw[36:68].split(b"\0")[0].decode("ascii", "replace")) if has_pci else None,
         ecc=bool(ecc[0]) if ecc else None,
     )
-
-
-def _load_first(libraries: list[str]) -> ctypes.CDLL | None:
-    for library in libraries:
-        try:
-            return ctypes.CDLL(library)
-        except OSError:
-            continue
-    return None
 
 
 def find_smi(root: Root, path: str) -> str | None:
