@@ -1,12 +1,20 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify test lock readmes clean
+.PHONY: help bootstrap plan verify bundle acceptance disaster test lock readmes clean
 STAGES := lint types unit docs package compat sanity main_job scenarios
 .PHONY: $(STAGES)
 
 # The hosts that `make bootstrap` is about, and what else ansible-playbook shall hear: make bootstrap LIMIT=h100 ARGS=--check
 LIMIT ?= local
 ARGS ?=
+
+# A bundle that `make bundle` wrote, for a host without a network: make bootstrap BUNDLE=bundle/h200
+BUNDLE ?=
+ifneq ($(BUNDLE),)
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := $(abspath $(BUNDLE))/wheels
+override ARGS += -e @$(BUNDLE)/variables.yml -e bundle_dir=$(BUNDLE)
+endif
 
 # Ansible starts twice as fast from byte-code.
 unexport PYTHONDONTWRITEBYTECODE
@@ -27,6 +35,18 @@ verify: ## Prove again what is installed
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/verify.yml -l '$(LIMIT)' $(ARGS)
 
+bundle: ## Download what an offline host needs into bundle/HOST, for its decision: LIMIT=h200 ARGS='-e bundle_controller=true'
+	@scripts/prepare.sh run
+	@.venv/bin/ansible-playbook playbooks/bundle.yml -l '$(LIMIT)' $(ARGS)
+
+acceptance: ## On a host with a GPU: facts, plan, bootstrap, full proof, again without change, with times, into tests/output/acceptance
+	@scripts/prepare.sh acceptance
+	@ACCEPTANCE_LIMIT='$(LIMIT)' ACCEPTANCE_ARGS='$(ARGS)' .venv/bin/python -m pytest -q -rs tests/acceptance/test_acceptance.py
+
+disaster: ## On a host with a GPU that is nobody's: break CUDA in each known way, see that the play mends it; its files are put back
+	@scripts/prepare.sh acceptance
+	@ACCEPTANCE_LIMIT='$(LIMIT)' ACCEPTANCE_ARGS='$(ARGS)' .venv/bin/python -m pytest -q -rs tests/acceptance/test_disaster.py
+
 test: ## Run every check
 	@scripts/test.sh
 
@@ -35,7 +55,7 @@ $(STAGES):
 
 lock: ## Write the lock files anew from requirements*.in; ARGS=--upgrade moves what they bring along
 	@scripts/prepare.sh run
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-acceptance requirements-dev; do \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' \
 	    $(ARGS) --output-file $$name.txt $$name.in; done
 

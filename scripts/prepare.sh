@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prepares this checkout to run the collection: a virtual environment in .venv with the pinned tools, and the link that makes the
-# checkout importable. Usage: scripts/prepare.sh [run|dev]; "dev" adds the tools that the tests need. A second call does nothing.
+# checkout importable. Usage: scripts/prepare.sh [run|acceptance|dev]; "acceptance" and "dev" add the
+# tools that the tests need. A second call does nothing.
 set -eu
 cd -P "$(dirname "$0")/.."
 
@@ -8,8 +9,8 @@ venv=$PWD/.venv
 what=${1:-run}
 case $what in
 run) locks=requirements.txt ;;
-dev) locks=requirements-dev.txt ;; # holds requirements.txt too
-*) echo "scripts/prepare.sh: found the argument '$what', wanted 'run' or 'dev'." >&2 && exit 2 ;;
+acceptance | dev) locks=requirements-$what.txt ;; # hold requirements.txt too
+*) echo "scripts/prepare.sh: found the argument '$what', wanted 'run', 'acceptance' or 'dev'." >&2 && exit 2 ;;
 esac
 
 uv=$(command -v uv || :)
@@ -46,15 +47,20 @@ find_python() {
   done | sort -s -r -n -k 1,1 | { read -r _ path && echo "$path"; }
 }
 
-# What pip on this machine was told about mirrors holds for uv as well; uv's own variables win.
+# What pip on this machine was told about mirrors holds for uv as well; uv's own variables win. Where there is no pip to ask, its
+# variables still count.
 follow_pip() {
-  settings=$("$venv/bin/python" -m pip config list 2>/dev/null) || return 0
+  settings=$("$venv/bin/python" -m pip config list 2>/dev/null) ||
+    settings=$(env | sed -n 's/^PIP_//p' | while IFS='=' read -r name value; do
+      printf ".%s='%s'\n" "$(echo "$name" | tr 'A-Z_' 'a-z-')" "$value"
+    done)
   told() { printf '%s\n' "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | tail -n 1 | sed 's/\\n/ /g'; }
   index=${UV_DEFAULT_INDEX:-$(told index-url)} more=${UV_INDEX:-$(told extra-index-url)} links=${UV_FIND_LINKS:-$(told find-links)}
   if [ -n "$index" ]; then export UV_DEFAULT_INDEX="$index"; fi
   if [ -n "$more" ]; then export UV_INDEX="$more" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"; fi
   links=$(echo "$links" | tr ' ' ',')
   if [ -n "$links" ]; then export UV_FIND_LINKS="$links"; fi
+  case $(told no-index) in 1 | [Tt]rue | [Yy]es | on) export UV_NO_INDEX=1 ;; esac
 }
 
 make_venv() {
@@ -98,8 +104,8 @@ fi
 unset PYTHONDONTWRITEBYTECODE # byte-code halves the start-up time of every later call
 # An environment whose Python is gone or unfit, or which was moved here with its old paths inside, is made anew.
 if [ -z "$(version "$venv/bin/python" || :)" ] || ! grep -qF "$venv" "$venv/bin/activate"; then make_venv; fi
-fetch_uv
 follow_pip
+fetch_uv
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --compile-bytecode -r "$locks" ||
   fail "could not install $locks into $venv, see above; where PyPI is out of reach, set PIP_INDEX_URL or UV_DEFAULT_INDEX to a mirror."
 stamp >"$venv/.prepared-$what"

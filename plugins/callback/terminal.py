@@ -13,7 +13,8 @@ version_added: 1.0.0
 author: Podsmith developers (@podsmith)
 description:
   - Prints what the default callback prints, except that tasks that changed nothing stay silent, that each role which
-    really runs is announced in one line, and that the block C(stack_plan_report) is printed as it is.
+    really runs is announced in one line, and that the blocks C(stack_plan_report) and C(bundle_report) are printed as
+    they are.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -24,7 +25,7 @@ from typing import Any
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
-REPORT = "stack_plan_report"
+REPORTS = ("stack_plan_report", "bundle_report")
 PLANNER = "stack_plan"
 
 
@@ -44,7 +45,7 @@ class CallbackModule(DefaultCallback):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print a report as it is; hand everything that changed something to the default output."""
-        lines = result._result.get(REPORT)
+        lines = next((result._result[name] for name in REPORTS if name in result._result), None)
         if lines is not None:
             self._display.display("\n".join(["", *lines]))
         elif result.is_changed() or self._display.verbosity > 0:
