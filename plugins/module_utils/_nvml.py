@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 # nvmlReturn_t
+INVALID_ARGUMENT = 2
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
 INSUFFICIENT_SIZE = 7

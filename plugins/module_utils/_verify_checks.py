@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
+from ansible_collections.podsmith.gpu.plugins.module_utils import _verify_health as health
 from ansible_collections.podsmith.gpu.plugins.module_utils import _verify_judge as judge
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify_run import Job, Outcome
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify_readings import find_libraries, read_health
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify_run import Job, Outcome, shell_argv
 
 Record = dict[str, Any]
 
@@ -26,6 +30,7 @@ CHECKS: Mapping[str, str] = {
     "kernel": "standard",
     "cutlass": "standard",
     "extension": "standard",
+    "health": "standard",
     "compile": "full",
     "pip_fence": "full",
 }
@@ -37,14 +42,20 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "torch": ("environment",),
     "matmul": ("environment",),
     "extension": ("environment",),
+    "health": ("health",),
     "compile": ("environment",),
     "pip_fence": ("environment",),
 }
 # The long ones begin first, so that the short ones fill the gaps.
-LONGEST = ("compile", "extension", "cutlass", "kernel")
+LONGEST = ("compile", "health", "extension", "cutlass", "kernel")
+# Those that have nothing to look at without a GPU.
+GPU_ONLY = ("cuinit", "health")
 PREFERRED = "sm_90a"  # its instructions are what a CUTLASS kernel is most often compiled for
 OUTPUT_TAIL = 4000  # characters of a command's output that are kept as evidence
 MEMORY_PER_JOB_GIB = 2
+LOAD_SECONDS = 5
+# Seconds that reading the GPUs' health may take at rest, and that a load may take with the import of torch before it.
+REST_LIMIT, LOAD_LIMIT = 10.0, 45.0
 
 AGAIN: Mapping[str, str] = {
     "cuinit": "Look at the driver with nvidia-smi and in the kernel's log; in a rented container ask for another host.",
@@ -54,6 +65,7 @@ AGAIN: Mapping[str, str] = {
     "kernel": "Run the cuda_toolkit role again, and see that a g++ is there that this CUDA release supports.",
     "cutlass": "Run the cutlass role again, and see that this CUTLASS release supports the CUDA release.",
     "extension": "See that the C++ compiler and the toolkit are those that PyTorch supports.",
+    "health": "Look at nvidia-smi -q and the kernel's log; in a rented container return this pod.",
     "compile": "See that a C++ compiler, this Python's headers and, on a GPU, triton are there.",
     "pip_fence": "Source the environment's activate.sh, which sets PIP_CONSTRAINT, before pip install.",
 }
@@ -66,6 +78,7 @@ class Settings:
     folder: str
     python: str
     environment: str | None = None
+    activation: str | None = None
     cuda_home: str | None = None
     cutlass_home: str | None = None
     architectures: tuple[str, ...] = ()
@@ -73,17 +86,23 @@ class Settings:
     level: str = "standard"
     expected: Mapping[str, Any] = field(default_factory=dict)
     errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    health: health.Rules = field(default_factory=dict)
     timeout: float = 120.0
     cpus: int = 2
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a judgement found: problems in words (none: the check passed), evidence, and why it was skipped."""
+    """What a judgement found: problems in words (none: the check passed), evidence, and why it was skipped.
+
+    ``advice`` says what to do about the problems, ``warnings`` what is to be known although the check passed.
+    """
 
     problems: Sequence[str] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     skipped: str | None = None
+    advice: str | None = None
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +123,7 @@ def choose_checks(wanted: Sequence[str] | None, settings: Settings) -> list[str]
     names = [name for name, level in CHECKS.items() if LEVELS.index(level) <= depth]
     if wanted is not None:
         return [name for name in names if name in wanted or (CHECKS[name] == "full" and "torch" in wanted)]
-    return [name for name in names if not find_lacking(name, settings) and (name != "cuinit" or settings.gpu)]
+    return [name for name in names if not find_lacking(name, settings) and (settings.gpu or name not in GPU_ONLY)]
 
 
 def find_lacking(name: str, settings: Settings) -> list[str]:
@@ -265,6 +284,42 @@ def _plan_pip_fence(settings: Settings) -> Check:
     return _plan_record("pip_fence", settings, argv, judge.judge_fence)
 
 
+def _plan_health(settings: Settings) -> Check:
+    """Read the GPUs at rest, and at level full while torch keeps them busy."""
+    load, limit = None, REST_LIMIT
+    if settings.level == "full" and settings.environment:
+        argv = _proof(settings, _environment_python(settings), "load", str(LOAD_SECONDS))
+        load, limit = shell_argv(settings.activation, settings.folder, argv), REST_LIMIT + LOAD_LIMIT
+
+    def read() -> Record:
+        libraries = find_libraries(Root(), os.environ)
+        return read_health(libraries, load, f"{settings.folder}/load.log", min(LOAD_LIMIT, settings.timeout))
+
+    return Check(
+        "health", (Job("health", ("NVML",), min(limit, settings.timeout), call=read),), partial(_judge_health, settings)
+    )
+
+
+def _judge_health(settings: Settings, outcomes: Mapping[str, Outcome]) -> Finding:
+    readings = _record(outcomes["health"])
+    if readings["init"] is None:
+        words = "NVML (libnvidia-ml.so.1) cannot be loaded, so nothing is known of the GPU's health"
+        return Finding(skipped=f"{words}; give the container the driver's capability utility")
+    findings = health.judge_health(readings, settings.health)
+    if settings.level == "full" and not settings.environment:
+        findings += health.judge_load({"error": "there is no environment with torch to load the GPU"})
+    failures, warnings = health.pick(findings, "failure"), health.pick(findings, "warning")
+    return Finding(
+        problems=[health.say(finding) for finding in failures],
+        evidence={"findings": findings, "load": readings["load"]},
+        advice=" ".join(dict.fromkeys(finding["advice"] for finding in failures)) or None,
+        warnings=[
+            *(f"{health.say(finding)} {finding['advice']}" for finding in warnings),
+            *health.say_unknown(findings),
+        ],
+    )
+
+
 PLANS: Mapping[str, Callable[[Settings], Check]] = {
     "cuinit": _plan_cuinit,
     "nvcc": _plan_nvcc,
@@ -273,16 +328,17 @@ PLANS: Mapping[str, Callable[[Settings], Check]] = {
     "kernel": _plan_kernel,
     "cutlass": _plan_cutlass,
     "extension": _plan_extension,
+    "health": _plan_health,
     "compile": _plan_compile,
     "pip_fence": _plan_pip_fence,
 }
 
 
 def conclude(check: Check, outcomes: Mapping[str, Outcome], settings: Settings) -> Record:
-    """The result of a check: ``{check, ok, seconds, evidence}`` and, where due, ``error``, ``advice``, ``skipped``.
+    """The result of a check: ``{check, ok, seconds, evidence}`` and, where due, the keys below.
 
-    ``error`` and ``advice`` are one sentence or a few; ``evidence`` has the commands, the end of their output, and what
-    was read from it.
+    ``error`` and ``advice`` are one sentence or a few, ``skipped`` says why, ``warnings`` is a list of sentences;
+    ``evidence`` has the commands, the end of their output, and what was read from it.
     """
     mine = [(job, outcomes[job.name]) for job in check.jobs]
     text = "\n".join(outcome.output for _job, outcome in mine)
@@ -298,9 +354,11 @@ def conclude(check: Check, outcomes: Mapping[str, Outcome], settings: Settings) 
     }
     if finding.skipped:
         result["skipped"] = finding.skipped
+    if finding.warnings:
+        result["warnings"] = list(finding.warnings)
     if finding.problems:
         result["error"] = " ".join(finding.problems)
-        result["advice"] = judge.advise(text, settings.errors, AGAIN[check.name])
+        result["advice"] = finding.advice or judge.advise(text, settings.errors, AGAIN[check.name])
         result["evidence"]["output"] = text[-OUTPUT_TAIL:]
     return result
 
@@ -354,9 +412,10 @@ def skip(name: str, reason: str) -> Record:
 
 
 def summarize(results: Sequence[Record]) -> str:
-    """What failed and what to do, in sentences; otherwise how many checks passed and which were skipped."""
+    """What failed and what to do, in sentences; otherwise how many checks passed, what was skipped, and warnings."""
     failed = [f"{result['check']}: {result['error']} {result['advice']}" for result in results if not result["ok"]]
     if failed:
         return " ".join(failed)
     skipped = [f"{result['check']} skipped: {result['skipped']}" for result in results if result.get("skipped")]
-    return "; ".join([f"{len(results) - len(skipped)} checks passed", *skipped]) + "."
+    warnings = [f"{result['check']}: {words}" for result in results for words in result.get("warnings", ())]
+    return " ".join(["; ".join([f"{len(results) - len(skipped)} checks passed", *skipped]) + ".", *warnings])

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, Callable, NamedTuple, NoReturn
 
 TICK = 0.005  # seconds between two looks at the children
 GRACE = 0.5  # seconds that a killed child has to go before it is left behind
@@ -22,12 +23,17 @@ SHELL = 'if [ -n "$1" ]; then . "$1" || exit 126; fi; cd "$2" && shift 2 && exec
 
 
 class Job(NamedTuple):
-    """A command; it starts once the jobs named in ``needs`` have ended with status 0. ``timeout`` is in seconds."""
+    """A command; it starts once the jobs named in ``needs`` have ended with status 0. ``timeout`` is in seconds.
+
+    With ``call`` it is that function, run in a copy of this process, whose result becomes a line of JSON; ``argv`` then
+    is no more than its name.
+    """
 
     name: str
     argv: tuple[str, ...]
     timeout: float
     needs: tuple[str, ...] = ()
+    call: Callable[[], Any] | None = None
 
 
 class Outcome(NamedTuple):
@@ -81,27 +87,50 @@ def run_jobs(
     return done
 
 
+def shell_argv(activation: str | None, folder: str, argv: Sequence[str]) -> list[str]:
+    """The command in a shell of its own that has sourced ``activation``, with ``folder`` as its working folder."""
+    return ["/bin/sh", "-c", SHELL, "sh", activation or "", folder, *argv]
+
+
 def _start(job: Job, folder: str, activation: str | None, env: Mapping[str, str]) -> int:
-    argv = ["/bin/sh", "-c", SHELL, "sh", activation or "", folder, *job.argv]
+    argv = shell_argv(activation, folder, job.argv)
     log = Path(folder, f"{job.name}.log")
     pid = os.fork()
     if pid == 0:
-        _become(argv, dict(env), log)
+        _become(argv, job.call, dict(env), log)
     with contextlib.suppress(OSError):  # the child does the same; whoever comes first, the group is there from now on
         os.setpgid(pid, pid)
     return pid
 
 
-def _become(argv: list[str], env: dict[str, str], log: Path) -> NoReturn:
-    """Turn the forked child into a command that leads its own process group and writes to ``log``."""
+def _become(argv: list[str], call: Callable[[], Any] | None, env: dict[str, str], log: Path) -> NoReturn:
+    """Turn the forked child into a command or a function that leads its own process group and writes to ``log``."""
+    code = 127
     try:
         os.setpgid(0, 0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
         os.dup2(1, 2)
-        os.execve(argv[0], argv, env)
+        if not call:
+            os.execve(argv[0], argv, env)
+        else:
+            os.environ.clear()
+            os.environ.update(env)
+            code = _answer(call)
     finally:
-        os._exit(127)
+        os._exit(code)
+
+
+def _answer(call: Callable[[], Any]) -> int:
+    """Write the function's result to standard output as a line of JSON, or why there is none; the exit status."""
+    try:
+        code, record = 0, call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to tell it
+        code, record = 1, {"failure": f"{type(error).__name__}: {error}"}
+    data = f"{json.dumps(record)}\n".encode()
+    while data:
+        data = data[os.write(1, data) :]
+    return code
 
 
 def _look(child: _Running, folder: str) -> Outcome | None:

@@ -37,12 +37,13 @@ options:
     description: The checks to run; V(auto) runs those that fit the other options.
     type: list
     elements: str
-    choices: [auto, cuinit, nvcc, torch, matmul, kernel, cutlass, extension, compile, pip_fence]
+    choices: [auto, cuinit, nvcc, torch, matmul, kernel, cutlass, extension, health, compile, pip_fence]
     default: [auto]
   level:
     description:
-      - V(light) compiles nothing, V(standard) compiles kernels and an extension, V(full) also tries C(torch.compile),
-        whether C(pip) keeps torch, and CUTLASS for every architecture.
+      - V(light) compiles nothing, V(standard) compiles kernels and an extension and reads the health of the GPUs at
+        rest, V(full) also reads it under load, tries C(torch.compile), whether C(pip) keeps torch, and CUTLASS for
+        every architecture.
     type: str
     choices: [light, standard, full]
     default: standard
@@ -77,6 +78,13 @@ options:
     required: true
   errors:
     description: Advice for CUDA errors, code to a row with C(name), C(cause) and C(remedy).
+    type: dict
+    default: {}
+  health:
+    description:
+      - What the readings of a GPU mean and from where on they are grave, C(xids), C(clock_reasons),
+        C(recovery_actions) and C(limits); the role gpu_verify passes the collection's catalogue.
+      - A reading that is a failure fails the check C(health); what could not be read is told as a warning.
     type: dict
     default: {}
   timeout:
@@ -181,6 +189,12 @@ results:
       description: Why it was not run.
       returned: when it was not run
       type: str
+    warnings:
+      description: What is to be known although it passed; what could not be read is among it.
+      returned: when there is any
+      type: list
+      elements: str
+      sample: ["Not known of GPU 0: the persistence mode (no permission)."]
 seconds:
   description: The time that all took.
   returned: always
@@ -246,6 +260,7 @@ SPEC: dict[str, Any] = {
     },
     "sources": {"type": "dict", "required": True},
     "errors": {"type": "dict", "default": {}},
+    "health": {"type": "dict", "default": {}},
     "timeout": {"type": "float", "default": 300},
     "total_timeout": {"type": "float", "default": 900},
     "evidence": {"type": "path"},
@@ -292,6 +307,7 @@ def prove(params: dict[str, Any], folder: str, *, check_mode: bool) -> list[dict
         folder=folder,
         python=sys.executable,
         environment=params["environment"] or None,
+        activation=params["activation"] or None,
         cuda_home=params["cuda_home"] or None,
         cutlass_home=params["cutlass_home"] or None,
         architectures=tuple(params["architectures"]),
@@ -299,6 +315,7 @@ def prove(params: dict[str, Any], folder: str, *, check_mode: bool) -> list[dict
         level=params["level"],
         expected=params["expected"],
         errors=params["errors"],
+        health=params["health"],
         timeout=params["timeout"],
     )
     names = choose_checks(None if "auto" in params["checks"] else params["checks"], settings)

@@ -430,6 +430,7 @@ def _checks(
         "torch": torch is not None,
         "matmul": torch is not None,
         "extension": toolkit is not None and torch is not None and same_major and headers is not False,
+        "health": gpu,
     }
     return tuple(name for name, fits in wanted.items() if fits)
 

@@ -73,6 +73,7 @@ NUMBER = Kind("a whole number", lambda value: isinstance(value, int) and not isi
 BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 VERSION = Kind("a version in quotes", _is_version)
 RELEASE = _pattern("major.minor in quotes", r"\d+\.\d+")
+SEVERITY = _one_of("ok", "note", "warning", "failure")
 MONTH = _pattern('a month in quotes, such as "2026-09"', r"\d{4}-(0[1-9]|1[0-2])")
 URL = _pattern("an https address", r"https://\S+")
 SPECIFIER = _pattern("a specifier in quotes", r"((^|,)(==|!=|~=|>=|<=|>|<)[0-9][0-9a-z.]*(\.\*)?)*")
@@ -215,6 +216,22 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "pypi": _or_null(VERSION),
                 "least_cuda": RELEASE,
                 "size_mib": NUMBER,
+            },
+        ),
+    },
+    "health": {
+        "xids": (DIGITS, {"name": TEXT, "severity": SEVERITY, "cause": TEXT, "remedy": TEXT}),
+        "clock_reasons": (DIGITS, {"name": TEXT, "rest": SEVERITY, "load": SEVERITY, "cause": TEXT, "remedy": TEXT}),
+        "recovery_actions": (DIGITS, {"name": TEXT, "severity": SEVERITY, "remedy": TEXT}),
+        "limits": (
+            NAME,
+            {
+                "what": _pattern("text with {value} in it", r".*\{value\}.*"),
+                "below": _optional(BOOLEAN),
+                "note": _or_null(NUMBER),
+                "warning": _or_null(NUMBER),
+                "failure": _or_null(NUMBER),
+                "remedy": TEXT,
             },
         ),
     },

@@ -20,6 +20,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ ROWS, COLUMNS, DEPTH, THREADS = 64, 16, 64, 128
 SIDE = 512
 # The rounding errors of a sum of K terms add up to about √K of them; beyond this multiple something is wrong.
 SAFETY = 4.0
+# The load's matrices: each product keeps a large GPU busy for a millisecond or more, and 400 MB suffice for it.
+LOAD_SIDE = 8192
+LOAD_ROUND = 4
 
 
 class CudaError(Exception):
@@ -221,6 +225,33 @@ def matmul(*devices: str) -> Record:
     return {"products": products}
 
 
+def load(seconds: str) -> Record:
+    """Keep every device busy with half-precision products; ``begun`` and ``ended`` are on the monotonic clock."""
+    import torch
+
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    if not devices:
+        return {"error": "torch sees no GPU"}
+    operands = []
+    for device in devices:
+        left, right = (torch.randn(LOAD_SIDE, LOAD_SIDE, device=device, dtype=torch.float16) for _unused in range(2))
+        operands.append((left, right, torch.empty_like(left)))
+    rounds = -1  # the first is warm-up
+    begun = time.monotonic()
+    while rounds < 1 or time.monotonic() - begun < float(seconds):
+        for _turn in range(LOAD_ROUND):
+            for left, right, product in operands:
+                torch.matmul(left, right, out=product)
+        for device in devices:
+            torch.cuda.synchronize(device)
+        rounds += 1
+        if rounds == 0:
+            begun = time.monotonic()
+    ended = time.monotonic()
+    work = 2 * LOAD_SIDE**3 * LOAD_ROUND * rounds
+    return {"begun": begun, "ended": ended, "tflops_per_device": round(work / (ended - begun) / 1e12, 1)}
+
+
 def extension(folder: str, *devices: str) -> Record:
     """Build the operator with PyTorch's own tools, load it and call it."""
     import torch
@@ -302,6 +333,7 @@ CHECKS: dict[str, Callable[..., Record]] = {
     "torch": torch_facts,
     "matmul": matmul,
     "extension": extension,
+    "load": load,
     "compile": compiled,
     "pip_fence": pip_fence,
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,16 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify_checks import
     summarize,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify_run import Job, Outcome
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
 
 PROOF = Path(__file__).resolve().parents[4] / "roles" / "gpu_verify" / "files" / "proof.py"
-ALL = {"environment": "/env", "cuda_home": "/cuda", "cutlass_home": "/cutlass", "architectures": ("sm_90a",)}
+ALL = {
+    "environment": "/env",
+    "cuda_home": "/cuda",
+    "cutlass_home": "/cutlass",
+    "architectures": ("sm_90a",),
+    "health": {"limits": {}},
+}
 
 
 def settings(**changes: Any) -> Settings:
@@ -41,6 +49,8 @@ def settings(**changes: Any) -> Settings:
         pytest.param(None, {"environment": "/env"}, ["torch", "matmul", "extension"], id="torch"),
         pytest.param(None, {**ALL, "level": "light"}, ["nvcc", "torch", "matmul"], id="light"),
         pytest.param(None, {**ALL, "gpu": True, "level": "full"}, list(CHECKS), id="all"),
+        pytest.param(None, {"gpu": True}, ["cuinit"], id="health-without-rules"),
+        pytest.param(None, {"health": {"limits": {}}}, [], id="health-without-gpu"),
         pytest.param(["torch", "kernel"], {**ALL, "level": "light"}, ["torch"], id="asked-for-light"),
         pytest.param(["nvcc"], {**ALL, "level": "full"}, ["nvcc"], id="full-without-torch"),
         pytest.param(["torch"], {**ALL, "level": "full"}, ["torch", "compile", "pip_fence"], id="full-with-torch"),
@@ -122,6 +132,44 @@ def test_conclude_failed(outcome: Outcome, error: str) -> None:
     assert result["evidence"]["output"] == outcome.output
 
 
+def test_conclude_tells_advice_and_warnings() -> None:
+    finding = Finding(["It is hot."], advice="Cool it.", warnings=["It is loud."])
+    result = conclude(check_of(finding), {"torch": Outcome(0, "", 1.0, 9.0)}, settings())
+    assert (result["advice"], result["warnings"]) == ("Cool it.", ["It is loud."])
+
+
+def health_of(readings: dict[str, Any], **changes: Any) -> Finding:
+    chosen = settings(**{"gpu": True, "health": load_catalogue()["health"], **changes})
+    return plan_check("health", chosen).judge({"health": Outcome(0, json.dumps(readings), 1.0, 9.0)})
+
+
+def test_health_without_nvml_is_skipped_and_says_so() -> None:
+    found = health_of({"init": None, "xids": None, "devices": [], "load": None})
+    assert not found.problems
+    assert "nothing is known of the GPU's health" in str(found.skipped)
+
+
+def test_health_of_a_lost_gpu_fails_with_the_advice_of_its_finding() -> None:
+    found = health_of({"init": 0, "xids": None, "devices": [{"index": 0, "code": 15}], "load": None})
+    assert found.problems == ["GPU 0: it does not answer: the GPU has fallen off the bus."]
+    assert str(found.advice).startswith("Return this pod")
+
+
+def test_health_at_level_full_without_torch_says_what_was_not_measured() -> None:
+    readings = {"init": 0, "xids": None, "devices": [{"index": 0, "code": 15}], "load": None}
+    words = "nothing was measured under load: there is no environment with torch to load the GPU."
+    assert words in health_of(readings, level="full").warnings
+    assert words not in health_of(readings).warnings
+
+
+@pytest.mark.parametrize(
+    ("level", "environment", "limit"), [("standard", "/env", 10.0), ("full", "/env", 55.0), ("full", None, 10.0)]
+)
+def test_health_has_a_limit_of_its_own(level: str, environment: str | None, limit: float) -> None:
+    (job,) = plan_check("health", settings(gpu=True, level=level, environment=environment, timeout=300.0)).jobs
+    assert job.timeout == limit
+
+
 def test_conclude_ok_keeps_the_evidence() -> None:
     result = conclude(check_of(Finding(evidence={"version": "2"})), {"torch": Outcome(0, "x", 1.5, 9.0)}, settings())
     assert result == {
@@ -142,6 +190,8 @@ def test_summarize() -> None:
     bad = {"check": "torch", "ok": False, "error": "torch is gone.", "advice": "Install it."}
     assert summarize([good, bad]) == "torch: torch is gone. Install it."
     assert summarize([good, skip("extension", "no compiler")]) == "1 checks passed; extension skipped: no compiler."
+    warned = {"check": "health", "ok": True, "warnings": ["ECC is off."]}
+    assert summarize([good, warned]) == "2 checks passed. health: ECC is off."
     assert summarize([lack("kernel", ["cuda_home"])]) == (
         "kernel: The check kernel was asked for, but cuda_home is not set. "
         "Set cuda_home, or leave kernel out of the checks."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -67,3 +68,22 @@ def test_all_jobs_share_one_limit(tmp_path: Path) -> None:
     done = run(tmp_path, sh("a", "sleep 60"), sh("b", "echo b"), workers=1, seconds=0.5)
     assert (done["a"].code, done["a"].started) == (None, True)
     assert (done["b"].code, done["b"].started) == (None, False)
+
+
+def test_a_function_answers_as_json_in_the_checks_environment(tmp_path: Path) -> None:
+    done = run(tmp_path, Job("a", ("NVML",), 10.0, call=lambda: dict(os.environ)), env={"ONLY": "this"})["a"]
+    assert (done.code, json.loads(done.output)) == (0, {"ONLY": "this"})
+
+
+def test_a_function_that_raises_says_why(tmp_path: Path) -> None:
+    def broken() -> None:
+        raise OSError("no such library")
+
+    done = run(tmp_path, Job("a", ("NVML",), 10.0, call=broken))["a"]
+    assert (done.code, json.loads(done.output)) == (1, {"failure": "OSError: no such library"})
+
+
+def test_a_function_that_hangs_is_killed_at_its_limit(tmp_path: Path) -> None:
+    done = run(tmp_path, Job("a", ("NVML",), 0.3, call=lambda: time.sleep(60)))["a"]
+    assert done.code is None
+    assert done.seconds < 5

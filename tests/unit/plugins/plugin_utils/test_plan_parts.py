@@ -559,6 +559,6 @@ def test_what_the_proof_compiles_for(gpu: Any, wished: Any, architectures: Any, 
 
 def test_the_proof_fits_the_route(host: Any, decide: Decide) -> None:
     gpu = decide(host(), cuda="13.0", cutlass="newest")["proof"]
-    assert gpu["checks"] == ["cuinit", "nvcc", "kernel", "cutlass", "torch", "matmul", "extension"]
+    assert gpu["checks"] == ["cuinit", "nvcc", "kernel", "cutlass", "torch", "matmul", "extension", "health"]
     cpu = decide(host(None, None), toolkit={"provider": "none"})["proof"]
     assert (cpu["gpu"], cpu["checks"], cpu["architectures"]) == (False, ["torch", "matmul"], [])
