@@ -24,8 +24,9 @@ OWN_PROFILE = "/etc/profile.d/podsmith.sh"
 SYSTEM_FILES = ("/etc/environment", "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
 USER_FILES = (".bashrc", ".profile", ".bash_profile", ".zshrc")
 ASSIGNMENT = re.compile(
-    r"""^\s*(?:export\s+|declare\s+-x\s+)?(?P<name>LD_LIBRARY_PATH|CUDA_HOME)=(?P<value>"[^"]*"|'[^']*'|[^\s;&|]*)"""
+    r"""^\s*(?:export\s+|declare\s+-x\s+)?(?P<name>LD_LIBRARY_PATH|CUDA_HOME|CUDA_VISIBLE_DEVICES)=(?P<value>"[^"]*"|'[^']*'|[^\s;&|]*)"""
 )
+HIDING = re.compile(r"(?:-1(?:,.*)?|NoDevFiles)?")  # values of CUDA_VISIBLE_DEVICES with which CUDA sees no GPU
 
 
 def find_block(text: str) -> str | None:
@@ -36,7 +37,8 @@ def find_block(text: str) -> str | None:
 
 
 def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
-    """Settings of a start-up file, outside our own block, that put the wrong libcuda first, and all of CUDA_HOME.
+    """Settings of a start-up file, outside our own block, that put the wrong libcuda first or hide every GPU, and all of
+    CUDA_HOME.
 
     Records are the contract's ``conflicts``; ``path`` is the folder in question.
     """
@@ -50,6 +52,11 @@ def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
         value = match["value"].strip("\"'")
         if match["name"] == "CUDA_HOME":
             found.append(_conflict("cuda_home", file, number, line, value))
+            continue
+        if match["name"] == "CUDA_VISIBLE_DEVICES":
+            is_prefix = line[match.end() :].strip()[:1] not in ("", "#", ";", "&")  # of one command alone
+            if HIDING.fullmatch(value) and not is_prefix:
+                found.append(_conflict("hidden_devices", file, number, line, ""))
             continue
         for folder in split_path(value):
             if is_compat(folder):

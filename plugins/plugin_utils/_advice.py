@@ -23,6 +23,7 @@ CONFLICTS = {
     "second_libcuda": "is a second libcuda beside the driver's",
     "stubs": "puts the toolkit's stub libraries on the loader's path",
     "cuda_home": "names another CUDA toolkit than the plan",
+    "hidden_devices": "hides every GPU from CUDA",
 }
 
 
