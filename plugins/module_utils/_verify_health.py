@@ -322,15 +322,15 @@ def judge_links(
     down = [link["link"] for link in links if not link["state"]["value"]]
     listed = ", ".join(map(str, down))
     if not down:
-        yield _finding(index, "nvlink", "ok", f"all {len(links)} NVLinks are up")
+        yield _finding(index, "nvlink", "ok", f"all NVLinks ({len(links)}) are up")
     elif len(down) < len(links):
         text = f"{len(down)} of {len(links)} NVLinks are down ({listed})"
         yield _finding(index, "nvlink", "failure", text, "Reset the GPU, or return this pod.")
     elif count > 1:
         advice = "GPUs that talk over NVLink need their bridge or fabric manager; take another pod where it matters."
-        yield _finding(index, "nvlink", "warning", f"all {len(links)} NVLinks are down", advice)
+        yield _finding(index, "nvlink", "warning", f"all NVLinks ({len(links)}) are down", advice)
     else:
-        yield _finding(index, "nvlink", "note", f"all {len(links)} NVLinks are down; there is no second GPU here")
+        yield _finding(index, "nvlink", "note", f"all NVLinks ({len(links)}) are down; there is no second GPU here")
     for link in links:
         for name in LINK_COUNTERS:
             found = grade(index, "nvlink", name, link[name], limits[name], f"NVLink {link['link']}: ")
