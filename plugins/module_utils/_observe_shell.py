@@ -37,10 +37,10 @@ def find_block(text: str) -> str | None:
 
 
 def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
-    """Settings of a start-up file, outside our own block, that put the wrong libcuda first or hide every GPU, and all of
-    CUDA_HOME.
+    """What a start-up file sets, outside our own block, that breaks CUDA, and all of CUDA_HOME.
 
-    Records are the contract's ``conflicts``; ``path`` is the folder in question.
+    That is a path on which the wrong libcuda comes first, and a choice of devices that hides every GPU. Records are
+    the contract's ``conflicts``; ``path`` is the folder in question.
     """
     found = []
     is_ours = False
