@@ -39,13 +39,16 @@ bundle: ## Download what an offline host needs into bundle/HOST, for its decisio
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/bundle.yml -l '$(LIMIT)' $(ARGS)
 
+acceptance disaster: export ACCEPTANCE_LIMIT = $(LIMIT)
+acceptance disaster: export ACCEPTANCE_ARGS = $(ARGS)
+
 acceptance: ## On a host with a GPU: facts, plan, bootstrap, full proof, again without change, with times, into tests/output/acceptance
 	@scripts/prepare.sh acceptance
-	@ACCEPTANCE_LIMIT='$(LIMIT)' ACCEPTANCE_ARGS='$(ARGS)' .venv/bin/python -m pytest -q -rs tests/acceptance/test_acceptance.py
+	@.venv/bin/python -m pytest -q -rs -s -p no:cacheprovider tests/acceptance/test_acceptance.py
 
 disaster: ## On a host with a GPU that is nobody's: break CUDA in each known way, see that the play mends it; its files are put back
 	@scripts/prepare.sh acceptance
-	@ACCEPTANCE_LIMIT='$(LIMIT)' ACCEPTANCE_ARGS='$(ARGS)' .venv/bin/python -m pytest -q -rs tests/acceptance/test_disaster.py
+	@.venv/bin/python -m pytest -q -rs -s -p no:cacheprovider tests/acceptance/test_disaster.py
 
 test: ## Run every check
 	@scripts/test.sh

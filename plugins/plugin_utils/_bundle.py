@@ -150,15 +150,15 @@ def pin(request: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
 # --- wheels ---
 
 
-def _toolkits(
-    decision: Decision, pending: Mapping[str, Any], target: Target, mirrors: Mirrors
-) -> Iterator[Wheels]:
+def _toolkits(decision: Decision, pending: Mapping[str, Any], target: Target, mirrors: Mirrors) -> Iterator[Wheels]:
     if "cuda_toolkit" not in pending:
         return
     for toolkit in [decision.get("toolkit") or {}, *(decision.get("toolkits") or ())]:
         if toolkit.get("provider") == "pypi":
             purpose = f"CUDA toolkit {toolkit['version']}"
-            yield Wheels(purpose, target.python, tuple(toolkit["packages"]), index_urls=_mirror("cuda_toolkit", mirrors))
+            yield Wheels(
+                purpose, target.python, tuple(toolkit["packages"]), index_urls=_mirror("cuda_toolkit", mirrors)
+            )
 
 
 def _cutlass(pending: Mapping[str, Any], target: Target, mirrors: Mirrors) -> Iterator[Wheels]:
