@@ -1,6 +1,6 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify bundle acceptance disaster test lock readmes clean
+.PHONY: help bootstrap plan verify benchmark report bundle acceptance disaster test lock readmes clean
 STAGES := lint types unit docs package compat sanity main_job scenarios
 .PHONY: $(STAGES)
 
@@ -35,6 +35,14 @@ verify: ## Prove again what is installed
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/verify.yml -l '$(LIMIT)' $(ARGS)
 
+benchmark: ## Measure the GPUs, beside known ones: ARGS='-e gpu_benchmark_level=full'; a GPU below its floor fails
+	@scripts/prepare.sh report || { echo "Without matplotlib the page has its tables alone." && scripts/prepare.sh run; }
+	@.venv/bin/ansible-playbook playbooks/benchmark.yml -l '$(LIMIT)' $(ARGS)
+
+report: ## Write the page of a benchmark anew: RESULTS=benchmarks/HOST-LEVEL/results.json
+	@scripts/prepare.sh report || { echo "Without matplotlib the page has its tables alone." && scripts/prepare.sh run; }
+	@.venv/bin/ansible-playbook playbooks/report.yml -e gpu_benchmark_results_path='$(abspath $(RESULTS))' $(ARGS)
+
 bundle: ## Download what an offline host needs into bundle/HOST, for its decision: LIMIT=h200 ARGS='-e bundle_controller=true'
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/bundle.yml -l '$(LIMIT)' $(ARGS)
@@ -58,7 +66,7 @@ $(STAGES):
 
 lock: ## Write the lock files anew from requirements*.in; ARGS=--upgrade moves what they bring along
 	@scripts/prepare.sh run
-	@for name in requirements requirements-acceptance requirements-dev; do \
+	@for name in requirements requirements-acceptance requirements-report requirements-dev; do \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' \
 	    $(ARGS) --output-file $$name.txt $$name.in; done
 

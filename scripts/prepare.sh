@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prepares this checkout to run the collection: a virtual environment in .venv with the pinned tools, and the link that makes the
-# checkout importable. Usage: scripts/prepare.sh [run|acceptance|dev]; "acceptance" and "dev" add the
-# tools that the tests need. A second call does nothing.
+# checkout importable. Usage: scripts/prepare.sh [run|report|acceptance|dev]; "report" adds what draws plots, "acceptance" and "dev"
+# the tools that the tests need. A second call does nothing.
 set -eu
 cd -P "$(dirname "$0")/.."
 
@@ -9,8 +9,8 @@ venv=$PWD/.venv
 what=${1:-run}
 case $what in
 run) locks=requirements.txt ;;
-acceptance | dev) locks=requirements-$what.txt ;; # hold requirements.txt too
-*) echo "scripts/prepare.sh: found the argument '$what', wanted 'run', 'acceptance' or 'dev'." >&2 && exit 2 ;;
+report | acceptance | dev) locks=requirements-$what.txt ;; # hold requirements.txt too
+*) echo "scripts/prepare.sh: found the argument '$what', wanted 'run', 'report', 'acceptance' or 'dev'." >&2 && exit 2 ;;
 esac
 
 uv=$(command -v uv || :)

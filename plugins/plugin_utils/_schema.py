@@ -70,6 +70,8 @@ def _one_of(*values: str) -> Kind:
 
 TEXT = Kind("text", lambda value: isinstance(value, str) and bool(value.strip()))
 NUMBER = Kind("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+AMOUNT = Kind("a number above zero", lambda value: type(value) in (int, float) and value > 0)
+SHARE = Kind("a share between 0 and 1", lambda value: isinstance(value, float) and 0 < value < 1)
 BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 VERSION = Kind("a version in quotes", _is_version)
 RELEASE = _pattern("major.minor in quotes", r"\d+\.\d+")
@@ -83,6 +85,7 @@ PACKAGE = _pattern("a package's name", r"[a-z0-9][a-z0-9.+{}-]*")
 DIGITS = _pattern("digits in quotes", r"\d+")
 NAME = _pattern("a name", r"[A-Za-z0-9][A-Za-z0-9 ._{}-]*")
 CODE = _record(linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")), ptx=BOOLEAN)
+CASE = _pattern("a case of the benchmark, such as gemm/8192-fp16", r"[a-z_0-9]+/[A-Za-z0-9_*-]+")
 INDEX = _pattern("cpu or a name such as cu130", r"cpu|cu\d+")
 
 # What any row may have beside its own fields. source: where its values are read; confidence: A read or measured,
@@ -232,6 +235,34 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "warning": _or_null(NUMBER),
                 "failure": _or_null(NUMBER),
                 "remedy": TEXT,
+            },
+        ),
+    },
+    "devices": {
+        "devices": (
+            NAME,
+            {
+                "tflops": _record(
+                    **{name: _or_null(AMOUNT) for name in ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8")}
+                ),
+                "gb_per_s": _record(memory=AMOUNT, nvlink=_or_null(AMOUNT), pcie=AMOUNT),
+                "power_w": NUMBER,
+            },
+        ),
+        "floors": (
+            CASE,
+            {"of_reference": SHARE, "of_peak": SHARE, "peak": _optional(_one_of("memory", "nvlink", "pcie"))},
+        ),
+    },
+    "benchmarks": {
+        "references": (
+            NAME,
+            {
+                "device": NAME,
+                "torch": _or_null(VERSION),
+                "driver": _or_null(VERSION),
+                "date": _or_null(MONTH),
+                "results": _mapping(CASE, AMOUNT),
             },
         ),
     },
@@ -454,6 +485,14 @@ def _check_packages(catalogue: Catalogue) -> Iterator[str]:
         )
 
 
+def _check_benchmarks(catalogue: Catalogue) -> Iterator[str]:
+    for name, row in catalogue["benchmarks"]["references"].items():
+        where = f"benchmarks.yml: references: {name}: device"
+        yield from _absent(where, row["device"], catalogue["devices"]["devices"], "devices.yml devices")
+        for case in (case for case in row["results"] if "*" in case):
+            yield f"benchmarks.yml: references: {name}: {case} stands for several cases; write one row for each."
+
+
 def _branch_of(where: str, driver: str, release: str, branches: Section) -> Iterator[str]:
     """A driver whose branch is not of the CUDA release it comes with."""
     branch = str(parse_version(driver)[0])
@@ -468,4 +507,12 @@ def _between(release: str, first: str | None, last: str | None) -> bool:
     return (first is None or parse_version(first) <= wanted) and (last is None or wanted <= parse_version(last))
 
 
-_CHECKS = (_check_cuda, _check_components, _check_drivers, _check_gpus, _check_pytorch, _check_packages)
+_CHECKS = (
+    _check_cuda,
+    _check_components,
+    _check_drivers,
+    _check_gpus,
+    _check_pytorch,
+    _check_packages,
+    _check_benchmarks,
+)

@@ -11,6 +11,7 @@ so that a run that is cut short leaves what it saw.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -27,8 +28,9 @@ for variable in ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE"):
 
 import benchmark_collective as collective
 import torch
+from _nvml import load_first
 from benchmark_counts import spread, tolerance
-from benchmark_hardware import Nvml
+from benchmark_hardware import Hardware
 from benchmark_operations import SHAPES, Case, Operation, cases, peer_cases, set_precision
 from benchmark_timing import Settings, choose_timer, measure
 
@@ -87,15 +89,15 @@ class Host:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.count = torch.cuda.device_count() if kind == "cuda" else 1
-        self.nvml: Nvml | None = None
+        self.hardware: Hardware | None = None
         self.handles: list[Any] = [None] * self.count
         if kind == "cuda":
-            try:
-                self.nvml = Nvml()
-            except OSError:
-                return
+            library = load_first(["libnvidia-ml.so.1"])
+            with contextlib.suppress(OSError):  # without NVML there are figures, but no clocks beside them
+                self.hardware = Hardware(library) if library else None
+        if self.hardware:
             uuids = [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in range(self.count)]
-            self.handles = [self.nvml.handle(uuid) for uuid in uuids]
+            self.handles = [self.hardware.handle(uuid) for uuid in uuids]
 
     def device(self, index: int) -> torch.device:
         """PyTorch's name of a device."""
@@ -104,7 +106,7 @@ class Host:
     def state(self, index: int) -> Record | None:
         """Clocks, power and temperature now; None where there is no NVML."""
         handle = self.handles[index]
-        return self.nvml.state(handle) if self.nvml and handle else None
+        return self.hardware.state(handle) if self.hardware and handle else None
 
     def describe(self, index: int) -> Record:
         """What a device is."""
@@ -116,7 +118,7 @@ class Host:
             "name": properties.name,
             "compute_capability": f"{properties.major}.{properties.minor}",
             "memory_mib": properties.total_memory // 2**20,
-            **(self.nvml.fixed(handle) if self.nvml and handle else {}),
+            **(self.hardware.fixed(handle) if self.hardware and handle else {}),
             "before": self.state(index),
         }
 
@@ -127,7 +129,7 @@ class Host:
             for second in range(self.count):
                 one, other = self.handles[first], self.handles[second]
                 if first != second and self.kind == "cuda":
-                    name = self.nvml.link(one, other) if self.nvml and one and other else "unknown link"
+                    name = self.hardware.link(one, other) if self.hardware and one and other else "unknown link"
                     direct = torch.cuda.can_device_access_peer(first, second)
                     found[first, second] = name if direct else f"{name}, through the host's memory"
         return found
@@ -140,7 +142,7 @@ def software(host: Host) -> Record:
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "driver": host.nvml.driver() if host.nvml else None,
+        "driver": host.hardware.driver() if host.hardware else None,
         "nccl": ".".join(map(str, torch.cuda.nccl.version())) if host.kind == "cuda" else None,
     }
     for name in ("triton", "torchvision"):
@@ -331,16 +333,19 @@ def main(arguments: list[str]) -> int:
     """Run a level; 0 where it came to its end, whatever it found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--level", choices=sorted(SHAPES), default="quick")
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--device", choices=["cuda", "cpu", "auto"], default="cuda")
     parser.add_argument("--families", default="", help="the families to run, as gemm,attention; all without it")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
     begin = time.monotonic()
-    if options.device == "cuda" and not torch.cuda.is_available():
+    kind = options.device
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda" and not torch.cuda.is_available():
         sys.stderr.write(f"Error: PyTorch {torch.__version__} sees no GPU here.\n")
         return 2
     torch.set_grad_enabled(False)
-    host = Host(options.device)
+    host = Host(kind)
     recorder = Recorder(
         options.output.resolve(),
         {

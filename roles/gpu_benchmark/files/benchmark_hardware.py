@@ -11,12 +11,14 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from _nvml import Nvml
+
 Record = dict[str, Any]
 
 SM_CLOCK, MEMORY_CLOCK = 1, 2
 TEMPERATURE_OF_GPU = 0
 P2P_NVLINK, P2P_OK = 2, 0
-MAX_LINKS = 18
+MAX_LINKS = 36
 LEVELS = {
     0: "one board",
     10: "one PCIe switch",
@@ -36,63 +38,55 @@ THROTTLING = {
 }
 
 
-class Nvml:
-    """NVML's functions, those that fail answering None."""
+class Hardware:
+    """NVML's word on devices, known by their handles."""
 
-    def __init__(self) -> None:
-        """Raises OSError where there is no NVML."""
-        self._library = ctypes.CDLL("libnvidia-ml.so.1")
-        if self._library.nvmlInit_v2() != 0:
-            raise OSError("NVML does not start")
+    def __init__(self, library: ctypes.CDLL) -> None:
+        """Raises OSError where NVML does not start."""
+        self.nvml = Nvml(library)
+        if code := self.nvml.call("nvmlInit_v2"):
+            raise OSError(f"nvmlInit_v2 returned {code}")
 
     def handle(self, uuid: str) -> ctypes.c_void_p | None:
-        """The device of this UUID, as ``GPU-…``."""
+        """The device of this UUID, as ``GPU-…``; None where NVML does not know it."""
         found = ctypes.c_void_p()
-        code = self._library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(found))
-        return found if code == 0 else None
-
-    def number(self, function: str, *arguments: Any) -> int | None:
-        """The number that a function stores behind its last argument."""
-        found = ctypes.c_ulonglong()  # wide enough for each of them, and zero above a narrower one
-        try:
-            code = getattr(self._library, function)(*arguments, ctypes.byref(found))
-        except AttributeError:  # a driver without it
-            return None
-        return found.value if code == 0 else None
+        return None if self.nvml.call("nvmlDeviceGetHandleByUUID", uuid.encode(), ctypes.byref(found)) else found
 
     def driver(self) -> str | None:
         """The driver's version."""
-        text = ctypes.create_string_buffer(81)
-        return text.value.decode() if self._library.nvmlSystemGetDriverVersion(text, 81) == 0 else None
+        return self.nvml.text("nvmlSystemGetDriverVersion")
 
     def state(self, device: ctypes.c_void_p) -> Record:
         """Clocks, power, temperature and what holds the clocks down, now."""
-        power = self.number("nvmlDeviceGetPowerUsage", device)
-        reasons = self.number("nvmlDeviceGetCurrentClocksThrottleReasons", device) or 0
+        reasons = ctypes.c_ulonglong()
+        unknown = self.nvml.call("nvmlDeviceGetCurrentClocksThrottleReasons", device, ctypes.byref(reasons))
         return {
-            "sm_mhz": self.number("nvmlDeviceGetClockInfo", device, SM_CLOCK),
-            "memory_mhz": self.number("nvmlDeviceGetClockInfo", device, MEMORY_CLOCK),
-            "power_w": None if power is None else power / 1000,
-            "temperature_c": self.number("nvmlDeviceGetTemperature", device, TEMPERATURE_OF_GPU),
-            "throttling": [text for bit, text in THROTTLING.items() if reasons & bit],
+            "sm_mhz": self.nvml.number("nvmlDeviceGetClockInfo", device, SM_CLOCK),
+            "memory_mhz": self.nvml.number("nvmlDeviceGetClockInfo", device, MEMORY_CLOCK),
+            "power_w": watts(self.nvml.number("nvmlDeviceGetPowerUsage", device)),
+            "temperature_c": self.nvml.number("nvmlDeviceGetTemperature", device, TEMPERATURE_OF_GPU),
+            "throttling": None if unknown else [text for bit, text in THROTTLING.items() if reasons.value & bit],
         }
 
     def fixed(self, device: ctypes.c_void_p) -> Record:
         """What does not change: limits and links."""
-        power = self.number("nvmlDeviceGetEnforcedPowerLimit", device)
-        active = [self.number("nvmlDeviceGetNvLinkState", device, link) == 1 for link in range(MAX_LINKS)]
+        active = [self.nvml.number("nvmlDeviceGetNvLinkState", device, link) == 1 for link in range(MAX_LINKS)]
         return {
-            "power_limit_w": None if power is None else power / 1000,
-            "sm_mhz_limit": self.number("nvmlDeviceGetMaxClockInfo", device, SM_CLOCK),
-            "pcie_generation": self.number("nvmlDeviceGetMaxPcieLinkGeneration", device),
-            "pcie_lanes": self.number("nvmlDeviceGetCurrPcieLinkWidth", device),
+            "power_limit_w": watts(self.nvml.number("nvmlDeviceGetEnforcedPowerLimit", device)),
+            "sm_mhz_limit": self.nvml.number("nvmlDeviceGetMaxClockInfo", device, SM_CLOCK),
+            "pcie_generation": self.nvml.number("nvmlDeviceGetMaxPcieLinkGeneration", device),
+            "pcie_lanes": self.nvml.number("nvmlDeviceGetCurrPcieLinkWidth", device),
             "nvlinks": sum(active),
         }
 
     def link(self, first: ctypes.c_void_p, second: ctypes.c_void_p) -> str:
         """What joins two devices, in words that begin with NVLink or PCIe."""
-        if self.number("nvmlDeviceGetP2PStatus", first, second, P2P_NVLINK) == P2P_OK:
-            count = self.fixed(first)["nvlinks"]
-            return f"NVLink ({count} links)"
-        level = self.number("nvmlDeviceGetTopologyCommonAncestor", first, second)
+        if self.nvml.number("nvmlDeviceGetP2PStatus", first, second, P2P_NVLINK) == P2P_OK:
+            return f"NVLink ({self.fixed(first)['nvlinks']} links)"
+        level = self.nvml.number("nvmlDeviceGetTopologyCommonAncestor", first, second)
         return f"PCIe ({LEVELS[level]})" if level in LEVELS else "PCIe"
+
+
+def watts(milliwatts: int | None) -> float | None:
+    """NVML counts in thousandths."""
+    return None if milliwatts is None else milliwatts / 1000

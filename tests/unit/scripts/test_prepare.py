@@ -137,4 +137,4 @@ def test_an_index_out_of_reach_names_the_variable_that_sets_a_mirror(checkout: C
 def test_an_unknown_argument_is_refused(checkout: Checkout) -> None:
     done = checkout.prepare("all")
     assert done.returncode == 2
-    assert "found the argument 'all', wanted 'run', 'acceptance' or 'dev'" in done.stderr
+    assert "found the argument 'all', wanted 'run', 'report', 'acceptance' or 'dev'" in done.stderr
