@@ -375,7 +375,7 @@ def main() -> None:
         "no_deps": {"type": "bool", "default": False},
         "have": words,
     }
-    repository = {name: text for name in ("name", "url", "revision", "purpose")}
+    repository = dict.fromkeys(("name", "url", "revision", "purpose"), text)
     rows = {"type": "list", "elements": "dict", "default": []}
     target = {"python": text, "glibc": text, "arch": arches}
     module = AnsibleModule(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an offline host needs for a decision's pending changes, and the variables that point its roles at a bundle of it."""
+"""What an offline host needs for a decision's pending changes, and the variables that point its roles at a bundle."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def _environment(
 def _adopted(torch: Mapping[str, Any], observed: Observed) -> dict[str, str]:
     """The packages of the adopted environment: normalised name → version. Empty where they were not recorded."""
     rows = (observed.get("installed") or {}).get("pytorch") or ()
-    row = next((row for row in rows if torch.get("adopt") and row.get("path") == torch["adopt"]), {})
+    row: Observed = next((row for row in rows if torch.get("adopt") and row.get("path") == torch["adopt"]), {})
     return {_uv.normalise(name): str(version) for name, version in (row.get("packages") or {}).items()}
 
 

@@ -123,7 +123,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def table(rows: list[tuple[str, str, str]]) -> str:
-    """Columns of the same width, the second one aligned right."""
+def table(rows: list[tuple[str, str, str]], *, numbers: bool = False) -> str:
+    """Columns of the same width; the second one is aligned right where it holds numbers."""
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "\n".join(f"{name:<{widths[0]}}  {value:>{widths[1]}}  {words}".rstrip() for name, value, words in rows)
+    align = ">" if numbers else "<"
+    return "\n".join(f"{row[0]:<{widths[0]}}  {row[1]:{align}{widths[1]}}  {row[2]}".rstrip() for row in rows)

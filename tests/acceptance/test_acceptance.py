@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +48,7 @@ def tell(runs: dict[str, Run], after: Run) -> None:
     total = sum(run.seconds for run in runs.values())
     rows = [("step", "seconds", "result")]
     rows += [(name, f"{run.seconds:.1f}", result(name, run, after)) for name, run in runs.items()]
-    print("\n" + table([*rows, ("all", f"{total:.1f}", "")]))
+    sys.stdout.write("\n" + table([*rows, ("all", f"{total:.1f}", "")], numbers=True) + "\n")
     content = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "seconds": round(total, 2),
