@@ -1,6 +1,6 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify benchmark report bundle acceptance disaster test lock readmes clean
+.PHONY: help bootstrap plan verify benchmark report bundle acceptance disaster test lock readmes fixtures clean
 STAGES := lint types unit docs package compat sanity main_job scenarios
 .PHONY: $(STAGES)
 
@@ -73,6 +73,10 @@ lock: ## Write the lock files anew from requirements*.in; ARGS=--upgrade moves w
 readmes: ## Write the option tables of the role READMEs anew from their argument specs
 	@scripts/prepare.sh dev
 	@.venv/bin/python scripts/role_readmes.py
+
+fixtures: ## Make a test's fixture and a simulated pod of what scripts/record.sh wrote: make fixtures RECORDING=recording NAME=h200-driver-580
+	@scripts/prepare.sh dev
+	@.venv/bin/python scripts/fixtures.py '$(RECORDING)' '$(NAME)'
 
 clean: ## Remove what the above made inside the checkout; what is installed on hosts stays
 	rm -rf .venv .ansible .cache .mypy_cache .pytest_cache .ruff_cache tests/output podsmith-gpu-*.tar.gz

@@ -17,9 +17,10 @@ description:
 options:
   _terms:
     description:
-      - A JSON file that M(podsmith.gpu.gpu_facts) returned, or a folder with such a C(gpu.json) or with some of
-        C(nvidia-smi-q.xml) (C(nvidia-smi -q -x)), C(nvidia-smi.txt) (C(nvidia-smi)), C(proc-driver-nvidia.txt)
-        (C(/proc/driver/nvidia/version)) and C(collect_env.txt) (C(python -m torch.utils.collect_env)).
+      - A JSON file that M(podsmith.gpu.gpu_facts) returned, or a folder with such a C(gpu.json), or a folder that
+        C(scripts/record.sh) made on the host, or one with some of C(nvidia-smi-q.xml) (C(nvidia-smi -q -x)),
+        C(nvidia-smi.txt) (C(nvidia-smi)), C(proc-driver-nvidia.txt) (C(/proc/driver/nvidia/version)) and
+        C(collect_env.txt) (C(python -m torch.utils.collect_env)).
       - A relative path counts from the working directory, or from the playbook.
     type: list
     elements: path
@@ -50,8 +51,10 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording import (
     FACTS,
+    ROOT,
     TEXTS,
     RecordingError,
+    observe_recording,
     parse_facts,
     parse_recording,
 )
@@ -74,6 +77,8 @@ def read_recording(term: str, base: Path) -> dict[str, Any]:
     try:
         if path.is_file():
             return parse_facts(path.read_text(encoding="utf-8"))
+        if (path / ROOT).is_dir() and not (path / FACTS).exists():
+            return observe_recording(path)
         texts = {name: (path / name).read_text(encoding="utf-8") for name in (FACTS, *TEXTS) if (path / name).is_file()}
         if not texts:
             wanted = ", ".join((FACTS, *TEXTS))

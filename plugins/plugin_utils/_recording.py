@@ -8,16 +8,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe import observe
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import (
     BRANDS,
+    SMI_FIELDS,
     parse_branch,
+    parse_cuda,
     parse_pci,
     parse_proc_version,
+    parse_smi_csv,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_loader import ERRORS
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform import FAMILIES
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root, is_compat
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_shell import find_conflicts
 
 Facts = dict[str, Any]
 
@@ -26,7 +34,10 @@ SMI_XML = "nvidia-smi-q.xml"
 PROC = "proc-driver-nvidia.txt"
 COLLECT_ENV = "collect_env.txt"
 BANNER = "nvidia-smi.txt"
-TEXTS = (SMI_XML, PROC, COLLECT_ENV, BANNER)
+SMI_CSV = "nvidia-smi-query.csv"
+HOST = "host.txt"
+TEXTS = (SMI_XML, PROC, COLLECT_ENV, BANNER, SMI_CSV, HOST)
+ROOT = "root"  # the folder of a recording in which the host's files lie
 
 BRAND_IDS = {name: number for number, name in BRANDS.items()}
 
@@ -58,6 +69,59 @@ def parse_recording(texts: Mapping[str, str]) -> Facts:
         }
         facts["devices"] = devices
     return facts
+
+
+def observe_recording(folder: Path) -> Facts:
+    """The facts of a recording that ``scripts/record.sh`` made: its files as gpu_facts sees them, and what tools said.
+
+    What depends on the machine that reads it (user, home, free space, architecture) is the recorded host's, or absent,
+    as is what is not recorded: package sources, and what this collection installed.
+    """
+    texts = {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS if (folder / name).is_file()}
+    host = parse_host(texts.get(HOST, ""))
+    root = folder / ROOT
+    facts: Facts = observe(str(root), 1, [], {})
+    told = parse_recording(texts)
+    if told.get("devices"):
+        rows = {row["index"]: row for row in parse_smi_csv(texts.get(SMI_CSV, ""), SMI_FIELDS)}
+        capabilities = {index: row["compute_capability"] for index, row in rows.items()}
+        facts["devices"] = [
+            {**device, "compute_capability": capabilities.get(device["index"]), "xid": None}
+            for device in told["devices"]
+        ]
+        facts["driver"] = {**facts["driver"], **told["driver"], "flavor": facts["driver"]["flavor"]}
+    is_root = host.get("root", "yes") == "yes"
+    home = "/root" if is_root else "/home/user"
+    platform = facts["platform"]
+    platform.update(root=is_root, user="root" if is_root else "user", home=home)
+    platform.update(arch=host.get("arch"), glibc=host.get("glibc"), boot_id=None)
+    platform["free_gib"] = {"/": round(int(host["free_kib"]) / 2**20, 1)} if "free_kib" in host else {}
+    if platform["compiler"] and "compiler" in host:
+        platform["compiler"]["version"] = host["compiler"]
+    facts["conflicts"] = find_conflicts(Root(str(root)), home, {}, facts["driver"])
+    if "cuinit" in host:
+        facts["loader"] = _loader(host)
+    for key in ("extensions", "environment", "environments", "files", "state"):
+        del facts["installed"][key]
+    return {key: value for key, value in facts.items() if key not in ("sources", "timings")}
+
+
+def parse_host(text: str) -> dict[str, str]:
+    """The words and values of ``host.txt``, one pair a line."""
+    pairs = (line.partition(" ") for line in text.splitlines())
+    return {word: value for word, sign, value in pairs if sign}
+
+
+def _loader(host: Mapping[str, str]) -> Facts:
+    """The contract's ``loader`` of the shell that recorded; the code's name is not recorded."""
+    libcuda, code = host.get("libcuda"), int(host["cuinit"])
+    return {
+        "libcuda": libcuda,
+        "driver_api": parse_cuda(int(host.get("driver_api", 0))),
+        "compat_active": bool(libcuda and is_compat(libcuda)),
+        "init": {"code": code, "name": ERRORS.get(code)},
+        "devices": int(host.get("cuda_devices", 0)),
+    }
 
 
 def parse_facts(text: str) -> Facts:
