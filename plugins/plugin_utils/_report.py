@@ -161,7 +161,7 @@ def _rejected(decision: Mapping[str, Any]) -> list[str]:
 
 
 def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """How many passed and why others were skipped, or the failed ones."""
+    """How many passed, why others were skipped and what they warn of, or the failed ones."""
     if not results:
         return []
     if failed := _failed(results):
@@ -169,7 +169,8 @@ def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
     skipped = [f"{result['check']}: {result['skipped']}" for result in results if result.get("skipped")]
     passed = len(results) - len(skipped)
     told = f", {len(skipped)} skipped ({'; '.join(skipped)})" if skipped else ""
-    return [f"{passed} {'check' if passed == 1 else 'checks'} passed{told}"]
+    warnings = [f"{result['check']}: {words}" for result in results for words in result.get("warnings", ())]
+    return [f"{passed} {'check' if passed == 1 else 'checks'} passed{told}", *warnings]
 
 
 def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:

@@ -66,6 +66,9 @@ def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applie
     results += [{"check": "cutlass", "ok": True, "seconds": 0.0, "skipped": "no CUTLASS headers"}]
     text = render_text(decide(host, **WISH), host, "h100-1", results=results, changed=before["changes"])
     assert lines(text, "proof") == ["2 checks passed, 1 skipped (cutlass: no CUTLASS headers)"]
+    results += [{"check": "health", "ok": True, "seconds": 0.1, "warnings": ["GPU 0: ECC is off."]}]
+    text = render_text(decide(host, **WISH), host, "h100-1", results=results, changed=before["changes"])
+    assert lines(text, "proof")[1:] == ["health: GPU 0: ECC is off."]
     assert (
         lines(text, "changed")[0]
         == "+ cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB fetched"
