@@ -103,7 +103,7 @@ def list_needs(decision: Decision, observed: Observed, target: Target, mirrors: 
         target,
         tuple(wheels),
         tuple(_repositories(pending, mirrors, known)),
-        tuple(_left_out(decision, pending, known)),
+        tuple(_left_out(decision, pending)),
     )
 
 
@@ -182,7 +182,7 @@ def _environment(
     if torch is None or not set(WITH_PYTORCH) & pending.keys():
         return
     adopted = _adopted(torch, observed)
-    extensions = [entry for name, entry in _extensions(decision) if _has_wheels(name, known)]
+    extensions = [entry for entry in (decision.get("extensions") or {}).values() if entry.get("requirement")]
     wishes = [*torch["requirements"], *_tools(known), *(str(entry["requirement"]) for entry in extensions)]
     requirements = [_uv.parse_requirement(wish) for wish in wishes]
     outstanding = [wish for wish in requirements if not _uv.satisfied(wish, adopted)]
@@ -211,17 +211,6 @@ def _adopted(torch: Mapping[str, Any], observed: Observed) -> dict[str, str]:
     return {_uv.normalise(name): str(version) for name, version in (row.get("packages") or {}).items()}
 
 
-def _extensions(decision: Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The extensions that are installed by a requirement of their own."""
-    for name, entry in (decision.get("extensions") or {}).items():
-        if entry.get("requirement"):
-            yield name, entry
-
-
-def _has_wheels(name: str, known: Catalogue) -> bool:
-    return bool(known["extensions"]["packages"].get(name, {}).get("wheels", True))
-
-
 def _tools(known: Catalogue) -> list[str]:
     """What the pytorch role installs beside PyTorch."""
     return [_tool(name, known) for name in known["tools"]["tools"] if name != "uv"]
@@ -248,22 +237,18 @@ def _repositories(pending: Mapping[str, Any], mirrors: Mirrors, known: Catalogue
         yield {"name": "cutlass", "url": url, "revision": str(part["tag"]), "purpose": purpose}
 
 
-def _left_out(decision: Decision, pending: Mapping[str, Any], known: Catalogue) -> Iterator[dict[str, str]]:
-    """Packages of the system and sources to compile: a bundle holds neither."""
+def _left_out(decision: Decision, pending: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Packages of the system, which a bundle does not hold."""
     ask = "let the host reach an archive, or install them in its image"
     for role, part in pending.items():
-        if part.get("provider") == "apt":
-            packages = part.get("packages") or [part.get("package")]
-            why = "packages of NVIDIA's repository bring others of the system along"
-            remedy = "ask for toolkit.provider pypi" if role == "cuda_toolkit" else ask
-            yield {"what": ", ".join(map(str, packages)), "why": f"{why}; {remedy}"}
-        if part.get("system_packages"):
-            yield {"what": ", ".join(part["system_packages"]), "why": f"packages of the system are not bundled; {ask}"}
-    if "ml_extensions" in pending:
-        for name, entry in _extensions(decision):
-            if not _has_wheels(name, known):
-                why = "it has no wheels and would be compiled on the host; build a wheel of it and add it to wheels/"
-                yield {"what": str(entry["requirement"]), "why": why}
+        for one in [part, *(decision.get("toolkits") or () if role == "cuda_toolkit" else ())]:
+            if one.get("provider") == "apt":
+                why = "packages of NVIDIA's repository bring others of the system along"
+                remedy = "ask for toolkit.provider pypi" if role == "cuda_toolkit" else ask
+                yield {"what": ", ".join(one.get("packages") or [one["package"]]), "why": f"{why}; {remedy}"}
+            if one.get("system_packages"):
+                why = f"packages of the system are not bundled; {ask}"
+                yield {"what": ", ".join(one["system_packages"]), "why": why}
 
 
 def _numbers(version: str) -> tuple[int, ...]:

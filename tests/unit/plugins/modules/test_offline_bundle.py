@@ -1,0 +1,202 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bundles of two tiny wheels and a repository, with the real pip and a uv that answers what it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CODE = (
+    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
+    "from ansible_collections.podsmith.gpu.plugins.modules.offline_bundle import main\n"
+    "with patch_module_args(json.loads(sys.stdin.read())): main()"
+)
+UV = """#!/bin/sh
+echo "uv $*" >>"{log}"
+[ ! -e "{broken}" ] || {{ echo "error: there is no version of gamma==9" >&2; exit 1; }}
+cat "{pins}"
+"""
+
+
+def make_wheel(folder: Path, name: str, size: int = 10) -> str:
+    """A wheel without code; its pin with its digest."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(
+            f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+        archive.writestr(f"{name}.py", os.urandom(size))
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+class Site:
+    """A controller with a folder of wheels as its only source."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.bundle, self.links = path, path / "bundle", path / "links"
+        self.links.mkdir()
+        self.pins = {
+            name: make_wheel(self.links, name, 3 << 20 if name == "beta" else 10) for name in ("alpha", "beta")
+        }
+        uv = path / "uv"
+        uv.write_text(UV.format(log=path / "log", broken=path / "broken", pins=path / "pins"), encoding="utf-8")
+        uv.chmod(0o755)
+        self.offer("alpha", "beta")
+
+    def offer(self, *names: str) -> None:
+        """What uv resolves the next set to."""
+        (self.path / "pins").write_text("".join(self.pins[name] + "\n" for name in names), encoding="utf-8")
+
+    def run(self, *, check: bool = False, **changes: Any) -> dict[str, Any]:
+        """Run the module once."""
+        arguments = {
+            "path": str(self.bundle),
+            "uv": str(self.path / "uv"),
+            "target": {"python": "3.12", "glibc": "2.39", "arch": "x86_64"},
+            "wheels": [{"purpose": "a test", "python": "3.12", "requirements": ["alpha"]}],
+            "texts": {"variables.yml": "---\n"},
+            "about": {"decision": "d1"},
+            "_ansible_check_mode": check,
+            "_ansible_remote_tmp": str(self.path),
+            **changes,
+        }
+        (self.path / "log").write_text("", encoding="utf-8")
+        env = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.links)}
+        env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        done = subprocess.run(
+            [sys.executable, "-c", CODE],
+            input=json.dumps(arguments),
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    @property
+    def asked(self) -> list[str]:
+        """What uv was asked."""
+        return (self.path / "log").read_text(encoding="utf-8").splitlines()
+
+    @property
+    def wheels(self) -> list[str]:
+        return sorted(path.name for path in (self.bundle / "wheels").glob("*"))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_a_bundle_is_written_once(site: Site) -> None:
+    first = site.run()
+    assert (first["changed"], sorted(first["fetched"])) == (
+        True,
+        ["alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"],
+    )
+    assert "--python-platform x86_64-manylinux_2_39" in site.asked[0]
+    assert "--python-version 3.12" in site.asked[0]
+    manifest = json.loads((site.bundle / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["decision"] == "d1"
+    row = manifest["files"]["wheels/alpha-1.0-py3-none-any.whl"]
+    content = (site.bundle / "wheels/alpha-1.0-py3-none-any.whl").read_bytes()
+    assert row == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "for": "a test"}
+    assert {"variables.yml", "simple/index.html", "simple/beta/index.html"} <= set(manifest["files"])
+    again = site.run()
+    assert (again.get("failed"), again["changed"], again["fetched"], site.asked) == (None, False, [], [])
+
+
+def test_a_damaged_file_is_brought_again_and_nothing_else(site: Site) -> None:
+    site.run()
+    (site.bundle / "wheels/alpha-1.0-py3-none-any.whl").unlink()
+    assert site.run()["fetched"] == ["alpha-1.0-py3-none-any.whl"]
+
+
+def test_another_decision_leaves_no_wheel_of_the_first(site: Site) -> None:
+    site.run()
+    site.offer("beta")
+    site.run(about={"decision": "d2"})
+    assert site.wheels == ["beta-1.0-py3-none-any.whl"]
+    assert "alpha" not in (site.bundle / "simple/index.html").read_text(encoding="utf-8")
+
+
+def test_what_the_host_has_is_not_fetched(site: Site) -> None:
+    site.run(wheels=[{"purpose": "a test", "python": "3.12", "requirements": ["alpha"], "have": ["beta"]}])
+    assert site.wheels == ["alpha-1.0-py3-none-any.whl"]
+
+
+def test_a_lock_is_taken_as_it_is(site: Site) -> None:
+    lock = site.path / "requirements.txt"
+    lock.write_text("alpha==1.0\n", encoding="utf-8")
+    rows = [{"purpose": "the controller", "python": "3.12", "lock": str(lock)}]
+    assert site.run(wheels=rows)["changed"]
+    assert site.asked[0].endswith(str(lock))
+    lock.write_text("alpha==1.0\nbeta==1.0\n", encoding="utf-8")
+    assert site.run(wheels=rows)["changed"], "another lock is another bundle"
+
+
+def test_check_mode_writes_nothing(site: Site) -> None:
+    assert site.run(check=True)["changed"]
+    assert not site.bundle.exists()
+
+
+def test_a_bundle_over_its_limit_is_refused_with_the_largest_files(site: Site) -> None:
+    told = site.run(limit_mib=2)
+    assert told["failed"]
+    assert "where bundle_limit_mib is 2; the largest: beta-1.0-py3-none-any.whl 3.0 MiB" in told["msg"]
+    assert not (site.bundle / "manifest.json").exists()
+
+
+def test_a_package_that_no_source_has_is_named(site: Site) -> None:
+    (site.path / "broken").touch()
+    told = site.run()
+    assert told["msg"].startswith(
+        "The wheels of a test could not be resolved: gamma==9 is offered by none of the sources"
+    )
+
+
+def test_a_wheel_that_differs_from_its_digest_is_refused(site: Site) -> None:
+    make_wheel(site.links, "alpha")
+    told = site.run()
+    assert told["failed"]
+    assert "The wheels of a test could not be downloaded" in told["msg"]
+
+
+def test_a_folder_that_is_no_bundle_is_left_alone(site: Site) -> None:
+    site.bundle.mkdir()
+    (site.bundle / "thesis.txt").touch()
+    told = site.run()
+    assert "holds something that is no bundle; name another folder in bundle_dir" in told["msg"]
+    assert [path.name for path in site.bundle.iterdir()] == ["thesis.txt"]
+
+
+def test_a_repository_is_cloned_at_its_tag_and_can_be_cloned_again(site: Site) -> None:
+    source = site.path / "source"
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "init", "--quiet", str(source)], check=True, env=env)
+    (source / "header.h").write_text("// one\n", encoding="utf-8")
+    for command in (["add", "."], ["commit", "--quiet", "-m", "one"], ["tag", "v1"]):
+        subprocess.run([*git, *command], check=True, env=env)
+    rows = [{"name": "cutlass", "url": f"file://{source}", "revision": "v1", "purpose": "headers"}]
+    assert site.run(repositories=rows)["changed"]
+    clone = ["git", "clone", "--quiet", "--depth", "1", "--branch", "v1", f"file://{site.bundle}/git/cutlass.git"]
+    subprocess.run([*clone, str(site.path / "host")], check=True, env=env, capture_output=True)
+    assert (site.path / "host/header.h").is_file()
+    assert not site.run(repositories=rows)["changed"]
+    missing = [{**rows[0], "revision": "v9"}]
+    assert "headers could not be cloned from file://" in site.run(repositories=missing)["msg"]
