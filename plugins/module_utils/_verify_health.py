@@ -108,7 +108,12 @@ def judge_device(
     """The findings of one device that answers; ``count`` is how many there are."""
     index, facts, rest, load = device["index"], device["facts"], device["rest"], device["load"]
     limits = rules["limits"]
-    findings = list(judge_xids(index, device["pci_id"], xids, device["events"], rules["xids"]))
+    findings = []
+    if load and load["busy_percent"].get("value", 100) < limits["busy_percent"]["warning"]:
+        text = limits["busy_percent"]["what"].format(value=f"{load['busy_percent']['value']:g}")
+        findings.append(_finding(index, "load", "unknown", f"nothing was measured under load: {text}"))
+        load = None
+    findings += list(judge_xids(index, device["pci_id"], xids, device["events"], rules["xids"]))
     findings.append(judge_recovery(index, facts["recovery_action"], rules["recovery_actions"]))
     findings.append(judge_ecc_mode(index, facts["ecc"]))
     for item, names in COUNTERS:

@@ -192,6 +192,7 @@ def combine_samples(samples: Sequence[Mapping[str, Reading]]) -> Record | None:
         "margin_c": min,
         "pcie_generation": max,
         "pcie_width": max,
+        "busy_percent": statistics.median,
     }
     combined: Record = {"samples": len(samples)}
     for name, way in ways.items():
@@ -220,6 +221,7 @@ def read_sample(nvml: Nvml, handle: ctypes.c_void_p) -> dict[str, Reading]:
         "margin_c": _read_margin(nvml, handle),
         "pcie_generation": _number(nvml, "nvmlDeviceGetCurrPcieLinkGeneration", handle),
         "pcie_width": _number(nvml, "nvmlDeviceGetCurrPcieLinkWidth", handle),
+        "busy_percent": _read_busy(nvml, handle),
     }
 
 
@@ -327,6 +329,13 @@ def _read_margin(nvml: Nvml, handle: ctypes.c_void_p) -> Reading:
     margin = (ctypes.c_int * 2)(MARGIN_VERSION, 0)
     code = nvml.call("nvmlDeviceGetMarginTemperature", handle, margin)
     return {"code": code} if code else {"value": margin[1]}
+
+
+def _read_busy(nvml: Nvml, handle: ctypes.c_void_p) -> Reading:
+    """In how many percent of the last moments a kernel ran."""
+    rates = (ctypes.c_uint * 2)()  # nvmlUtilization_t: of the GPU, of its memory
+    code = nvml.call("nvmlDeviceGetUtilizationRates", handle, rates)
+    return {"code": code} if code else {"value": rates[0]}
 
 
 def _read_sram(nvml: Nvml, handle: ctypes.c_void_p) -> Reading:

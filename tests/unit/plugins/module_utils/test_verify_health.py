@@ -29,6 +29,7 @@ REST = {
     "margin_c": 47,
     "pcie_generation": 5,
     "pcie_width": 16,
+    "busy_percent": 0,
 }
 FACTS = {
     "sm_max_mhz": 1980,
@@ -54,7 +55,15 @@ FACTS = {
     "pages_pending": 0,
     "recovery_action": 0,
 }
-LOAD = {**REST, "reasons": {}, "sm_mhz": 1905, "power_w": 612.0, "temperature_c": 58, "margin_c": 28}
+LOAD = {
+    **REST,
+    "reasons": {},
+    "sm_mhz": 1905,
+    "power_w": 612.0,
+    "temperature_c": 58,
+    "margin_c": 28,
+    "busy_percent": 100,
+}
 
 
 def values(record: dict[str, Any]) -> dict[str, Any]:
@@ -204,8 +213,8 @@ def test_facts(name: str, value: Any, found: list[tuple[str, str, str]]) -> None
                     "clocks",
                     "warning",
                     (
-                        "the clocks are held back under load in 100 percent of the looks for a reason that is not listed"
-                        " (bit 4096)"
+                        "the clocks are held back under load in 100 percent of the looks for a reason"
+                        " that is not listed (bit 4096)"
                     ),
                 )
             ],
@@ -342,7 +351,7 @@ def test_fabric(fabric: dict[str, Any], found: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize(
     ("part", "name"),
     [("facts", name) for name in FACTS if name != "slowdown_c"]
-    + [("load", name) for name in LOAD]
+    + [("load", name) for name in LOAD if name != "busy_percent"]
     + [("rest", name) for name in ("reasons", "power_w")],
 )
 def test_nothing_fails_open(part: str, name: str, code: int) -> None:
@@ -400,6 +409,19 @@ def test_what_answers_nothing_fails(readings: Readings, text: str) -> None:
 )
 def test_what_was_not_looked_at_is_unknown(changes: dict[str, Any], text: str) -> None:
     assert [(severity, words) for _item, severity, words in grave({**healthy(), **changes})] == [("unknown", text)]
+
+
+def test_a_gpu_that_the_load_did_not_reach_is_not_judged_by_it() -> None:
+    readings = healthy()
+    readings["devices"][0]["load"] |= values({"busy_percent": 3, "sm_mhz": 345, "reasons": {"1": 100}})
+    text = "nothing was measured under load: the GPU was kept busy in 3 percent of the time"
+    assert grave(readings) == [("load", "unknown", text)]
+
+
+def test_a_driver_that_tells_no_use_is_believed() -> None:
+    readings = healthy()
+    readings["devices"][0]["load"]["busy_percent"] = {"code": 3}
+    assert grave(readings) == []
 
 
 def test_every_grave_finding_has_advice() -> None:

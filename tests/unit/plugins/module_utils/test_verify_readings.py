@@ -55,6 +55,7 @@ int nvmlDeviceGetFieldValues(D d, int count, char *field)
 { if (*(u *)field != 230 || count != 1) return 2; *(int *)(field + 28) = 0; *(ull *)(field + 32) = 1; return 0; }
 int nvmlDeviceGetGpuFabricInfoV(D d, char *info)
 { if (*(u *)info != 0x2000024) return 25; *(u *)(info + 20) = 0; info[28] = 3; *(u *)(info + 32) = 0x10; return 0; }
+int nvmlDeviceGetUtilizationRates(D d, u *rates) { rates[0] = 97; rates[1] = 40; return 0; }
 int nvmlEventSetCreate(D *set) { *set = (D)16; return 0; }
 int nvmlEventSetFree(D set) { return 0; }
 int nvmlDeviceRegisterEvents(D d, ull types, D set) { return types == 8 ? 0 : 2; }
@@ -116,6 +117,7 @@ def test_a_full_driver_is_read_whole(libraries: dict[str, str], tmp_path: Path) 
         "power_w": 690.1,
         "temperature_c": 61,
         "margin_c": -3,
+        "busy_percent": 97,
     }
     assert [link["state"]["value"] for link in device["links"]] == [1, 0, 1]
     assert [device["links"][2][name]["value"] for name in ("replays", "recoveries", "crc")] == [20, 21, 22]
@@ -182,11 +184,12 @@ def test_parse_load(code: int | None, output: str, record: dict[str, Any]) -> No
 
 def test_combine_samples_takes_the_middle_and_the_worst() -> None:
     names = ("reasons", "sm_mhz", "memory_mhz", "power_w", "temperature_c", "margin_c", "pcie_generation", "pcie_width")
+    names = (*names, "busy_percent")
     samples = [{name: {"value": value} for name in names} for value in (4, 12, 5)]
     samples[0]["power_w"] = {"code": 3}
     combined = combine_samples(samples)
     assert combined is not None
-    assert [combined[name]["value"] for name in names[1:]] == [5, 5, 12, 12, 4, 12, 12]
+    assert [combined[name]["value"] for name in names[1:]] == [5, 5, 12, 12, 4, 12, 12, 5]
     assert combined["reasons"]["value"] == {"1": 33, "4": 100, "8": 33}
     assert combine_samples([]) is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.podsmith.gpu.plugins.modules import gpu_verify
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
 
 CODE = (
     "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
@@ -188,6 +190,49 @@ def test_gpu_that_is_wanted_and_not_there_is_a_failure(stack: dict[str, Any], tm
     answer = run({**stack, "gpu": True, "checks": ["cuinit"], "sources": {"proof.py": code}, "errors": {"100": row}})
     assert errors(answer) == {"cuinit": "cuInit returned 100."}
     assert answer["results"][0]["advice"] == "CUDA_ERROR_NO_DEVICE: No GPU is seen. Start the container with --gpus."
+
+
+NVML = """
+#include <string.h>
+int nvmlInit_v2(void) { return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) { *device = (void *)8; return 0; }
+int nvmlDeviceGetRemappedRows(void *device, unsigned *one, unsigned *two, unsigned *three, unsigned *four)
+{ *one = *two = *three = 0; *four = FAILURE; return 0; }
+int nvmlDeviceGetClockInfo(void *device, int type, unsigned *mhz) { *mhz = 1900; return 0; }
+int nvmlDeviceGetMaxClockInfo(void *device, int type, unsigned *mhz) { *mhz = 1980; return 0; }
+"""
+LOAD = """
+import json, sys, time
+begun = time.monotonic()
+time.sleep(0.5)
+print(json.dumps({"begun": begun, "ended": time.monotonic(), "argument": sys.argv[1:]}))
+"""
+
+
+@pytest.mark.parametrize("failure", [0, 1])
+def test_health_is_read_from_nvml_and_under_load(
+    stack: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: int
+) -> None:
+    compiler = shutil.which("cc")
+    if not compiler:
+        pytest.skip("no C compiler")
+    argv = [compiler, "-w", "-shared", "-fPIC", f"-DFAILURE={failure}", "-x", "c", "-"]
+    subprocess.run([*argv, "-o", f"{tmp_path}/libnvidia-ml.so.1"], input=NVML.encode(), check=True)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    script(tmp_path / "env/bin/python", f'exec {sys.executable} "$@"')
+    wanted = {"gpu": True, "level": "full", "checks": ["health"], "health": load_catalogue()["health"]}
+    answer = run({**stack, **wanted, "sources": {"proof.py": LOAD}})
+    (result,) = answer["results"]
+    assert result["evidence"]["load"]["argument"] == ["load", "5"]
+    texts = [finding["text"] for finding in result["evidence"]["findings"]]
+    assert "the SM clock under load is 96 percent of the maximum (1900 of 1980 MHz)" in texts
+    assert any(
+        "the persistence mode" in words and "not offered by this driver" in words for words in result["warnings"]
+    )
+    failed = {"health": "GPU 0: a memory row that could not be replaced (1 is yes): 1."} if failure else {}
+    assert errors(answer) == failed
+    assert result.get("advice") == ("Return this pod; the GPU has to be replaced." if failure else None)
 
 
 def test_check_mode_runs_nothing_on_a_bare_host(stack: dict[str, Any], tmp_path: Path) -> None:
