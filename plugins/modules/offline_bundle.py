@@ -192,7 +192,7 @@ class Bundle:
         self.module, self.params = module, module.params
         self.path = pathlib.Path(self.params["path"])
         self.wheels = self.path / "wheels"
-        self.uv = self.params["uv"] or find_uv()
+        self.uv: str = self.params["uv"] or find_uv() or ""
         self.purposes: dict[str, str] = {}  # relative path -> what it is for
         self.fetched: list[str] = []
         asked = {name: self.params[name] for name in ("target", "wheels", "repositories", "texts", "about")}

@@ -43,8 +43,18 @@ class Site:
         """The live generation."""
         return self.prefix / "current"
 
-    def play(self, playbook: str, *args: str, request: dict[str, Any] | None = None, **variables: Any) -> Run:
-        """Run a playbook against this machine; `request` replaces keys of the local profile's wish."""
+    def play(
+        self,
+        playbook: str,
+        *args: str,
+        request: dict[str, Any] | None = None,
+        within: tuple[str, ...] = (),
+        **variables: Any,
+    ) -> Run:
+        """Run a playbook against this machine; `request` replaces keys of the local profile's wish.
+
+        :param within: a command that runs the rest of its line, such as unshare.
+        """
         output = self.scratch / "plans"
         output.mkdir(exist_ok=True)
         wish = {
@@ -60,6 +70,7 @@ class Site:
             "stack_plan_output_dir": str(output),
         } | variables
         argv = [
+            *within,
             Path(sys.executable).with_name("ansible-playbook"),
             playbook,
             "-l",
