@@ -38,18 +38,19 @@ class Checkout:
         (self.path / "scripts").mkdir(parents=True)
         for name in ("scripts/prepare.sh", "scripts/link.sh", "galaxy.yml"):
             shutil.copy(ROOT / name, self.path / name)
-        for name in ("requirements.txt", "requirements-dev.txt"):
+        for name in ("requirements.txt", "requirements-acceptance.txt", "requirements-dev.txt"):
             (self.path / name).write_text("uv==1.2.3 \\\n    --hash=sha256:0\n", encoding="utf-8")
         for folder, name, text in (("shims", "python3.14", SHIM), ("bin", "python3.14", PYTHON), (".", "uv", UV)):
             (home / folder).mkdir(exist_ok=True)
             (home / folder / name).write_text(text, encoding="utf-8")
             (home / folder / name).chmod(0o755)
 
-    def prepare(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def prepare(self, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env = {
             "HOME": str(self.home),
             "PATH": f"{self.home}/shims:{self.home}/bin:/usr/bin:/bin",
             "PYENV_ROOT": f"{self.home}/none",
+            **variables,
         }
         (self.home / "log").write_text("", encoding="utf-8")
         return subprocess.run(
@@ -84,6 +85,21 @@ def test_the_lock_is_installed_from_the_mirrors_that_pip_was_told(checkout: Chec
     assert checkout.installed[0].endswith(
         "--compile-bytecode -r requirements-dev.txt index=https://mirror.example/simple more=https://a.example https://b.example"
     )
+
+
+def test_a_folder_of_wheels_stands_in_for_every_index(checkout: Checkout) -> None:
+    """As `make bootstrap BUNDLE=…` says it, where the environment has no pip to ask."""
+    (checkout.home / "uv").write_text(
+        '#!/bin/sh\necho "uv $* no-index=$UV_NO_INDEX links=$UV_FIND_LINKS" >>"$HOME/log"\n', encoding="utf-8"
+    )
+    (checkout.home / "uv").chmod(0o755)
+    python = checkout.home / "bin/python3.14"
+    python.write_text(
+        PYTHON.replace('"-m pip config list")', '"-m pip config list") exit 1 ;;\n"never")'), encoding="utf-8"
+    )
+    done = checkout.prepare("acceptance", PIP_NO_INDEX="1", PIP_FIND_LINKS="/srv/A_b/wheels")
+    assert done.returncode == 0, done.stderr
+    assert checkout.installed[-1].endswith("-r requirements-acceptance.txt no-index=1 links=/srv/A_b/wheels")
 
 
 def test_the_second_call_asks_nothing(checkout: Checkout) -> None:
