@@ -387,7 +387,8 @@ if code == 0 and cuda.cuDeviceGetCount(ctypes.byref(number)) == 0:
 names() { # what this host and its users are called, one a line
     { read_file /etc/hostname; read_file /etc/passwd | awk -F: '$3 >= 1000 && $3 < 60000 { print $1; print $5 }'
         [ -n "$host" ] || { uname -n; id -un; echo "${SUDO_USER:-}"; echo "${LOGNAME:-}"; }
-        basename "$home"; } | tr ',' '\n' | awk 'length($0) > 3 && $0 !~ /^(root|user|ubuntu|debian|nobody|nvidia|cuda|conda|localhost|workspace|runner|torch|default|admin)$/' | sort -u
+        basename "$home"; } | tr ',' '\n' |
+        awk 'length($0) > 3 && tolower($0) !~ /^(root|user|ubuntu|debian|linux|nobody|nvidia|cuda|conda|python|docker|localhost|workspace|runner|torch|default|admin)$/' | sort -u
 }
 bare='[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}|([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}'
 bare="$bare|[A-Za-z0-9._-]+@[A-Za-z0-9-]+\.[a-z]|[0-9A-Fa-f]{1,4}::[0-9A-Fa-f]|([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]"

@@ -146,7 +146,7 @@ def judge_xids(
 ) -> Iterator[Finding]:
     """The driver's error reports: those of the kernel's log, and those raised during the proof, one step graver."""
     if xids is None:
-        yield _finding(index, "xid", "unknown", "Xids of the past: the kernel's log may not be read here")
+        yield _finding(index, "xid", "unknown", "Xids of the past: the kernel's log cannot be read here")
     elif pci_id is None:
         yield _finding(index, "xid", "unknown", "Xids of the past: the GPU's bus address is not known")
     else:

@@ -35,6 +35,7 @@ Record = dict[str, Any]
 Reading = dict[str, Any]
 
 LIBRARY = "libnvidia-ml.so.1"
+KERNEL_DRIVER = ("/sys/module/nvidia", "/proc/driver/nvidia")  # under WSL2 there is neither, and Windows has the Xids
 SAMPLE_PAUSE = 0.1  # seconds between two samples under load
 XID_EVENT = 8  # nvmlEventTypeXidCriticalError
 EVENT_LIMIT = 100  # events read back
@@ -96,7 +97,7 @@ def read_health(libraries: Sequence[str], load: Sequence[str] | None, log: str, 
     :param log: the file that takes the load's output.
     :param seconds: how long the load may take in all.
     :return: ``{init, xids, devices, load}``. ``init`` is nvmlInit's code, ``None`` where no library could be loaded.
-        ``xids`` is the kernel's log as slot → codes, ``None`` where it may not be read. Each device has ``index`` and
+        ``xids`` is the kernel's log as slot → codes, ``None`` where it cannot be read. Each device has ``index`` and
         ``code`` where it does not answer, else ``name``, ``pci_id``, ``rest`` (:func:`read_sample`), ``load``
         (:func:`combine_samples`, ``None`` without one), ``facts`` (:func:`read_facts`), ``links``, ``fabric`` and
         ``events`` (the Xids raised during the load). ``load`` is ``None``, or what the command printed, or ``{error}``.
@@ -137,7 +138,7 @@ def read_health(libraries: Sequence[str], load: Sequence[str] | None, log: str, 
         devices[index]["links"] = read_links(nvml, handle)
         devices[index]["fabric"] = read_fabric(nvml, handle)
     nvml.call("nvmlShutdown")
-    kernel_log = read_kernel_log()
+    kernel_log = read_kernel_log() if any(Path(path).exists() for path in KERNEL_DRIVER) else None
     readings["xids"] = None if kernel_log is None else parse_xids(kernel_log)
     return readings
 

@@ -25,7 +25,7 @@ NOTE = '{"format":1,"CUDA version":"13.0","driver":[535,550,575],"device":[1,2,1
 UUID = "GPU-3f1c9a52-77be-4d10-9a44-b1d2c3e4f5a6"
 # What must not be in a recording, wherever it was planted.
 SECRETS = {
-    "serial": "1654923017788",
+    "serial": "165492",  # as short as a reading
     "uuid": UUID.removeprefix("GPU-"),
     "pdi": "0x9f8e7d6c5b4a3921",
     "board part": "900-21010-0000-000",
@@ -44,6 +44,7 @@ SECRETS = {
     "boot": "1c0ffee0-aaaa-bbbb-cccc-123456789abc",
     "mail": "mallory@acme.example",
     "process": "train_secret_model",
+    "process id": "90210",
 }
 XML_SECRETS = {
     "<serial>0000000000000</serial>": f"<serial>{SECRETS['serial']}</serial>",
@@ -52,7 +53,8 @@ XML_SECRETS = {
     "<board_part_number>N/A<": f"<board_part_number>{SECRETS['board part']}<",
     "<chassis_serial_number>N/A<": f"<chassis_serial_number>{SECRETS['chassis']}<",
     "<host_id>N/A<": "<host_id>42<",
-    "<processes>": f"<processes><process_info><process_name>{SECRETS['process']}</process_name></process_info>",
+    "<processes>": f"<processes>\n<process_info>\n<pid>{SECRETS['process id']}</pid>\n"
+    f"<process_name>{SECRETS['process']}</process_name>\n</process_info>",
     "<clusterUuid>N/A<": f"<clusterUuid>{SECRETS['uuid']}<",
     "<addressing_mode>None<": f"<addressing_mode>{SECRETS['address']}<",
 }
@@ -73,10 +75,11 @@ export LD_LIBRARY_PATH=/usr/local/cuda/compat:/srv/projectx/lib:$LD_LIBRARY_PATH
 CUDA_VISIBLE_DEVICES=-1
 """
 TEXTS = {
-    "etc/os-release": 'ID=ubuntu\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nIMAGE_ID=acmecorp-image\n',
+    "etc/os-release": 'ID=ubuntu\nNAME="Ubuntu"\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nIMAGE_ID=acmecorp-image\n',
     "etc/hostname": "gpu-rack7-prod\n",
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n"
-    "mallorybee:x:1000:1000:Mallory Beekeeper,,:/home/mallorybee:/bin/bash\n",
+    "mallorybee:x:1000:1000:Mallory Beekeeper,,:/home/mallorybee:/bin/bash\n"
+    "ubuntu:x:1001:1001:Ubuntu:/home/ubuntu:/bin/bash\n",
     "etc/environment": "API_KEY=hunter2\nRUNPOD_POD_ID=projectx\n",
     "etc/profile.d/acmecorp.sh": "export CUDA_HOME=/usr/local/cuda-99.0\n",
     "etc/ld.so.conf": "include /etc/ld.so.conf.d/*.conf\n/srv/projectx/lib\n",
@@ -88,7 +91,7 @@ TEXTS = {
     "proc/sys/kernel/osrelease": "6.18.44-acmecorp\n",
     "proc/sys/kernel/random/boot_id": SECRETS["boot"],
     "proc/meminfo": "MemTotal:       132000000 kB\nMemFree: 1 kB\n",
-    "proc/cpuinfo": "processor\t: 0\nserial\t: 1654923017788\nflags\t\t: fpu hypervisor\n\nprocessor\t: 1\n",
+    "proc/cpuinfo": "processor\t: 0\nserial\t: 165492\nflags\t\t: fpu hypervisor\n\nprocessor\t: 1\n",
     "proc/1/cgroup": "0::/kubepods/pod1c0ffee0-aaaa-bbbb-cccc-123456789abc/docker-projectx\n",
     "proc/self/mountinfo": "36 35 98:0 / / rw - overlay overlay rw,upperdir=/srv/projectx\n"
     "37 35 98:1 /acmecorp /workspace rw,noatime - nfs4 10.83.7.201:/export/projectx rw\n"
@@ -243,6 +246,7 @@ def test_what_the_plan_needs_gets_in(recording: Path) -> None:
         ("ld_library_path", "/root/.bashrc", 3),
         ("hidden_devices", "/root/.bashrc", 4),
     ]
+    assert facts["conflicts"][1]["text"] == "export LD_LIBRARY_PATH=/usr/local/cuda/compat:/elsewhere:$LD_LIBRARY_PATH"
 
 
 def test_the_lookup_reads_it_as_it_is(recording: Path) -> None:

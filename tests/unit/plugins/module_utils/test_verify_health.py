@@ -403,7 +403,7 @@ def test_what_answers_nothing_fails(readings: Readings, text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"xids": None}, "Xids of the past: the kernel's log may not be read here"),
+        ({"xids": None}, "Xids of the past: the kernel's log cannot be read here"),
         ({"load": {"error": "torch sees no GPU."}}, "nothing was measured under load: torch sees no GPU"),
     ],
 )
@@ -437,7 +437,7 @@ def test_what_is_unknown_is_said_once_for_each_reason() -> None:
     readings["xids"] = None
     readings["devices"][0]["facts"] |= {"persistence": {"code": 4}, "ecc": {"code": 3}, "recovery_action": {"code": 4}}
     assert say_unknown(judge(readings)) == [
-        "GPU 0: Xids of the past: the kernel's log may not be read here.",
+        "GPU 0: Xids of the past: the kernel's log cannot be read here.",
         "Not known of GPU 0: the recovery action, the persistence mode (no permission).",
         (
             "Not known of GPU 0: whether memory errors are corrected (ECC) "

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils import _verify_readings
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_child import start_call
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify_readings import (
     combine_samples,
@@ -130,6 +131,16 @@ def test_what_an_old_driver_lacks_keeps_the_reason(libraries: dict[str, str], tm
     assert {device["facts"][name]["code"] for name in ("ecc", "rows_failure", "pages_retired", "sram_exceeded")} == {13}
     assert device["fabric"] == {"code": 13}
     assert device["rest"]["reasons"] == {"value": 4}
+
+
+@pytest.mark.parametrize(("kernel_driver", "xids"), [("/proc", {"0000:3b:00": [79]}), ("/nowhere", None)])
+def test_the_kernels_log_counts_where_the_driver_is_in_the_kernel(
+    libraries: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel_driver: str, xids: Any
+) -> None:
+    log = "6,1,2,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus."
+    monkeypatch.setattr(_verify_readings, "KERNEL_DRIVER", (kernel_driver,))
+    monkeypatch.setattr(_verify_readings, "read_kernel_log", lambda: log)
+    assert read(libraries["old"], tmp_path)["xids"] == xids
 
 
 def test_without_a_driver_only_the_code_is_told(libraries: dict[str, str], tmp_path: Path) -> None:

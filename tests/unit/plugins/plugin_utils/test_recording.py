@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording import (
+    ROOT,
     RecordingError,
+    observe_recording,
     parse_banner,
     parse_collect_env,
     parse_facts,
@@ -74,6 +76,14 @@ def test_the_recorded_h200() -> None:
             ]
         },
     }
+
+
+@pytest.mark.parametrize(
+    "folder", [folder for folder in H200.parent.iterdir() if (folder / ROOT).is_dir()], ids=lambda folder: folder.name
+)
+def test_the_facts_beside_a_recording_are_those_it_tells(folder: Path) -> None:
+    described = (folder.parent / f"{folder.name}-facts.json").read_text(encoding="utf-8")
+    assert observe_recording(folder) == parse_facts(described)
 
 
 def test_its_banner_tells_the_same() -> None:
