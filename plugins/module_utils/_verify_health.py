@@ -118,7 +118,7 @@ def judge_device(
     findings.append(judge_ecc_mode(index, facts["ecc"]))
     for item, names in COUNTERS:
         if not _is_replaced(item, facts):
-            findings += [grade(index, item, name, facts[name], limits[name]) for name in names]
+            findings += [grade(index, item, name_count(limits[name]), facts[name], limits[name]) for name in names]
     findings += judge_reasons(index, rest, load, rules)
     findings += judge_clocks(index, facts, load, limits)
     findings += judge_power(index, facts, rest, load, limits)
@@ -195,10 +195,13 @@ def judge_ecc_mode(index: int, reading: Mapping[str, Any]) -> Finding:
 def grade(
     index: int, item: str, name: str, reading: Mapping[str, Any], row: Mapping[str, Any], place: str = ""
 ) -> Finding:
-    """A value against its row of limits, the gravest that it meets; ``place`` goes before the words."""
+    """A value against its row of limits, the gravest that it meets.
+
+    ``name`` is what a sentence calls a value that could not be read; ``place`` goes before the words.
+    """
     what = row["what"]
     if "code" in reading:
-        return _unknown(index, item, place + name.replace("_", " "), reading)
+        return _unknown(index, item, place + name, reading)
     value = reading["value"]
     text = place + what.format(value=value)
     for severity in GRADES:
@@ -212,6 +215,11 @@ def _is_replaced(item: str, facts: Mapping[str, Any]) -> bool:
     """Whether this GPU retires pages instead of replacing rows, or the other way round: each does one of them."""
     twin = {"pages": ("pages_retired", "rows_failure"), "rows": ("rows_failure", "pages_retired")}.get(item)
     return twin is not None and facts[twin[0]].get("code") == NOT_SUPPORTED and "value" in facts[twin[1]]
+
+
+def name_count(row: Mapping[str, Any]) -> str:
+    """What a row counts: its words before the number."""
+    return str(row["what"]).partition(":")[0].replace(" (1 is yes)", "")
 
 
 def judge_reasons(
@@ -338,7 +346,8 @@ def judge_links(
         yield _finding(index, "nvlink", "note", f"all NVLinks ({len(links)}) are down; there is no second GPU here")
     for link in links:
         for name in LINK_COUNTERS:
-            found = grade(index, "nvlink", name, link[name], limits[name], f"NVLink {link['link']}: ")
+            words = name_count(limits[name])
+            found = grade(index, "nvlink", words, link[name], limits[name], f"NVLink {link['link']}: ")
             if found["severity"] != "ok":
                 yield found
 
