@@ -275,7 +275,9 @@ def judge_power(
 ) -> Iterator[Finding]:
     """The limit against the default, and what is drawn."""
     limit = facts["power_limit_w"]
-    yield grade(index, "power", "power limit", _percent(limit, facts["power_default_w"]), limits["power_limit_percent"])
+    yield grade(
+        index, "power", "the power limit", _percent(limit, facts["power_default_w"]), limits["power_limit_percent"]
+    )
     for when, sample in (("at rest", rest), ("under load", load)):
         if not sample:
             continue

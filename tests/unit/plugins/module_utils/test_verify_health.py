@@ -438,11 +438,11 @@ def test_what_is_unknown_is_said_once_for_each_reason() -> None:
     readings["devices"][0]["facts"] |= {"persistence": {"code": 4}, "ecc": {"code": 3}, "rows_pending": {"code": 4}}
     assert say_unknown(judge(readings)) == [
         "GPU 0: Xids of the past: the kernel's log cannot be read here.",
-        "Not known of GPU 0: memory rows that wait for their replacement, the persistence mode (no permission).",
         (
             "Not known of GPU 0: whether memory errors are corrected (ECC) "
             "(not supported by this GPU or under this virtualization)."
         ),
+        "Not known of GPU 0: memory rows that wait for their replacement, the persistence mode (no permission).",
     ]
 
 
