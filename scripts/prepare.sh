@@ -14,6 +14,7 @@ report | acceptance | dev) locks=requirements-$what.txt ;; # hold requirements.t
 esac
 
 uv=$(command -v uv || :)
+no_index= # or --no-index, where pip was told so: uv has no variable for it
 
 fail() {
   echo "prepare: $*" >&2
@@ -52,15 +53,18 @@ find_python() {
 follow_pip() {
   settings=$("$venv/bin/python" -m pip config list 2>/dev/null) ||
     settings=$(env | sed -n 's/^PIP_//p' | while IFS='=' read -r name value; do
-      printf ".%s='%s'\n" "$(echo "$name" | tr 'A-Z_' 'a-z-')" "$value"
+      printf ":env:.%s='%s'\n" "$(echo "$name" | tr 'A-Z_' 'a-z-')" "$value"
     done)
-  told() { printf '%s\n' "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | tail -n 1 | sed 's/\\n/ /g'; }
+  told() { # pip lists its variables first, and they win
+    printf '%s\n' "$settings" | sed -n "s/^:env:\.$1='\(.*\)'\$/2\1/p; s/^[^:=][^=]*\.$1='\(.*\)'\$/1\1/p" |
+      sort -s -k 1.1,1.1 | tail -n 1 | sed 's/^.//; s/\\n/ /g'
+  }
   index=${UV_DEFAULT_INDEX:-$(told index-url)} more=${UV_INDEX:-$(told extra-index-url)} links=${UV_FIND_LINKS:-$(told find-links)}
   if [ -n "$index" ]; then export UV_DEFAULT_INDEX="$index"; fi
   if [ -n "$more" ]; then export UV_INDEX="$more" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"; fi
   links=$(echo "$links" | tr ' ' ',')
   if [ -n "$links" ]; then export UV_FIND_LINKS="$links"; fi
-  case $(told no-index) in 1 | [Tt]rue | [Yy]es | on) export UV_NO_INDEX=1 ;; esac
+  case $(told no-index) in 1 | [Tt]rue | [Yy]es | on) no_index=--no-index ;; esac
 }
 
 make_venv() {
@@ -88,7 +92,7 @@ fetch_uv() {
   elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wanted"
   elif [ -n "$uv" ]; then
-    uv pip install --quiet --python "$venv/bin/python" "$wanted"
+    uv pip install --quiet $no_index --python "$venv/bin/python" "$wanted"
   else
     "$python" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check "$wanted"
   fi || fail "could not install $wanted into $venv, see above; where PyPI is out of reach, set PIP_INDEX_URL to a mirror."
@@ -106,7 +110,7 @@ unset PYTHONDONTWRITEBYTECODE # byte-code halves the start-up time of every late
 if [ -z "$(version "$venv/bin/python" || :)" ] || ! grep -qF "$venv" "$venv/bin/activate"; then make_venv; fi
 follow_pip
 fetch_uv
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --compile-bytecode -r "$locks" ||
+"$venv/bin/uv" pip install --quiet $no_index --python "$venv/bin/python" --compile-bytecode -r "$locks" ||
   fail "could not install $locks into $venv, see above; where PyPI is out of reach, set PIP_INDEX_URL or UV_DEFAULT_INDEX to a mirror."
 stamp >"$venv/.prepared-$what"
 scripts/link.sh

@@ -89,9 +89,7 @@ def test_the_lock_is_installed_from_the_mirrors_that_pip_was_told(checkout: Chec
 
 def test_a_folder_of_wheels_stands_in_for_every_index(checkout: Checkout) -> None:
     """As `make bootstrap BUNDLE=…` says it, where the environment has no pip to ask."""
-    (checkout.home / "uv").write_text(
-        '#!/bin/sh\necho "uv $* no-index=$UV_NO_INDEX links=$UV_FIND_LINKS" >>"$HOME/log"\n', encoding="utf-8"
-    )
+    (checkout.home / "uv").write_text('#!/bin/sh\necho "uv $* links=$UV_FIND_LINKS" >>"$HOME/log"\n', encoding="utf-8")
     (checkout.home / "uv").chmod(0o755)
     python = checkout.home / "bin/python3.14"
     python.write_text(
@@ -99,7 +97,16 @@ def test_a_folder_of_wheels_stands_in_for_every_index(checkout: Checkout) -> Non
     )
     done = checkout.prepare("acceptance", PIP_NO_INDEX="1", PIP_FIND_LINKS="/srv/A_b/wheels")
     assert done.returncode == 0, done.stderr
-    assert checkout.installed[-1].endswith("-r requirements-acceptance.txt no-index=1 links=/srv/A_b/wheels")
+    assert checkout.installed[-1].startswith("uv pip install --quiet --no-index --python ")
+    assert checkout.installed[-1].endswith("-r requirements-acceptance.txt links=/srv/A_b/wheels")
+
+
+def test_pips_variables_win_over_its_files(checkout: Checkout) -> None:
+    python = checkout.home / "bin/python3.14"
+    listed = 'echo ":env:.index-url=\'https://variable.example/simple\'"\n  echo "global.index-url'
+    python.write_text(PYTHON.replace('echo "global.index-url', listed), encoding="utf-8")
+    checkout.prepare()
+    assert "index=https://variable.example/simple" in checkout.installed[-1]
 
 
 def test_the_second_call_asks_nothing(checkout: Checkout) -> None:
