@@ -97,6 +97,10 @@ result:
       description: The case that ran when it was ended.
       returned: always
       type: str
+    stopped:
+      description: How it ended where that was not its end.
+      returned: when it is not complete
+      type: str
     software:
       description: Versions of the driver, Python, PyTorch, CUDA, cuDNN, NCCL, triton, torchvision.
       returned: always
@@ -219,11 +223,14 @@ def main() -> None:
         result = read_result(Path(folder, RESULT))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if result is None or (outcome.code and not result["cases"]):
-        module.fail_json(msg=tell_failure(outcome), output=outcome.output[-4000:])
-    if outcome.code:
-        result["running"] = f"{result['running']} ({tell_failure(outcome)})"
-    module.exit_json(changed=False, result=result)
+    if result is not None and (outcome.code == 0 or result["cases"]):
+        if outcome.code != 0:
+            result["stopped"] = tell_end(outcome)
+        module.exit_json(changed=False, result=result)
+    module.fail_json(
+        msg=f"The benchmark {tell_end(outcome)}. Prove the host with playbooks/verify.yml, which names the cause.",
+        output=outcome.output[-4000:],
+    )
 
 
 def run_program(params: dict[str, Any], python: str, folder: str) -> Outcome:
@@ -257,13 +264,12 @@ def read_result(path: Path) -> dict[str, Any] | None:
     return result
 
 
-def tell_failure(outcome: Outcome) -> str:
-    """Why there is no result, and what to do."""
-    if outcome.code is None:
-        found = f"The benchmark did not end within {outcome.limit:.0f} s: {last_words(outcome.output)}"
-        return f"{found.rstrip('.')}. Look at the kernel's log for Xid, and prove the host with playbooks/verify.yml."
-    found = f"The benchmark ended with status {outcome.code}: {last_words(outcome.output)}"
-    return f"{found.rstrip('.')}. Prove the host with playbooks/verify.yml, which names the cause."
+def tell_end(outcome: Outcome) -> str:
+    """How a program ended that did not come to its end, as the rest of a sentence."""
+    how = f"did not end within {outcome.limit:.0f} s"
+    if outcome.code is not None:
+        how = f"ended with status {outcome.code}"
+    return f"{how}: {last_words(outcome.output)}".rstrip(".")
 
 
 if __name__ == "__main__":

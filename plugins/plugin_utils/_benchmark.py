@@ -72,11 +72,10 @@ def judge(result: Mapping[str, Any], known: Catalogue) -> Record:
             Finding("every GPU", "all cases", "no case", "figures", "Choose other families, or a higher level.")
         )
     if not result["complete"]:
-        running = result.get("running") or "the start"
-        findings.append(Finding("the run", running, "no end in time", "an end", ERROR))
-    ok = not findings
+        running, stopped = result.get("running") or "no case", result.get("stopped") or "stopped"
+        findings.append(Finding("the program", running, f"it {stopped}", "the end of its level", ERROR))
     verdict = {
-        "ok": ok,
+        "ok": not findings,
         "findings": [{**asdict(finding), "text": finding.sentence()} for finding in findings],
         "notes": list(find_notes(cases, names, known)),
     }

@@ -48,8 +48,8 @@ METHOD = (
 )
 BAR, MARKS = "#4878a8", ("#d1495b", "#edae49", "#2e8b57", "#7b5ea7", "#8c6d46")
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+body { font: 15px/22px system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
+h1 { font-size: 26px } h2 { font-size: 19px; margin-top: 35px }
 table { border-collapse: collapse; width: 100%; font-size: 13px }
 td, th { text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #dde3ea }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
