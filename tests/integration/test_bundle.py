@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Site, snapshot
@@ -49,14 +51,21 @@ def test_the_second_run_fetches_nothing(site: Site, bundle: Path) -> None:
     reason="This user may not make a namespace without a network.",
 )
 def test_bootstrap_without_a_network(site: Site, bundle: Path) -> None:
-    elsewhere = bundle.rename(bundle.with_name("moved"))
+    """From a copy, as a host over SSH gets it; then a repair from where the bundle lies; then nothing to change."""
+    elsewhere, copy = bundle.rename(bundle.with_name("moved")), site.scratch / "copy"
     arguments = ("-e", f"@{elsewhere}/variables.yml", "-e", f"bundle_dir={elsewhere}")
-    run = site.play("bootstrap.yml", *arguments, within=NO_NETWORK, gpu_verify_level="light")
+    options: dict[str, Any] = {"within": NO_NETWORK, "gpu_verify_level": "light"}
+    run = site.play("bootstrap.yml", *arguments, "-e", f"bundle_host_dir={copy}", **options)
     assert run.rc == 0, run.out
     assert run.decision["digest"] == json.loads((elsewhere / "manifest.json").read_text(encoding="utf-8"))["decision"]
+    assert (copy / "manifest.json").read_bytes() == (elsewhere / "manifest.json").read_bytes()
+    shutil.rmtree(copy)
+    shutil.rmtree(site.prefix / "cutlass/4.2.0")
+    repair = site.play("bootstrap.yml", *arguments, **options)
+    assert (repair.rc, repair.roles("applied")[:1]) == (0, ["cutlass"]), repair.out
     assert (site.prefix / "cutlass/4.2.0/include/cutlass/cutlass.h").is_file()
-    again = site.play("bootstrap.yml", *arguments, within=NO_NETWORK)
-    assert (again.rc, again.recap["changed"]) == (0, 0), again.out
+    again = site.play("bootstrap.yml", *arguments, **options)
+    assert (again.rc, again.recap["changed"], copy.exists()) == (0, 0, False), again.out
 
 
 def test_a_missing_bundle_is_named(site: Site, bundle: Path) -> None:
