@@ -80,7 +80,7 @@ def test_a_missing_bundle_is_named(site: Site, bundle: Path) -> None:
 def test_a_limit_is_kept_before_anything_is_fetched(site: Site) -> None:
     small = site.scratch / "small"
     run = site.play(
-        "playbooks/bundle.yml", bundle_dir=str(small), bundle_limit_mib=1, stack_plan_prefix=str(small / "p")
+        "playbooks/bundle.yml", bundle_dir=str(small), bundle_limit_mib="1", stack_plan_prefix=str(small / "p")
     )
     assert run.rc != 0
     assert "where bundle_limit_mib is 1; raise the limit, or wish for less" in " ".join(run.out.split())
