@@ -400,7 +400,7 @@ check() {
         if [ -s "$out/names" ] && grep -qawFf "$out/names" "$file"; then echo "$file: what this host or a user of it is called"; fi
         if grep -av "$zero" "$file" | grep -qaE "$bare"; then echo "$file: a UUID, a hardware, IP or e-mail address"; fi
         case $file in */dpkg/status | "$out/paths.txt") continue ;; esac
-        if grep -qaE "$dotted" "$file"; then echo "$file: an IP address"; fi
+        if tr '\000' '\n' <"$file" | grep -avE '^(CUDA|NV_[A-Z_]+)_VERSION=' | grep -qaE "$dotted"; then echo "$file: an IP address"; fi
     done >"$out/names.found"
     found=$(cat "$out/names.found")
     rm "$out/names" "$out/paths.txt" "$out/names.found"

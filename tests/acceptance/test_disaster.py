@@ -283,7 +283,10 @@ def find_place(gpu: Mapping[str, Any], scratch: Path) -> Place:
     compat, driver = installed["compat"][0], str(gpu["driver"]["version"])
     torch = next(row for row in installed["pytorch"] if row["cuda"] and not row["managed"])
     cached = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False).stdout
-    image = Path("/proc/1/environ").read_bytes().decode("utf-8", "replace").split("\0")
+    try:
+        image = Path("/proc/1/environ").read_bytes().decode("utf-8", "replace").split("\0")
+    except PermissionError:  # not even root may, in some sandboxes; then what this process has is the nearest
+        image = [f"{name}={value}" for name, value in os.environ.items()]
     paths = [item.partition("=")[2] for item in image if item.startswith("LD_LIBRARY_PATH=")]
     return Place(
         home=Path.home(),
