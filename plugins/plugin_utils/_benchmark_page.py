@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -131,8 +132,15 @@ def settings_table(judged: Mapping[str, Any]) -> str:
     return "<h2>Software</h2>" + table(list(map(escape, pairs)), [list(map(escape, pairs.values()))])
 
 
+def by_number(case: Case) -> list[tuple[int, str]]:
+    """The order of cases: by the numbers in their names, so that 1024 comes before 16384."""
+    parts = re.findall(r"\d+|\D+", case["name"])
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+
+
 def family_part(name: str, cases: Sequence[Case]) -> str:
     """The heading, plot and table of a family."""
+    cases = sorted(cases, key=by_number)
     measured = [case for case in cases if case.get("value")]
     plot = f"<div class=plot>{plot_bars(measured)}</div>" if HAS_MATPLOTLIB and measured else ""
     rows = [list(map(escape, case_cells(case))) for case in cases]
@@ -198,6 +206,7 @@ def plot_bars(cases: Sequence[Case]) -> str:
         several = len({case["device"] for case in cases}) > 1
         labels = [case["name"].partition("/")[2] + (f" · GPU {case['device']}" if several else "") for case in cases]
         axes.set_yticks(places, labels)
+        axes.margins(y=0.02)
         axes.invert_yaxis()
         peaks = [(case["peak_value"], at) for at, case in enumerate(cases) if case["percent_of_peak"]]
         if peaks and cases[0]["unit"] != "images/s":

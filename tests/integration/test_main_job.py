@@ -194,6 +194,71 @@ def test_verify_proves_the_live_environment_and_a_broken_one_fails(site: Site) -
     assert "nvcc failed" not in run.out
 
 
+FAULTS = """
+import json
+import torch
+import benchmark
+from benchmark_operations import Case, Operation
+
+
+def case(run, error=lambda: 0.0):
+    operation = lambda device: Operation(run, error)
+    return Case("gemm/1-fp32", "fp32", "1", operation, "TFLOPS", peak="fp32", flops=1, tolerance=0.1)
+
+
+def throws(problem):
+    def run():
+        raise problem
+    return run
+
+
+def none():
+    return None
+
+
+host = benchmark.Host("cpu")
+cases = [
+    case(none), case(none, lambda: 0.2), case(none, lambda: float("nan")),
+    case(none, throws(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"))),
+    case(throws(NotImplementedError("no fp4"))), case(throws(RuntimeError("No available kernel. Aborting"))),
+    case(throws(ValueError("a mistake"))),
+]
+settings = benchmark.TIMES["tiny"]
+done = [benchmark.run_case(one, 0, host, settings, "torch.utils.benchmark") for one in cases]
+print(json.dumps([record["status"] for record in done]))
+json.dumps(done, allow_nan=False)
+"""
+
+
+def test_the_benchmark_measures_the_live_environment_and_checks_every_result(site: Site) -> None:
+    output = site.scratch / "benchmarks"
+    run = site.play(
+        "playbooks/benchmark.yml",
+        request={"cutlass": "3.8.0"},
+        gpu_benchmark_level="tiny",
+        gpu_benchmark_output_dir=str(output),
+    )
+    assert run.rc == 0, run.out
+    result = json.loads((output / "localhost-tiny/results.json").read_text(encoding="utf-8"))
+    assert {case["status"] for case in result["cases"]} == {"ok"}
+    assert {case["family"] for case in result["cases"]} >= {"attention", "gemm", "resnet50", "encoder", "all_reduce"}
+    page = output / "localhost-tiny/report.html"
+    text = page.read_text(encoding="utf-8")
+    page.unlink()
+    again = site.play("playbooks/report.yml", gpu_benchmark_results_path=str(output / "localhost-tiny/results.json"))
+    assert again.rc == 0, again.out
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_the_benchmark_takes_a_fault_for_a_finding(site: Site) -> None:
+    files = f"{ROOT}/roles/gpu_benchmark/files:{ROOT}/plugins/module_utils"
+    program = site.scratch / "faults.py"
+    program.write_text(FAULTS, encoding="utf-8")
+    done = site.sh(f"PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={files} {site.current}/bin/python {program}")
+    found = ["ok", "wrong", "wrong", "out_of_memory", "unsupported", "unsupported", "failed"]
+    assert (done.returncode, json.loads(done.stdout)) == (0, found), done.stderr
+
+
 REMOVE = """
 - name: Remove all that the collection installed
   hosts: local

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -241,19 +242,23 @@ def run_case(case: Case, index: int, host: Host, settings: Settings, timer: str)
         operation = case.build(device)
         record["backend"] = operation.backend
         error = operation.error()
+        error = error if math.isfinite(error) else sys.float_info.max  # JSON has no other word for it
         record.update(error=error, tolerance=case.tolerance, correct=error <= case.tolerance)
         if record["family"] == "attention":
             record["kernels"] = kernels(operation, device)
-        record.update(timer=timer, **summarize(measure(operation.run, settings, timer, device)))
+        times, used = measure(operation.run, settings, timer, device)
+        record.update(timer=used, **summarize(times))
         baseline_ms = None
         if operation.baseline:
-            baseline_ms = summarize(measure(operation.baseline, settings, timer, device))["median_ms"]
+            baseline_ms = summarize(measure(operation.baseline, settings, timer, device)[0])["median_ms"]
             record["baseline_ms"] = baseline_ms
         record.update(state=host.state(index), **rates(record, case.items, baseline_ms))
         record.update(status="ok" if record["correct"] else "wrong")
     except Exception as problem:  # noqa: BLE001 - a finding of this case; the others go on
         status, reason = classify(problem)
         record.update(status=status, reason=reason)
+    if operation and operation.baseline:
+        torch._dynamo.reset()  # what was compiled holds memory
     del operation
     gc.collect()
     if device.type == "cuda" and is_alive(device):

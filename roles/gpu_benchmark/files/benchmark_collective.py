@@ -50,7 +50,7 @@ def all_reduce(rank: int, ranks: int, size: int, device: torch.device) -> dict[s
     wanted = sum(contribution(of) for of in range(ranks))
     wrong = (values != wanted).double().mean()
     distributed.all_reduce(wrong)
-    values.zero_()  # from here on sums of sums, which would overflow
+    # From here on sums of sums: below 2^10 · ranks^26, which fp32 holds for up to sixteen ranks.
     times = [timed(values, device) for _run in range(WARMUPS + RUNS)][WARMUPS:]
     slowest = torch.tensor(times, device=device)
     distributed.all_reduce(slowest, op=distributed.ReduceOp.MAX)

@@ -20,7 +20,7 @@ EPSILON = {
 }
 ACCUMULATOR = {"fp64": 2.0**-52, "exact": 0.0}  # of the sums; of all others fp32's
 SAFETY = 8.0  # the largest of some hundred thousand rounding errors is about five of their standard deviations
-DEPTH = 8.0  # how much more the roundings of a whole network add up to
+DEPTH = 4.0  # how much more the roundings of a whole network add up to
 
 # Blocks of ResNet-50: how many, and the channels inside; each ends in four times as many.
 RESNET50 = ((3, 64), (4, 128), (6, 256), (3, 512))

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -39,18 +40,27 @@ def choose_timer(device: torch.device) -> str:
     return "torch.utils.benchmark"
 
 
-def measure(run: Callable[[], Any], settings: Settings, timer: str, device: torch.device) -> list[float]:
-    """The milliseconds of each run, warm-up left out."""
-    once = benchmark.Timer("run()", globals={"run": run})
-    probe_ms = once.timeit(1).mean * 1e3
+def clocked(run: Callable[[], Any], device: torch.device) -> float:
+    """The milliseconds of one run by the host's clock."""
+    begin = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - begin) * 1e3
+
+
+def measure(run: Callable[[], Any], settings: Settings, timer: str, device: torch.device) -> tuple[list[float], str]:
+    """The milliseconds of each run, warm-up left out, and what timed them."""
+    probe_ms = clocked(run, device)
     if probe_ms > SLOW_MS:
-        return [once.timeit(1).mean * 1e3 for _run in range(FEW)]
+        return [clocked(run, device) for _run in range(FEW)], "time.perf_counter"
     if timer == "triton.testing.do_bench":
         from triton.testing import do_bench
 
         with torch.cuda.device(device):
             times = do_bench(run, warmup=settings.warmup_ms, rep=settings.measure_ms, return_mode="all")
-        return [float(time) for time in times]
+        return [float(milliseconds) for milliseconds in times], timer
+    once = benchmark.Timer("run()", globals={"run": run})
     once.timeit(max(1, int(settings.warmup_ms / max(probe_ms, 1e-3))))
     measured = once.blocked_autorange(min_run_time=settings.measure_ms / 1e3)
-    return [time * 1e3 for time in measured.times]
+    return [seconds * 1e3 for seconds in measured.times], timer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import pathlib
 from collections.abc import Callable, Iterator
@@ -45,12 +46,15 @@ class Library:
             return lambda _device, kind, out: self.store(out, {1: 1755, 2: 3201}[kind])
         if name == "nvmlDeviceGetNvLinkState":
             return lambda _device, link, out: self.store(out, int(link < 18)) if link < 18 else 2
+        if name == "nvmlDeviceGetCurrentClocksThrottleReasons" and name in self.numbers:
+            return lambda _device, out: self.store(out, self.numbers[name], size=8)
         if name not in self.numbers:
             raise AttributeError(name)
         return lambda *arguments: self.store(arguments[-1], self.numbers[name])
 
     @staticmethod
-    def store(out: Any, value: int) -> int:
+    def store(out: Any, value: int, *, size: int = 4) -> int:
+        assert ctypes.sizeof(out._obj) == size, "NVML would write beyond it"
         out._obj.value = value
         return 0
 

@@ -68,6 +68,12 @@ def test_without_matplotlib_the_tables_stay_and_the_page_says_what_is_missing(mo
     assert "ResNet-50, inference" in text
 
 
+def test_cases_stand_in_the_order_of_their_numbers() -> None:
+    names = ["gemm/16384-fp16", "gemm/1024-fp16", "gemm/1024-bf16", "gemm/8192-fp16"]
+    ordered = sorted(({"name": name} for name in names), key=page.by_number)
+    assert [case["name"] for case in ordered] == [names[2], names[1], names[3], names[0]]
+
+
 @PLOTS
 def test_each_measured_family_has_a_plot_that_is_well_formed() -> None:
     result = judged()

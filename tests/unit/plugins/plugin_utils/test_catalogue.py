@@ -36,9 +36,9 @@ def test_the_catalogue_is_sound(known: Catalogue) -> None:
 
 
 def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
-    """A copy in which the value at `path` (keys joined by "/") is another, or gone."""
+    """A copy in which the value at `path` (keys joined by "/", which in a key is "~1") is another, or gone."""
     found: Any = copy.deepcopy(known)
-    *parents, last = path.split("/")
+    *parents, last = (key.replace("~1", "/") for key in path.split("/"))
     whole = found
     for key in parents:
         found = found[key]
@@ -270,6 +270,31 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
             GONE,
             f"extensions.yml: a package is vllm, which pypi.yml packages lacks; {ADD}",
             id="extension",
+        ),
+        pytest.param(
+            "devices/devices/NVIDIA H200/gb_per_s/memory",
+            0,
+            "devices.yml: devices: NVIDIA H200: gb_per_s is {'memory': 0, 'nvlink': 450, 'pcie': 64}; it must be a "
+            "mapping of memory (a number above zero), nvlink (a number above zero or null), pcie (a number above zero).",
+            id="peak",
+        ),
+        pytest.param(
+            "devices/floors/memory~1copy/of_peak",
+            70,
+            "devices.yml: floors: memory/copy: of_peak is 70; it must be a share between 0 and 1.",
+            id="floor-in-percent",
+        ),
+        pytest.param(
+            "benchmarks/references/H200/device",
+            "H200",
+            f"benchmarks.yml: references: H200: device is H200, which devices.yml devices lacks; {ADD}",
+            id="reference-of-no-device",
+        ),
+        pytest.param(
+            "benchmarks/references/H100/results",
+            {"gemm/*": 1},
+            "benchmarks.yml: references: H100: gemm/* stands for several cases; write one row for each.",
+            id="reference-of-several-cases",
         ),
         pytest.param(
             "tools/tools/uv/version",
