@@ -275,7 +275,8 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
             "devices/devices/NVIDIA H200/gb_per_s/memory",
             0,
             "devices.yml: devices: NVIDIA H200: gb_per_s is {'memory': 0, 'nvlink': 450, 'pcie': 64}; it must be a "
-            "mapping of memory (a number above zero), nvlink (a number above zero or null), pcie (a number above zero).",
+            "mapping of memory (a number above zero), nvlink (a number above zero or null), "
+            "pcie (a number above zero).",
             id="peak",
         ),
         pytest.param(
