@@ -14,7 +14,7 @@ from wheels import Wheel, write_wheel
 
 ARCHITECTURE = "x86_64"
 CPU = "cpu"
-TORCH = Path(__file__).parent / "standins" / "torch"
+TORCH = Path(__file__).parent / "files" / "torch"
 FAMILY = ("torch", "torchvision", "torchaudio", "triton", "xformers")  # what stand-ins require of each other
 
 
