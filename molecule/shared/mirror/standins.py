@@ -96,10 +96,12 @@ def write_all(root: Path, known: Catalogue, runtimes: Mapping[str, str]) -> dict
         found[place].append(write_torch(root / place / "torch", build, known, runtimes))
         torches.setdefault(build.index or "", []).append(build.torch)
     for name, about in known["extensions"]["packages"].items():
+        if not about["wheels"]:
+            continue
         for version, row in known["pypi"]["packages"].get(name, {}).items():
-            if not about["wheels"]:
-                continue
-            found["pypi"].append(write_other(root / "pypi" / name, name, version, row, about["import"]))
+            wheel = write_other(root / "pypi" / name, name, version, row, about["import"])
+            for place in found if about["bundled"] else ("pypi",):  # PyTorch's indexes have what comes with it, too
+                found[place].append(wheel)
             if about["index"] == "pytorch" and "torch" in row["requires"]:
                 for index in _fitting(row["requires"]["torch"], torches):
                     folder = root / f"whl/{index}" / name

@@ -95,6 +95,11 @@ def test_every_build_of_pytorch_has_its_stand_in(tmp_path: pathlib.Path) -> None
     assert any(wheel.path.name.startswith("torch-2.9.1-") for wheel in made["pypi"])
 
 
+def test_pytorchs_indexes_are_enough_to_install_it(tmp_path: pathlib.Path) -> None:
+    for place, made in standins.write_all(tmp_path, KNOWN, RUNTIMES).items():
+        assert any(wheel.path.name.startswith("triton-3.5.1-") for wheel in made), place
+
+
 @pytest.mark.parametrize(
     ("index", "wanted"),
     [
