@@ -15,8 +15,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-EPOCH = (2026, 1, 1, 0, 0, 0)  # of every file in a stand-in: the same content is the same wheel
-
 
 class Wheel(NamedTuple):
     """A wheel of the mirror: its file, the SHA-256 of it and of its METADATA, and the Pythons that it allows."""
@@ -55,7 +53,7 @@ def write_wheel(
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for member, content in contents.items():
-            archive.writestr(zipfile.ZipInfo(member, EPOCH), content)
+            archive.writestr(zipfile.ZipInfo(member), content)  # without a time: the same content is the same wheel
     return _describe(path, metadata, python)
 
 
