@@ -32,8 +32,8 @@ ADDRESSES = WORK / "pods.json"
 NETWORK = "podsmith"
 MIRROR = "podsmith-mirror"
 SPEC = "podsmith.pod"  # label of a pod: how it was started, as JSON
-SSH_SECONDS = 30
-WORKERS = 6  # docker calls at once: more than two cores can serve wait for each other
+START_SECONDS = 30
+WORKERS = 4  # docker calls at once; on two cores more of them wait for each other
 
 
 class PodError(Exception):
@@ -109,7 +109,7 @@ def start_mirror() -> None:
     if docker("ps", "--quiet", "--filter", f"name=^{MIRROR}$"):
         return
     remove([MIRROR])
-    if not (served.is_dir() and script.is_file()):
+    if not served.is_dir():
         raise PodError(f"There is no mirror in {served}; run molecule/shared/mirror/build.py first.")
     docker(
         *("run", "--detach", "--init", "--name", MIRROR, "--hostname", "mirror"),
@@ -117,6 +117,8 @@ def start_mirror() -> None:
         *("--volume", f"{served}:/srv/mirror:ro", "--volume", f"{script}:/usr/local/sbin/serve:ro"),
         *("--entrypoint", "/usr/local/sbin/serve", find_image("debian12"), "/srv/mirror"),
     )
+    address = docker("inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{NETWORK}").IPAddress}}}}', MIRROR)
+    await_port(MIRROR, address, 80)
 
 
 def find_image(name: str) -> str:
@@ -152,19 +154,18 @@ def read_driver(pod: Pod) -> str:
     return docker("exec", pod.container, "sh", "-c", "cat /etc/simulated-driver.conf 2>/dev/null || :")
 
 
-def await_ssh(name: str, address: str) -> None:
-    """Return as soon as sshd greets."""
-    end = time.monotonic() + SSH_SECONDS
+def await_port(container: str, address: str, port: int) -> None:
+    """Return as soon as something listens there."""
+    end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         try:
-            with socket.create_connection((address, 22), timeout=1) as connection:
-                connection.settimeout(2)
-                if connection.recv(4) == b"SSH-":
-                    return
+            socket.create_connection((address, port), timeout=1).close()
         except OSError:
             time.sleep(0.05)
+        else:
+            return
     raise PodError(
-        f"The pod {name} does not greet on {address}:22 within {SSH_SECONDS} s; see docker logs podsmith-{name}."
+        f"Nothing listens on {address}:{port} {START_SECONDS} s after the start of {container}; see docker logs {container}."
     )
 
 
@@ -190,7 +191,7 @@ def start_all(pods: Mapping[str, tuple[Pod, str]]) -> None:
     there = list_pods()
     write_addresses()
     with ThreadPoolExecutor(max(len(pods), 1)) as pool:
-        each(pool.submit(await_ssh, name, there[name][1]) for name in pods)
+        each(pool.submit(await_port, pod.container, there[pod.name][1], 22) for pod, _address in pods.values())
 
 
 def each(jobs: Iterable[Future[None]]) -> None:
@@ -202,8 +203,7 @@ def each(jobs: Iterable[Future[None]]) -> None:
 def up(pods: Iterable[Pod]) -> None:
     """Start pods, each anew where it is there, and the mirror before them."""
     make_network()
-    if (WORK / "mirror").is_dir() and (SHARED / "mirror" / "serve.sh").is_file():
-        start_mirror()
+    start_mirror()
     wanted = {pod.name: (pod, "") for pod in pods}
     down([name for name in wanted if name in list_pods()])
     start_all(wanted)

@@ -23,6 +23,7 @@ for user in root dev; do
 done
 
 install -m 644 sshd.conf /etc/ssh/sshd_config.d/pod.conf
+install -m 644 pip.conf /etc/pip.conf
 install -m 755 pod /usr/local/sbin/pod
 ../simulated_driver/build.sh install /usr/local
 rm -rf /opt/pod
