@@ -28,7 +28,7 @@ install_driver() {
   shared libnvidia-ml.so.1 libnvidia_ml.c "$1/lib/simulated-driver/libnvidia-ml.so"
   shared libnvidia-ptxjitcompiler.so.1 libnvidia_ptxjitcompiler.c "$1/lib/simulated-driver/libnvidia-ptxjitcompiler.so"
   compile "$source/nvidia_smi.c" -o "$1/lib/simulated-driver/nvidia-smi"
-  install -m 755 "$source/simulated-driver" "$1/sbin/simulated-driver"
+  install -m 755 "$source/simulated-driver.sh" "$1/sbin/simulated-driver"
 }
 
 install_compat() {

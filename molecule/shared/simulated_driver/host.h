@@ -1,9 +1,9 @@
 /* Copyright (c) 2026, Podsmith developers
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the simulated host is: /etc/simulated-driver.conf, or the file that $SIMULATED_DRIVER_CONF names. One word and its
- * value a line, "#" starts a comment. No file: a machine without driver. A line that is not understood ends the process:
- * a test that runs on another host than it says proves nothing.
+ * What the simulated host is: /etc/simulated-driver.conf, or the file that $SIMULATED_DRIVER_CONF names. One word and
+ * its value a line, "#" starts a comment. No file: a machine without driver. A line that is not understood ends the
+ * process: a test that runs on another host than it says proves nothing.
  */
 #ifndef SIMULATED_DRIVER_HOST_H
 #define SIMULATED_DRIVER_HOST_H
@@ -69,7 +69,8 @@ static inline bool parse_choice(const char *value, const char *const *choices, i
 static inline bool parse_gpu(const char *value, struct gpu *gpu)
 {
     int mig = 0, start = 0;
-    int found = sscanf(value, "%d.%d %d %llu %d %n", &gpu->major, &gpu->minor, &gpu->brand, &gpu->memory_mib, &mig, &start);
+    int found = sscanf(value, "%d.%d %d %llu %d %n", &gpu->major, &gpu->minor, &gpu->brand, &gpu->memory_mib, &mig,
+                       &start);
 
     gpu->is_mig = mig == 1;
     snprintf(gpu->name, sizeof gpu->name, "%s", value + start);

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026, Podsmith developers
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * libcuda.so.1: the driver's own, or with COMPAT_VERSION defined the one of a cuda-compat package. Then COMPAT_CUDA is its
- * level and COMPAT_NOTE the text of its ELF note, which decides for which drivers and GPUs it works.
+ * libcuda.so.1: the driver's own, or with COMPAT_VERSION defined the one of a cuda-compat package. Then COMPAT_CUDA is
+ * its level and COMPAT_NOTE the text of its ELF note, which decides for which drivers and GPUs it works.
  */
 #include <stdint.h>
 
@@ -42,23 +42,27 @@ static bool is_ready;
 static int visible[MAX_GPUS]; /* indices into host.gpus, as CUDA_VISIBLE_DEVICES orders them */
 static int visible_count;
 
-/* Reads CUDA_VISIBLE_DEVICES: indices, of which the first that is wrong ends the list. */
-static void find_visible(void)
+/* Reads CUDA_VISIBLE_DEVICES: indices, of which the first that is wrong ends the list; one named twice is an error. */
+static CUresult find_visible(void)
 {
     const char *wish = getenv("CUDA_VISIBLE_DEVICES");
 
     visible_count = 0;
     for (int index = 0; !wish && index < host.gpu_count; index++)
         visible[visible_count++] = index;
-    while (wish && *wish && visible_count < MAX_GPUS) {
+    while (wish && *wish) {
         char *end = NULL;
         long index = strtol(wish, &end, 10);
 
         if (end == wish || index < 0 || index >= host.gpu_count || (*end && *end != ','))
-            return;
+            break;
+        for (int known = 0; known < visible_count; known++)
+            if (visible[known] == index)
+                return CUDA_ERROR_INVALID_DEVICE;
         visible[visible_count++] = (int)index;
         wish = *end ? end + 1 : end;
     }
+    return visible_count ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
 }
 
 #ifdef COMPAT_VERSION
@@ -81,22 +85,36 @@ static bool is_listed(const char *key, int number)
     return false;
 }
 
-/* What the loaded library says to the host's kernel driver and its GPUs. */
+/* A library newer than the kernel driver works where its note lists the driver's branch and the GPUs, an equal one
+ * everywhere, an older one nowhere. */
 static CUresult check_driver(void)
 {
+    int order = compare_versions(COMPAT_VERSION, host.driver);
+
     if (host.is_wsl2)
         return CUDA_ERROR_NO_DEVICE;
-    if (compare_versions(COMPAT_VERSION, host.driver) < 0 || !is_listed("\"driver\"", atoi(host.driver)))
+    if (order < 0 || (order > 0 && !is_listed("\"driver\"", atoi(host.driver))))
         return CUDA_ERROR_SYSTEM_DRIVER_MISMATCH;
-    for (int index = 0; index < visible_count; index++)
-        if (!is_listed("\"device\"", host.gpus[visible[index]].brand))
-            return CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE;
+    return CUDA_SUCCESS;
+}
+
+static CUresult check_gpus(void)
+{
+    if (compare_versions(COMPAT_VERSION, host.driver) > 0)
+        for (int index = 0; index < visible_count; index++)
+            if (!is_listed("\"device\"", host.gpus[visible[index]].brand))
+                return CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE;
     return CUDA_SUCCESS;
 }
 #else
 static CUresult check_driver(void)
 {
     return host.fault == FAULT_MISMATCH ? CUDA_ERROR_SYSTEM_DRIVER_MISMATCH : CUDA_SUCCESS;
+}
+
+static CUresult check_gpus(void)
+{
+    return CUDA_SUCCESS;
 }
 #endif
 
@@ -109,12 +127,13 @@ EXPORT CUresult cuInit(unsigned flags)
     host = read_host();
     if (host.fault == FAULT_HANG)
         hang_forever();
-    find_visible();
     if (!has_driver(&host))
         return CUDA_ERROR_NO_DEVICE;
     code = check_driver();
-    if (code == CUDA_SUCCESS && visible_count == 0)
-        code = CUDA_ERROR_NO_DEVICE;
+    if (code == CUDA_SUCCESS)
+        code = find_visible();
+    if (code == CUDA_SUCCESS)
+        code = check_gpus();
     if (code == CUDA_SUCCESS && host.fault == FAULT_LOST)
         code = CUDA_ERROR_UNKNOWN;
     is_ready = code == CUDA_SUCCESS;

@@ -121,7 +121,7 @@ EXPORT nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned size)
     return is_ready ? copy_text(host.driver, version, size) : NVML_ERROR_UNINITIALIZED;
 }
 
-/* The CUDA major and the library's version. Answers without nvmlInit too: nvidia-smi names it when the versions differ. */
+/* The CUDA major and the library's version; needs no nvmlInit, for nvidia-smi names it where the versions differ. */
 EXPORT nvmlReturn_t nvmlSystemGetNVMLVersion(char *version, unsigned size)
 {
     struct host now = read_host();

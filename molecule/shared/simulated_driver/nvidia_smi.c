@@ -1,8 +1,8 @@
 /* Copyright (c) 2026, Podsmith developers
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * nvidia-smi: the table, --query-gpu and -L. Like the real one it asks whatever libnvidia-ml.so.1 the loader finds, and its
- * exit status is NVML's code.
+ * nvidia-smi: the table, --query-gpu and -L. Like the real one it asks whatever libnvidia-ml.so.1 the loader finds, and
+ * its exit status is NVML's code.
  */
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -10,7 +10,15 @@
 
 #include "host.h"
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NO_DEVICES = 6, LIBRARY_NOT_FOUND = 12, GPU_IS_LOST = 15, VERSION_MISMATCH = 18 };
+enum {
+    SUCCESS = 0,
+    INVALID_ARGUMENT = 2,
+    NO_DEVICES = 6,
+    LIBRARY_NOT_FOUND = 12,
+    GPU_IS_LOST = 15,
+    VERSION_MISMATCH = 18,
+    UNKNOWN_OPTION = 255,
+};
 enum { CELL_SIZE = 128, NEW_LABELS = 610 };
 
 static void *nvml;
@@ -38,7 +46,7 @@ static int get_number(const char *function, void *device, unsigned *number)
 }
 
 struct field {
-    const char *name, *unit;
+    const char *name, *alias, *unit;
     void (*write)(void *device, char *cell);
 };
 
@@ -215,34 +223,31 @@ static void write_pstate(void *device, char *cell)
 }
 
 static const struct field fields[] = {
-    {"index", "", write_index},
-    {"count", "", write_count},
-    {"name", "", write_name},
-    {"gpu_name", "", write_name},
-    {"uuid", "", write_uuid},
-    {"gpu_uuid", "", write_uuid},
-    {"driver_version", "", write_driver},
-    {"pci.bus_id", "", write_bus_id},
-    {"gpu_bus_id", "", write_bus_id},
-    {"memory.total", "MiB", write_memory_total},
-    {"memory.free", "MiB", write_memory_free},
-    {"memory.used", "MiB", write_memory_used},
-    {"ecc.mode.current", "", write_ecc},
-    {"mig.mode.current", "", write_mig},
-    {"persistence_mode", "", write_persistence},
-    {"compute_cap", "", write_capability},
-    {"temperature.gpu", "", write_temperature},
-    {"power.draw", "W", write_power_draw},
-    {"power.limit", "W", write_power_limit},
-    {"clocks.sm", "MHz", write_sm_clock},
-    {"utilization.gpu", "%", write_utilization},
-    {"pstate", "", write_pstate},
+    {"index", "index", "", write_index},
+    {"count", "count", "", write_count},
+    {"name", "gpu_name", "", write_name},
+    {"uuid", "gpu_uuid", "", write_uuid},
+    {"driver_version", "driver_version", "", write_driver},
+    {"pci.bus_id", "gpu_bus_id", "", write_bus_id},
+    {"memory.total", "memory.total", "MiB", write_memory_total},
+    {"memory.free", "memory.free", "MiB", write_memory_free},
+    {"memory.used", "memory.used", "MiB", write_memory_used},
+    {"ecc.mode.current", "ecc.mode.current", "", write_ecc},
+    {"mig.mode.current", "mig.mode.current", "", write_mig},
+    {"persistence_mode", "persistence_mode", "", write_persistence},
+    {"compute_cap", "compute_cap", "", write_capability},
+    {"temperature.gpu", "temperature.gpu", "", write_temperature},
+    {"power.draw", "power.draw", "W", write_power_draw},
+    {"power.limit", "power.limit", "W", write_power_limit},
+    {"clocks.current.sm", "clocks.sm", "MHz", write_sm_clock},
+    {"utilization.gpu", "utilization.gpu", "%", write_utilization},
+    {"pstate", "pstate", "", write_pstate},
 };
 
 static const struct field *find_field(const char *name)
 {
     for (size_t index = 0; index < sizeof fields / sizeof *fields; index++)
-        if (strcmp(fields[index].name, name) == 0)
+        if (strcmp(fields[index].name, name) == 0 || strcmp(fields[index].alias, name) == 0)
             return &fields[index];
     return NULL;
 }
@@ -258,11 +263,14 @@ static int get_devices(void *devices[MAX_GPUS], unsigned *count)
             printf("Unable to determine the device handle for GPU0000:00:%02X.0: GPU is lost.  "
                    "Reboot the system to recover this GPU\n", (unsigned)pci_slot((int)index));
     }
-    if (code == SUCCESS && *count == 0) {
-        puts("No devices were found");
-        code = NO_DEVICES;
-    }
     return code;
+}
+
+static int refuse_none(unsigned count)
+{
+    if (count == 0)
+        puts("No devices were found");
+    return count ? SUCCESS : NO_DEVICES;
 }
 
 static int list_devices(void)
@@ -271,6 +279,8 @@ static int list_devices(void)
     unsigned count = 0;
     int code = get_devices(devices, &count);
 
+    if (code == SUCCESS && count == 0)
+        puts("No devices found."); /* and no failure: so the real one */
     for (unsigned index = 0; code == SUCCESS && index < count; index++) {
         char name[CELL_SIZE], uuid[CELL_SIZE];
 
@@ -300,6 +310,8 @@ static int query_devices(char *names, const char *format)
         wanted[width++] = field;
     }
     code = get_devices(devices, &count);
+    if (code == SUCCESS)
+        code = refuse_none(count);
     if (code != SUCCESS)
         return code;
     for (size_t column = 0; !strstr(format, "noheader") && column < width; column++) {
@@ -320,8 +332,8 @@ static int query_devices(char *names, const char *format)
     return SUCCESS;
 }
 
-static const char *const RULE = "+-----------------------------------------+------------------------+----------------------+";
-static const char *const LINE = "+-----------------------------------------------------------------------------------------+";
+#define RULE "+-----------------------------------------+------------------------+----------------------+"
+#define LINE "+-----------------------------------------------------------------------------------------+"
 
 static void print_heading(void)
 {
@@ -380,10 +392,10 @@ static void print_device(unsigned index, void *device)
     snprintf(draw, sizeof draw, "%uW", milliwatt / 1000);
     get_number("nvmlDeviceGetEnforcedPowerLimit", device, &milliwatt);
     snprintf(limit, sizeof limit, "%uW", milliwatt / 1000);
-    printf("|%4u  %-27s    %-3s | %18s %3s | %20s |\n", index, name, strcmp(persistence, "Enabled") ? "Off" : "On", bus_id, "Off",
-           strcmp(ecc, "Enabled") == 0 ? "0" : strcmp(ecc, "Disabled") == 0 ? "Off" : ecc);
-    printf("| %3s %5s    %-2s %15s / %5s | %10s / %9s | %7s %12s |\n", "N/A", temperature, state, draw, limit, used, total, busy,
-           "Default");
+    printf("|%4u  %-27s    %-3s | %18s Off | %20s |\n", index, name, strcmp(persistence, "Enabled") ? "Off" : "On",
+           bus_id, strcmp(ecc, "Enabled") == 0 ? "0" : strcmp(ecc, "Disabled") == 0 ? "Off" : ecc);
+    printf("| N/A %5s    %-2s %15s / %5s | %10s / %9s | %7s      Default |\n", temperature, state, draw, limit, used,
+           total, busy);
     printf("| %39s | %22s | %20s |\n%s\n", "", "", mig, RULE);
 }
 
@@ -393,6 +405,8 @@ static int print_table(void)
     unsigned count = 0;
     int code = get_devices(devices, &count);
 
+    if (code == SUCCESS)
+        code = refuse_none(count);
     if (code != SUCCESS)
         return code;
     print_heading();
@@ -417,17 +431,18 @@ static void explain_failure(int code)
 
         call("nvmlSystemGetNVMLVersion", version, (void *)(size_t)sizeof version, NULL);
         sscanf(version, "%*d.%d.%d", &branch, &build);
-        printf("Failed to initialize NVML: Driver/library version mismatch\nNVML library version: %d.%d\n", branch, build);
+        puts("Failed to initialize NVML: Driver/library version mismatch");
+        printf("NVML library version: %d.%d\n", branch, build);
     } else {
-        puts("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
-             "driver is installed and running.\n");
+        puts("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+             "NVIDIA driver is installed and running.\n");
     }
 }
 
 int main(int argc, char **argv)
 {
     char *query = NULL;
-    const char *format = NULL;
+    const char *format = "";
     bool is_list = false;
     int code = SUCCESS;
 
@@ -439,19 +454,15 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[index], "-L") == 0 || strcmp(argv[index], "--list-gpus") == 0) {
             is_list = true;
         } else {
-            printf("Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n\n");
-            return 1;
+            printf("ERROR: Option %s is not recognized. Please run 'nvidia-smi -h'.\n\n", argv[index]);
+            return UNKNOWN_OPTION;
         }
-    }
-    if (query && !format) {
-        puts("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.\n");
-        return 1;
     }
     nvml = dlopen("libnvidia-ml.so.1", RTLD_LAZY);
     if (!nvml) {
-        puts("NVIDIA-SMI couldn't find libnvidia-ml.so library in your system. Please make sure that the NVIDIA Display Driver is "
-             "properly installed and present in your system.\nPlease also try adding directory that contains libnvidia-ml.so to "
-             "your system PATH.");
+        puts("NVIDIA-SMI couldn't find libnvidia-ml.so library in your system. Please make sure that the NVIDIA "
+             "Display Driver is properly installed and present in your system.\nPlease also try adding directory that "
+             "contains libnvidia-ml.so to your system PATH.");
         return LIBRARY_NOT_FOUND;
     }
     code = call("nvmlInit_v2", NULL, NULL, NULL);

@@ -2,13 +2,15 @@
 # Copyright (c) 2026, Podsmith developers
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Makes this container look as /etc/simulated-driver.conf says: libraries, nvidia-smi, device nodes, /proc and /sys. What a
-# former run made goes first, so that the file alone decides. Needs root and CAP_SYS_ADMIN, for the mounts.
+# former run made goes first, so that the file alone decides. Needs root and CAP_SYS_ADMIN, for the mounts. With
+# $SIMULATED_DRIVER_ROOT it writes below that folder instead and needs neither: plain files stand for mounts and nodes.
 set -eu
 
-conf=${SIMULATED_DRIVER_CONF:-/etc/simulated-driver.conf}
+root=${SIMULATED_DRIVER_ROOT:-}
+conf=${SIMULATED_DRIVER_CONF:-$root/etc/simulated-driver.conf}
 here=$(cd "$(dirname "$0")" && pwd)
-built=${here%/*}/lib/simulated-driver   # what build.sh compiled
-state=/var/lib/simulated-driver         # what stands behind the mounts, and the list of what was made
+built=${here%/*}/lib/simulated-driver # what build.sh compiled
+state=$root/var/lib/simulated-driver  # what stands behind the mounts, and the list of what was made
 made=$state/made
 system_dir=/usr/lib/$(uname -m)-linux-gnu
 wsl_dir=/usr/lib/wsl/lib
@@ -25,10 +27,10 @@ check() { # WORD VALUE CHOICE ...
   for choice in "$@"; do
     if [ "$choice" = "$found" ]; then return 0; fi
   done
-  fail "$conf: found $word $found, wanted one of $*"
+  fail "$conf: found $word $found, wanted one of: $*"
 }
 
-# Puts the words of the file into shell variables; gpus gets a line "name" for each GPU.
+# Puts the values of the file into shell variables; gpus gets a line with the name of each GPU.
 read_conf() {
   driver='' cuda='' library='' flavor=open wsl2=no fault=none gpus=''
   [ -e "$conf" ] || return 0
@@ -54,43 +56,54 @@ read_conf() {
   if [ "$fault" != mismatch ] || [ -z "$library" ]; then library=$driver; fi
 }
 
-# Takes away what the last run made; a container that was started anew has lost the mounts and nodes already.
+# Takes away what the last run made. A container that was started anew has lost its mounts and nodes already.
 remove_former() {
   for point in /proc/sys/kernel/osrelease /proc/version /proc/driver /sys/module; do
-    while grep -q " $state/[^ ]* $point " /proc/self/mountinfo; do umount --lazy "$point"; done
+    while [ -z "$root" ] && grep -q " $state/[^ ]* $point " /proc/self/mountinfo; do umount --lazy "$point"; done
   done
   if [ -e "$made" ]; then
-    while read -r path; do rm -f "$path"; done <"$made"
+    while read -r path; do rm -rf "$path"; done <"$made"
   fi
   rm -rf "$state"
   mkdir -p "$state"
 }
 
-# Notes that a path is ours; what somebody else put there is not to be overwritten.
+# Notes that a path is ours. What somebody else put there is not overwritten.
 claim() {
-  if [ -e "$1" ] || [ -L "$1" ]; then fail "$1 is there already and not mine; remove it, or take an image without a driver"; fi
-  mkdir -p "$(dirname "$1")"
-  echo "$1" >>"$made"
+  if [ -e "$root$1" ] || [ -L "$root$1" ]; then
+    fail "$1 is there already, from somebody else: take an image without a driver, or remove it"
+  fi
+  mkdir -p "$root$(dirname "$1")"
+  echo "$root$1" >>"$made"
 }
 
 place() { # FILE TARGET
   claim "$2"
-  cp "$built/$1" "$2"
+  cp "$built/$1" "$root$2"
 }
 
 link() { # TARGET NAME
   claim "$2"
-  ln -s "$1" "$2"
+  ln -s "$1" "$root$2"
 }
 
 node() { # PATH MAJOR MINOR
   claim "$1"
-  mknod -m 666 "$1" c "$2" "$3"
+  if [ -n "$root" ]; then
+    : >"$root$1"
+  else
+    mknod -m 666 "$1" c "$2" "$3"
+  fi
 }
 
 over() { # SOURCE POINT
-  mount --bind "$1" "$2" ||
-    fail "cannot mount over $2: start the container with --cap-add SYS_ADMIN, and with --security-opt apparmor=unconfined where the host has AppArmor"
+  if [ -n "$root" ]; then
+    claim "$2"
+    cp -r "$1" "$root$2"
+    return 0
+  fi
+  mount --bind "$1" "$2" || fail "cannot mount over $2: start the container with --cap-add SYS_ADMIN," \
+    "and with --security-opt apparmor=unconfined where the host has AppArmor"
 }
 
 pci_address() { # INDEX
@@ -106,18 +119,18 @@ inject_libraries() {
   place nvidia-smi /usr/bin/nvidia-smi
 }
 
-# There Windows' folder holds plain files under all names, and no version.
+# Windows' folder holds plain files under all names, without a version.
 inject_wsl_libraries() {
   for name in libcuda.so libcuda.so.1 libcuda.so.1.1; do place libcuda.so "$wsl_dir/$name"; done
   place libnvidia-ml.so "$wsl_dir/libnvidia-ml.so.1"
   place nvidia-smi "$wsl_dir/nvidia-smi"
   claim /etc/ld.so.conf.d/ld.wsl.conf
-  echo "$wsl_dir" >/etc/ld.so.conf.d/ld.wsl.conf
+  echo "$wsl_dir" >"$root/etc/ld.so.conf.d/ld.wsl.conf"
 }
 
 inject_nodes() {
   index=0
-  printf '%s' "$gpus" | while read -r name; do
+  printf '%s' "$gpus" | while read -r _name; do
     node "/dev/nvidia$index" 195 "$index"
     index=$((index + 1))
   done
@@ -125,27 +138,33 @@ inject_nodes() {
   node /dev/nvidia-uvm 511 0
 }
 
-# /proc and /sys are the kernel's, not the container's: they show the driver to a container that got no GPU, too.
+describe_module() {
+  case $flavor in
+    open) echo "NVRM version: NVIDIA UNIX Open Kernel Module for $(uname -m)  $driver  Release Build  (simulated@)  " ;;
+    proprietary) echo "NVRM version: NVIDIA UNIX $(uname -m) Kernel Module  $driver  Thu Jan  1 00:00:00 UTC 1970" ;;
+  esac
+  echo 'GCC version:  gcc version 12.2.0 (GCC) '
+}
+
+describe_gpu() { # INDEX NAME
+  printf 'Model: \t\t %s\n' "$2"
+  printf 'GPU UUID: \t GPU-00000000-0000-0000-0000-%012x\n' "$1"
+  printf 'Bus Type: \t PCIe\n'
+  printf 'Bus Location: \t %s\n' "$(pci_address "$1")"
+  printf 'Device Minor: \t %s\n' "$1"
+  printf 'GPU Excluded:\t No\n'
+}
+
+# /proc and /sys are the kernel's, not the container's: a container that got no GPU sees the driver there, too.
 inject_kernel() {
   mkdir -p "$state/module/nvidia" "$state/driver/nvidia/gpus"
   echo "$driver" >"$state/module/nvidia/version"
-  {
-    if [ "$flavor" = open ]; then
-      echo "NVRM version: NVIDIA UNIX Open Kernel Module for $(uname -m)  $driver  Release Build  (simulated@)  "
-    else
-      echo "NVRM version: NVIDIA UNIX $(uname -m) Kernel Module  $driver  Release Build  (simulated@)  "
-    fi
-    echo 'GCC version:  gcc version 12.2.0 (GCC) '
-  } >"$state/driver/nvidia/version"
+  describe_module >"$state/driver/nvidia/version"
   index=0
   printf '%s' "$gpus" | while read -r name; do
     folder=$state/driver/nvidia/gpus/$(pci_address "$index")
     mkdir "$folder"
-    {
-      printf 'Model: \t\t %s\n' "$name"
-      printf 'GPU UUID: \t GPU-00000000-0000-0000-0000-%012x\n' "$index"
-      printf 'Bus Type: \t PCIe\nBus Location: \t %s\nDevice Minor: \t %s\nGPU Excluded:\t No\n' "$(pci_address "$index")" "$index"
-    } >"$folder/information"
+    describe_gpu "$index" "$name" >"$folder/information"
     index=$((index + 1))
   done
   over "$state/module" /sys/module
@@ -174,4 +193,4 @@ elif [ -n "$driver" ]; then
     inject_nodes
   fi
 fi
-ldconfig
+if [ -z "$root" ]; then ldconfig; fi
