@@ -50,7 +50,7 @@ class Driver:
         return folder
 
     def environment(self, conf: str, *first: pathlib.Path, **more: str) -> dict[str, str]:
-        """For a child on the host that ``conf`` describes; the loader searches the folders ``first`` before the driver's."""
+        """For a child on the host of ``conf``; the loader searches the folders ``first`` before the driver's."""
         path = self.folder / "conf" / f"{abs(hash(conf))}.conf"
         path.parent.mkdir(exist_ok=True)
         path.write_text(conf, encoding="utf-8")
@@ -99,7 +99,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 def describe(
     driver: str = "580.159.04", cuda: str = "13.0", gpu: str = "9.0 14 143771 0 NVIDIA H200", **words: str
 ) -> str:
-    """The text of a simulated-driver.conf, the recorded host's unless told otherwise; ``gpu`` may hold several lines."""
+    """The text of a simulated-driver.conf: the recorded host's, unless told otherwise; ``gpu`` may hold several."""
     lines = [f"driver {driver}", f"cuda {cuda}", *(f"{word} {value}" for word, value in words.items())]
     return "\n".join(lines + [f"gpu {line}" for line in gpu.splitlines()]) + "\n"
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, Podsmith developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libcuda, the driver's and that of compat packages, under the collection's reader of notes and NVIDIA's own runtime."""
+"""libcuda, the driver's and that of compat packages, under the collection's reader of notes and NVIDIA's runtime."""
 
 from __future__ import annotations
 

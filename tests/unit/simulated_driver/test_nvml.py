@@ -267,7 +267,7 @@ QUERY = ("--query-gpu=name", "--format=csv,noheader")
 
 @pytest.mark.parametrize(
     ("changes", "arguments", "status", "text"),
-    # Measured on the recorded host, with libraries of 550.163.01 and without device nodes; the lost GPU's is documented.
+    # Measured on the recorded host, with libraries of 550.163.01 and without device nodes; but for the lost GPU.
     [
         pytest.param(
             {}, ("-L",), 0, "GPU 0: NVIDIA H200 (UUID: GPU-00000000-0000-0000-0000-000000000000)\n", id="list"
