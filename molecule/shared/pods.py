@@ -8,7 +8,7 @@
                                each of the four may be left out
     pods.py driver POD < CONF  the host got another driver: CONF is the new /etc/simulated-driver.conf
     pods.py wipe POD...        the pods' root disks are lost; drivers, addresses and the volumes at /workspace stay
-    pods.py down [POD...]      remove these pods with their volumes; without a name: all, the mirror and the network too
+    pods.py down [--all|POD…]  remove these pods with their volumes; the mirror and the network go with the last one
 
 Addresses of all running pods stand in .cache/molecule/pods.json, as a dynamic inventory prints them.
 """
@@ -16,13 +16,15 @@ Addresses of all running pods stand in .cache/molecule/pods.json, as a dynamic i
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -93,9 +95,14 @@ def find_pods(names: Iterable[str]) -> list[tuple[Pod, str]]:
     return [there[name] for name in names]
 
 
+def has_network() -> bool:
+    """Whether the pods' network is there."""
+    return bool(docker("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$"))
+
+
 def make_network() -> None:
     """An internal network, whose subnet is spelt out: on such a one alone a container may ask for its old address."""
-    if docker("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$"):
+    if has_network():
         return
     docker("network", "create", "--internal", NETWORK)
     subnet = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", NETWORK)
@@ -133,6 +140,7 @@ def start(pod: Pod, address: str = "") -> None:
     docker(
         *("run", "--detach", "--init", "--name", pod.container, "--hostname", pod.name, "--network", NETWORK),
         *(("--ip", address) if address else ()),
+        *("--dns", "127.0.0.1"),  # other names than those of the network fail at once
         # The simulated driver mounts what a container runtime would have mounted.
         *("--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"),
         *(("--volume", f"{pod.container}:/workspace") if pod.volume else ()),
@@ -164,9 +172,7 @@ def await_port(container: str, address: str, port: int) -> None:
             time.sleep(0.05)
         else:
             return
-    raise PodError(
-        f"Nothing listens on {address}:{port} {START_SECONDS} s after the start of {container}; see docker logs {container}."
-    )
+    raise PodError(f"Nothing listens on {address}:{port} within {START_SECONDS} s; see docker logs {container}.")
 
 
 def remove(containers: Iterable[str]) -> None:
@@ -202,10 +208,10 @@ def each(jobs: Iterable[Future[None]]) -> None:
 
 def up(pods: Iterable[Pod]) -> None:
     """Start pods, each anew where it is there, and the mirror before them."""
+    wanted = {pod.name: (pod, "") for pod in pods}
+    down(wanted)
     make_network()
     start_mirror()
-    wanted = {pod.name: (pod, "") for pod in pods}
-    down([name for name in wanted if name in list_pods()])
     start_all(wanted)
 
 
@@ -216,23 +222,27 @@ def wipe(names: Iterable[str]) -> None:
     start_all(kept)
 
 
-def down(names: list[str]) -> None:
-    """Remove pods and their volumes."""
-    pods = [pod for pod, _address in find_pods(names)]
+def down(names: Iterable[str]) -> None:
+    """Remove those of the pods that are there, and their volumes; after the last one the mirror and the network."""
+    there = list_pods()
+    pods = [there.pop(name)[0] for name in names if name in there]
     if pods:
         remove(pod.container for pod in pods)
-    volumes = [pod.container for pod in pods if pod.volume]
-    if volumes:
+    if volumes := [pod.container for pod in pods if pod.volume]:
         docker("volume", "rm", *volumes)
+    if not there:
+        remove([MIRROR])
+        if has_network():
+            docker("network", "rm", NETWORK)
 
 
-def down_all() -> None:
-    """Remove everything that was started here."""
-    down(list(list_pods()))
-    remove([MIRROR])
-    if docker("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$"):
-        docker("network", "rm", NETWORK)
-    ADDRESSES.unlink(missing_ok=True)
+@contextmanager
+def alone() -> Iterator[None]:
+    """One of these programs works at a time: the network and the file of addresses belong to all."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    with (WORK / "pods.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main() -> None:
@@ -242,23 +252,29 @@ def main() -> None:
     actions.add_parser("up")
     actions.add_parser("driver").add_argument("pods", nargs=1, metavar="POD")
     actions.add_parser("wipe").add_argument("pods", nargs="+", metavar="POD")
-    actions.add_parser("down").add_argument("pods", nargs="*", metavar="POD")
+    ending = actions.add_parser("down")
+    ending.add_argument("--all", action="store_true")
+    ending.add_argument("pods", nargs="*", metavar="POD")
     given = parser.parse_args()
     try:
-        if given.action == "up":
-            up(parse_pods(sys.stdin.read()))
-        elif given.action == "driver":
-            [(pod, _address)] = find_pods(given.pods)
-            set_driver(pod, sys.stdin.read())
-        elif given.action == "wipe":
-            wipe(given.pods)
-        elif given.pods:
-            down(given.pods)
-            write_addresses()
-        else:
-            down_all()
+        with alone():
+            act(given)
     except PodError as error:
         parser.exit(1, f"pods.py: {error}\n")
+
+
+def act(given: argparse.Namespace) -> None:
+    """Do what was asked for."""
+    if given.action == "up":
+        up(parse_pods(sys.stdin.read()))
+    elif given.action == "driver":
+        [(pod, _address)] = find_pods(given.pods)
+        set_driver(pod, sys.stdin.read())
+    elif given.action == "wipe":
+        wipe(given.pods)
+    else:
+        down(list_pods() if given.all else given.pods)
+        write_addresses()
 
 
 if __name__ == "__main__":
