@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import json
 import socket
 import subprocess
@@ -120,12 +121,17 @@ def start_mirror() -> None:
         raise PodError(f"There is no mirror in {served}; run molecule/shared/mirror/build.py first.")
     docker(
         *("run", "--detach", "--init", "--name", MIRROR, "--hostname", "mirror"),
-        *("--network", NETWORK, "--network-alias", "mirror"),
+        *("--network", NETWORK),
         *("--volume", f"{served}:/srv/mirror:ro", "--volume", f"{script}:/usr/local/sbin/serve:ro"),
         *("--entrypoint", "/usr/local/sbin/serve", find_image("debian12"), "/srv/mirror"),
     )
-    address = docker("inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{NETWORK}").IPAddress}}}}', MIRROR)
-    await_port(MIRROR, address, 80)
+    await_port(MIRROR, find_address(MIRROR), 80)
+
+
+@functools.cache
+def find_address(container: str) -> str:
+    """Where a running container can be reached."""
+    return docker("inspect", "--format", f"{{{{.NetworkSettings.Networks.{NETWORK}.IPAddress}}}}", container)
 
 
 def find_image(name: str) -> str:
@@ -140,7 +146,7 @@ def start(pod: Pod, address: str = "") -> None:
     docker(
         *("run", "--detach", "--init", "--name", pod.container, "--hostname", pod.name, "--network", NETWORK),
         *(("--ip", address) if address else ()),
-        *("--dns", "127.0.0.1"),  # other names than those of the network fail at once
+        *("--add-host", f"mirror:{find_address(MIRROR)}"),  # the only name that a pod knows
         # The simulated driver mounts what a container runtime would have mounted.
         *("--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"),
         *(("--volume", f"{pod.container}:/workspace") if pod.volume else ()),
