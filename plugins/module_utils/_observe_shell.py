@@ -28,6 +28,10 @@ ASSIGNMENT = re.compile(
 )
 
 
+# ${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}: what was there before, and the colon where there was something
+FORMER_VALUE = re.compile(r"\$\{LD_LIBRARY_PATH:?[-+](?:[^{}]|\$\{\w+\})*\}")
+
+
 def find_block(text: str) -> str | None:
     """The lines between our two markers, ``None`` where they are not there."""
     before, begin, rest = text.partition(BLOCK_BEGIN + "\n")
@@ -51,7 +55,7 @@ def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
         if match["name"] == "CUDA_HOME":
             found.append(_conflict("cuda_home", file, number, line, value))
             continue
-        for folder in split_path(value):
+        for folder in split_path(FORMER_VALUE.sub(":", value)):
             if is_compat(folder):
                 kind = "stubs" if "stubs" in folder.split("/") else "ld_library_path"
                 found.append(_conflict(kind, file, number, line, folder))
