@@ -1,7 +1,7 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap plan verify test lock readmes clean
-STAGES := lint types unit docs package compat sanity main_job scenarios
+STAGES := lint types unit docs package compat images sanity main_job molecule
 .PHONY: $(STAGES)
 
 # The hosts that `make bootstrap` is about, and what else ansible-playbook shall hear: make bootstrap LIMIT=h100 ARGS=--check
@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
-	@printf '%-10s %s\n' '' 'One stage of the tests: $(STAGES)'
+	@printf '%-10s %s\n' '' 'One stage of the tests: $(STAGES)' '' 'One scenario: make molecule SCENARIO=fleet'
 
 bootstrap: ## Prepare the controller in .venv and set up this machine: CUDA, CUTLASS, PyTorch, proven
 	@scripts/prepare.sh run
