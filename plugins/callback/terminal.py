@@ -12,8 +12,9 @@ short_description: Default output, with the verdict of each host as a block of p
 version_added: 1.0.0
 author: Podsmith developers (@podsmith)
 description:
-  - Prints what the default callback prints, except that tasks that changed nothing say no more than their warnings, that
-    each role which really runs is announced in one line, and that the block C(stack_plan_report) is printed as it is.
+  - Prints what the default callback prints, except that tasks that changed nothing say no more than their warnings,
+    that each role which really runs is announced in one line, and that the block C(stack_plan_report) is printed as it
+    is.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
