@@ -43,7 +43,7 @@ start() {
   if answers; then return; fi # the package's own service
   echo "Starting a Docker engine, which $0 stop ends; its log is $log"
   # Closed are the caller's files: what waits for their end would wait for the engine's.
-  setsid dockerd --pidfile "$pid_file" "$@" </dev/null >"$log" 2>&1 9>&- &
+  setsid dockerd --pidfile "$pid_file" </dev/null >"$log" 2>&1 9>&- &
   for _attempt in $(seq 150); do
     if answers; then return; fi
     kill -0 $! 2>/dev/null || break
@@ -65,7 +65,7 @@ stop() {
 }
 
 case ${1:-start} in
-  start) start "${@:2}" ;;
+  start) start ;;
   stop) stop ;;
   *) fail "found the argument '$1', wanted 'start' or 'stop'." ;;
 esac
