@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from life import Pod
 
+
 @pytest.fixture(scope="module")
 def pod(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     """The pod of a story: the host that is named as its file, ``test_driver.py`` has ``life-driver``."""

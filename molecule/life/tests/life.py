@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,20 +22,25 @@ INVENTORY = SHARED / "inventory"
 WORK = ROOT / ".cache" / "molecule"
 PREFIX = "/opt/podsmith"
 CURRENT = f"{PREFIX}/current"
+LOGIN = "env -i HOME=$HOME TERM=dumb bash --login -c"
 
 # Paths below these are the system's own book-keeping, or the simulated host itself.
 UNWATCHED = (
-    *("/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/log"),
-    *("/var/lib/apt/lists", "/var/lib/dpkg", "/var/lib/simulated-driver", "/root/.ansible", f"{PREFIX}/cache"),
+    *("/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/log", "/etc/ld.so.cache"),
+    *("/var/lib/apt", "/var/lib/dpkg", "/var/lib/simulated-driver", "/root/.ansible", f"{PREFIX}/cache"),
 )
 # Prints {path: [type and mode, inode, size, time of change of the content in ns, target of a link]} and the packages.
 SNAPSHOT = f"""
 import json, os, subprocess
+with open("/var/lib/simulated-driver/made") as made:
+    unwatched = {{*{UNWATCHED!r}, *made.read().splitlines(), "/etc/simulated-driver.conf"}}
 found = {{}}
 for parent, folders, names in os.walk("/"):
-    folders[:] = [name for name in folders if os.path.join(parent, name) not in {UNWATCHED!r} and name != "__pycache__"]
+    folders[:] = [name for name in folders if os.path.join(parent, name) not in unwatched and name != "__pycache__"]
     for name in folders + names:
         path = os.path.join(parent, name)
+        if path in unwatched:
+            continue
         stat, link = os.lstat(path), os.path.islink(path)
         folder = name in folders and not link
         found[path + "/" * folder] = [stat.st_mode] if folder else [
@@ -58,7 +63,7 @@ try:
     torch.cuda.init()
     said = f"{{torch.cuda.device_count()}} GPU"
 except RuntimeError as error:
-    said = str(error)
+    said = str(error).partition(". ")[0]
 {CUINIT.strip().replace("code])", "code, said])")}
 """
 
@@ -93,9 +98,9 @@ class Run:
     """What a playbook printed, counted, decided and did."""
 
     rc: int
-    out: str
+    out: str = field(repr=False)
     changed: int
-    decision: dict[str, Any]
+    decision: dict[str, Any] = field(repr=False)
 
     @property
     def applied(self) -> list[Change]:
@@ -133,14 +138,14 @@ def touched(before: Snapshot, after: Snapshot) -> set[str]:
     return differing
 
 
-def everywhere(library: str, code: int = 0, torch: str = "1 GPU") -> dict[str, Cuda]:
-    """What every way into a pod has to find."""
+def everywhere(library: str, torch: str = "1 GPU") -> dict[str, Cuda]:
+    """What every way into a pod has to find: the driver's own or a compat package's libcuda, with which CUDA starts."""
     return {
-        "login shell": Cuda(library, code),
-        "python of a login shell": Cuda(library, code, torch),
-        "ssh command": Cuda(library, code),
-        "python as ssh command": Cuda(library, code, torch),
-        "python without environment": Cuda(library, code, torch),
+        "login shell": Cuda(library, 0),
+        "python of a login shell": Cuda(library, 0, torch),
+        "ssh command": Cuda(library, 0),
+        "python as ssh command": Cuda(library, 0, torch),
+        "python without environment": Cuda(library, 0, torch),
     }
 
 
@@ -154,6 +159,13 @@ class Pod:
     def bootstrap(self, *args: str, wish: dict[str, Any] | None = None, **variables: Any) -> Run:
         """Run the bootstrap; ``wish`` stands for the whole wish of the inventory."""
         return self.play("bootstrap.yml", *args, **({"stack_plan_request": wish} if wish else {}), **variables)
+
+    def wish(self) -> dict[str, Any]:
+        """The wish of the inventory."""
+        hosts = yaml.safe_load((INVENTORY / "life.yml").read_text(encoding="utf-8"))["all"]["children"]
+        own: dict[str, Any] = hosts["pods"]["hosts"][self.name]
+        wish: dict[str, Any] = own.get("stack_plan_request", hosts["life"]["vars"]["stack_plan_request"])
+        return wish
 
     def play(self, playbook: str, *args: str, **variables: Any) -> Run:
         """Run a playbook of the repository."""
@@ -184,13 +196,15 @@ class Pod:
 
     def kill_bootstrap(self, at: str, **variables: Any) -> str:
         """Start the bootstrap and kill it as soon as it says ``at``; what it said until then."""
-        process = self.start("bootstrap.yml", **variables)
         said = []
-        for line in process.stdout or ():
-            said.append(line)
-            if at in line:
-                os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=60)
+        with self.start("bootstrap.yml", **variables) as process:
+            for line in process.stdout or ():
+                said.append(line)
+                if at in line:
+                    os.killpg(process.pid, signal.SIGKILL)
+        self.sh(
+            "sleep 0.5; while pgrep -f '[A]nsiballZ_'; do sleep 0.1; done"
+        )  # what it had started on the pod ends by itself
         return "".join(said)
 
     def ssh(self, command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -226,10 +240,9 @@ class Pod:
     def cuda(self) -> dict[str, Cuda]:
         """What each way into the pod meets; the other programs of a shell are those that no hook of ours helps."""
         other = f"/usr/bin/python3 -I -S -c {shlex.quote(CUINIT)}"
-        login = "env -i HOME=$HOME TERM=dumb bash --login -c "
         ways = {
-            "login shell": login + shlex.quote(other),
-            "python of a login shell": login + shlex.quote(f"python -c {shlex.quote(TORCH)}"),
+            "login shell": f"{LOGIN} {shlex.quote(other)}",
+            "python of a login shell": f"{LOGIN} {shlex.quote(f'python -c {shlex.quote(TORCH)}')}",
             "ssh command": other,
             "python as ssh command": f"python -c {shlex.quote(TORCH)}",
             "python without environment": f"env -i {CURRENT}/bin/python -c {shlex.quote(TORCH)}",
@@ -238,9 +251,17 @@ class Pod:
             answers = pool.map(self.sh, ways.values())
         return {way: Cuda(*json.loads(answer)) for way, answer in zip(ways, answers, strict=True)}
 
-    def live(self) -> str:
-        """The name of the live generation."""
-        return self.sh(f"readlink {CURRENT}").rpartition("/")[2]
+    def stack(self) -> tuple[str, str, str]:
+        """The live generation, and the releases of the CUDA toolkit and of PyTorch's CUDA that a login shell meets."""
+        torch = "python -c 'import torch; print(torch.version.cuda)'"
+        toolkit = "nvcc --version | sed -n 's/.*release \\([0-9.]*\\),.*/\\1/p'"
+        live, release, cuda = self.sh(f"readlink {CURRENT}; {LOGIN} {shlex.quote(f'{toolkit}; {torch}')}").split()
+        return live.rpartition("/")[2], release, cuda
+
+
+def states(*names: str) -> set[str]:
+    """The files that a run writes about itself."""
+    return {f"~ {PREFIX}/state/{name}.json" for name in names}
 
 
 def converged(pod: Pod, **variables: Any) -> None:
