@@ -7,16 +7,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-LEVEL = "import ctypes; c = ctypes.CDLL('libcuda.so.1'); v = ctypes.c_int(); print(c.cuInit(0), c.cuDriverGetVersion(ctypes.byref(v)), v.value)"
+LEVEL = """
+from ctypes import CDLL, byref, c_int
+cuda, level = CDLL("libcuda.so.1"), c_int()
+print(cuda.cuInit(0), cuda.cuDriverGetVersion(byref(level)), level.value)
+"""
 COMPAT = "/usr/local/cuda-13.0/compat"
 
 
 def test_cuda_starts_at_the_package_s_level(host: Any) -> None:
-    assert host.run(f'LD_LIBRARY_PATH={COMPAT} python3 -c "{LEVEL}"').stdout == "0 0 13000\n"
+    assert host.run(f"LD_LIBRARY_PATH={COMPAT} python3 -c %s", LEVEL).stdout == "0 0 13000\n"
 
 
 def test_without_it_the_driver_s_own_level_stands(host: Any) -> None:
-    assert host.run(f'python3 -c "{LEVEL}"').stdout == "0 0 12080\n"
+    assert host.run("python3 -c %s", LEVEL).stdout == "0 0 12080\n"
     assert COMPAT not in host.run("cat /etc/ld.so.conf /etc/ld.so.conf.d/*").stdout
 
 
