@@ -228,14 +228,19 @@ def wipe(names: Iterable[str]) -> None:
     start_all(kept)
 
 
+def list_names() -> list[str]:
+    """Every pod that is there, or has left a volume."""
+    volumes = docker("volume", "ls", "--quiet", "--filter", "name=^podsmith-").split()
+    return sorted({*list_pods(), *(volume.removeprefix("podsmith-") for volume in volumes)})
+
+
 def down(names: Iterable[str]) -> None:
     """Remove those of the pods that are there, and their volumes; after the last one the mirror and the network."""
     there = list_pods()
-    pods = [there.pop(name)[0] for name in names if name in there]
-    if pods:
-        remove(pod.container for pod in pods)
-    if volumes := [pod.container for pod in pods if pod.volume]:
-        docker("volume", "rm", *volumes)
+    if containers := [f"podsmith-{name}" for name in names]:
+        remove(containers)
+        docker("volume", "rm", "--force", *containers)  # also one that an interrupted run has left
+        there = {name: found for name, found in there.items() if found[0].container not in containers}
     if not there:
         remove([MIRROR])
         if has_network():
@@ -279,7 +284,7 @@ def act(given: argparse.Namespace) -> None:
     elif given.action == "wipe":
         wipe(given.pods)
     else:
-        down(list_pods() if given.all else given.pods)
+        down(list_names() if given.all else given.pods)
         write_addresses()
 
 

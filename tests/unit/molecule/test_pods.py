@@ -87,13 +87,13 @@ def test_a_pod_begins_with_what_was_asked_for(pods: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("names", "removed", "left"),
     [
-        pytest.param(["a"], ["rm --force podsmith-a", "volume rm podsmith-a"], ["b"], id="one-of-two"),
-        pytest.param(["elsewhere"], [], ["a", "b"], id="not-there"),
+        pytest.param(["a"], ["rm --force podsmith-a", "volume rm --force podsmith-a"], ["b"], id="one-of-two"),
+        pytest.param([], [], ["a", "b"], id="none"),
         pytest.param(
             ["a", "b"],
             [
                 "rm --force podsmith-a podsmith-b",
-                "volume rm podsmith-a",
+                "volume rm --force podsmith-a podsmith-b",
                 "rm --force podsmith-mirror",
                 "network rm podsmith",
             ],
@@ -103,7 +103,7 @@ def test_a_pod_begins_with_what_was_asked_for(pods: ModuleType) -> None:
     ],
 )
 def test_down_removes_what_is_ours(pods: ModuleType, names: list[str], removed: list[str], left: list[str]) -> None:
-    pods.docker.pods = {"a": {"volume": True}, "b": {}}
+    pods.docker.pods = {"a": {}, "b": {}}
     pods.down(names)
     assert [line for line in pods.docker.asked if line.startswith("rm ") or " rm " in line] == removed
     assert list(pods.docker.pods) == left
@@ -128,3 +128,8 @@ def test_ansible_learns_the_addresses(pods: ModuleType, tmp_path: Path) -> None:
     told = json.loads(subprocess.check_output([script]))
     assert told["_meta"]["hostvars"] == {"a": {"ansible_host": "10.0.0.1"}}
     assert told["pods"]["hosts"] == ["a"]
+
+
+def test_a_volume_without_its_pod_goes_too(pods: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "docker", lambda *words: "podsmith-a\npodsmith-b" if words[0] == "volume" else "")
+    assert pods.list_names() == ["a", "b"]
