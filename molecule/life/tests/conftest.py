@@ -11,10 +11,10 @@ from life import Pod
 
 
 @pytest.fixture(scope="module")
-def pod(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+def pod(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pod:
     """The pod of a story: the host that is named as its file, ``test_driver.py`` has ``life-driver``."""
     story = Path(request.path).stem.removeprefix("test_")
-    yield Pod(f"life-{story}", tmp_path_factory.mktemp(story))
+    return Pod(f"life-{story}", tmp_path_factory.mktemp(story))
 
 
 @pytest.fixture(autouse=True)

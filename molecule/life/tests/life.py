@@ -1,4 +1,4 @@
-"""A pod through its life: its host gets another driver, the real bootstrap runs, and what that changed is told exactly."""
+"""A pod through its life: its host gets another driver, the bootstrap runs, and what that changed is told exactly."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Snapshot(NamedTuple):
 
 
 class Cuda(NamedTuple):
-    """What a process meets: the version of its libcuda, what cuInit says, and what PyTorch says where that was asked."""
+    """What a process meets: its libcuda's version, what cuInit says, and what PyTorch says where that was asked."""
 
     library: str
     code: int
@@ -119,7 +119,7 @@ def read_changes(rows: Any) -> list[Change]:
 
 
 def touched(before: Snapshot, after: Snapshot) -> set[str]:
-    """What differs: "+ new", "- gone", "~ changed", of files and "package NAME"; a folder stands for all that is in it."""
+    """What differs: "+ new", "- gone", "~ changed", of files and "package NAME"; a folder stands for all in it."""
     signs = {}
     for path in before.files.keys() | after.files.keys():
         if path not in before.files:

@@ -1,4 +1,4 @@
-"""A GPU refuses forward compatibility (error 804): that is remembered for this driver, and forgotten with the next one."""
+"""A GPU refuses forward compatibility (error 804): remembered for this driver, forgotten with the next one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another CUDA is wished: it is built beside the live environment, which no interruption and no failed proof touches."""
+"""Another CUDA is wished: it is built beside the live environment, which no kill and no failed proof touches."""
 
 from __future__ import annotations
 
@@ -80,12 +80,8 @@ def test_the_next_run_finishes_and_switches(pod: Pod) -> None:
     assert touched(before, pod.snapshot()) == links | states("decision", "history", "verdict")
     assert pod.stack() == (NEW, "13.0", "13.0")
     assert pod.cuda() == everywhere(DRIVER)
-    assert (
-        pod.sh(
-            f"env -i {PREFIX}/environments/{OLD}/bin/python -c 'import torch as t; print(t.version.cuda, t.cuda.is_available())'"
-        )
-        == "12.8 True"
-    )
+    ask = "import torch; print(torch.version.cuda, torch.cuda.is_available())"
+    assert pod.sh(f"env -i {PREFIX}/environments/{OLD}/bin/python -c '{ask}'") == "12.8 True"
     converged(pod, wish=newer(pod))
 
 
