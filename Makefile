@@ -1,6 +1,6 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify test lock readmes clean
+.PHONY: help bootstrap plan verify test performance lock readmes clean
 STAGES := lint types unit docs package compat images sanity main_job molecule
 .PHONY: $(STAGES)
 
@@ -29,6 +29,10 @@ verify: ## Prove again what is installed
 
 test: ## Run every check
 	@scripts/test.sh
+
+performance: ## Time the bootstrap on simulated pods and write docs/performance.md; PODS='1 8 24' is how many at once
+	@scripts/test.sh images
+	@.venv/bin/python molecule/shared/performance/measure.py $(PODS)
 
 $(STAGES):
 	@scripts/test.sh $@
