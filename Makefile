@@ -1,7 +1,7 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify benchmark report bundle acceptance disaster test lock readmes fixtures clean
-STAGES := lint types unit docs package compat sanity main_job scenarios
+.PHONY: help bootstrap plan verify benchmark report bundle acceptance disaster test performance lock readmes fixtures clean
+STAGES := lint types unit docs package compat images sanity main_job molecule
 .PHONY: $(STAGES)
 
 # The hosts that `make bootstrap` is about, and what else ansible-playbook shall hear: make bootstrap LIMIT=h100 ARGS=--check
@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
-	@printf '%-10s %s\n' '' 'One stage of the tests: $(STAGES)'
+	@printf '%-10s %s\n' '' 'One stage of the tests: $(STAGES)' '' 'One scenario: make molecule SCENARIO=fleet'
 
 bootstrap: ## Prepare the controller in .venv and set up this machine: CUDA, CUTLASS, PyTorch, proven
 	@scripts/prepare.sh run
@@ -60,6 +60,10 @@ disaster: ## On a host with a GPU that is nobody's: break CUDA in each known way
 
 test: ## Run every check
 	@scripts/test.sh
+
+performance: ## Time the bootstrap on simulated pods and write docs/performance.md; PODS='1 8 24' is how many at once
+	@scripts/test.sh images
+	@.venv/bin/python molecule/shared/performance/measure.py $(PODS)
 
 $(STAGES):
 	@scripts/test.sh $@

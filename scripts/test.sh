@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the checks. Usage: scripts/test.sh [stage ...]; without a stage, all of them but the scenarios, which repeat the main job under
-# molecule. Each stage's output is kept in tests/output/ and shown where it failed.
+# Runs the checks. Usage: scripts/test.sh [stage ...]; without a stage, all of them. Each stage's output is kept in tests/output/ and
+# shown where it failed. SCENARIO="fleet life" restricts the stage molecule to these scenarios.
 set -euo pipefail
 cd -P "$(dirname "$0")/.."
 
@@ -24,14 +24,14 @@ lint() {
   yamllint --strict .
   ruff check --quiet .
   ruff format --quiet --check . || { ruff format --diff . 2>/dev/null || true; return 1; }
-  git ls-files -co --exclude-standard -- '*.sh' .ci/run | xargs shellcheck
+  git ls-files -co --exclude-standard -- '*.sh' .ci/run molecule/shared/{image/pod,inventory/addresses} | xargs shellcheck
   ansible-lint --nocolor -q
-  molecule syntax --all
+  command molecule syntax --all # not the stage of that name
 }
 
 types() {
   mypy -p "ansible_collections.$namespace.$name.plugins"
-  git ls-files -co --exclude-standard -- 'scripts/*.py' | xargs mypy
+  git ls-files -co --exclude-standard -- 'scripts/*.py' molecule/shared/pods.py | xargs mypy
 }
 
 unit() {
@@ -44,9 +44,26 @@ docs() {
   python scripts/role_readmes.py --check
 }
 
-# Every scenario of molecule/, end to end, each on its own host.
-scenarios() {
-  molecule test --all
+# What the simulated pods are made of and install: the longest part of a first run, and none of a later one.
+images() {
+  scripts/engine.sh
+  molecule/shared/image/build.sh
+  python molecule/shared/mirror/build.py
+}
+
+# Every scenario of molecule/, end to end, on pods of its own. Whatever Ansible warns of, in any step, is a failure.
+molecule() {
+  export MOLECULE_EPHEMERAL_DIRECTORY=$work/molecule ANSIBLE_LOG_PATH=$work/molecule.log
+  local scenarios=(--all)
+  read -ra chosen <<<"${SCENARIO:-}"
+  [ ${#chosen[@]} = 0 ] || scenarios=("${chosen[@]/#/--scenario-name=}")
+  rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY" "$ANSIBLE_LOG_PATH" # what an interrupted run had begun
+  trap 'python molecule/shared/pods.py down --all' EXIT
+  command molecule test "${scenarios[@]}"
+  [ -s "$ANSIBLE_LOG_PATH" ] || { echo "Found no log of Ansible's in $ANSIBLE_LOG_PATH, wanted one without warnings." && return 1; }
+  if grep -A 3 -E '\[(DEPRECATION )?WARNING\]' "$ANSIBLE_LOG_PATH"; then
+    echo "Found the warnings above, wanted none: put their causes right." && return 1
+  fi
 }
 
 # What is published: it builds, Galaxy accepts it, and it works from where it is installed, far from the checkout.
@@ -138,7 +155,7 @@ run() {
 
 lane() { for stage; do run "$stage"; done; }
 
-stages="lint types unit docs package compat sanity main_job scenarios"
+stages="lint types unit docs package compat images sanity main_job molecule"
 for stage; do
   case " $stages " in
     *" $stage "*) ;;
@@ -151,6 +168,8 @@ exec 9>"$work/lock"
 flock --nonblock 9 || { echo "scripts/test.sh: another run is at work in this checkout; wait for it." >&2 && exit 2; }
 rm -rf "$TMPDIR"
 mkdir -p "$logs" "$TMPDIR"
+lanes=()
+trap 'kill -- "${lanes[@]/#/-}" 2>/dev/null || true; scripts/engine.sh stop' EXIT
 scripts/link.sh
 snapshot
 
@@ -159,12 +178,11 @@ if [ $# -gt 0 ]; then
   exit
 fi
 
-# Two lanes for two cores; the main job measures times, so it has the machine for itself.
+# Two lanes for two cores; what measures times or starts many machines comes after them, alone.
 set -m # each lane is a process group, so that the other one can be ended
-lane sanity & lanes=($!)
+lane images sanity & lanes=($!)
 lane lint types unit docs package compat & lanes+=($!)
-trap 'kill -- "${lanes[@]/#/-}" 2>/dev/null || true' EXIT
 wait -n
 wait -n
-lane main_job
+lane main_job molecule
 echo "Everything passed in $SECONDS s."

@@ -12,9 +12,9 @@ short_description: Default output, with the verdict of each host as a block of p
 version_added: 1.0.0
 author: Podsmith developers (@podsmith)
 description:
-  - Prints what the default callback prints, except that tasks that changed nothing stay silent, that each role which
-    really runs is announced in one line, and that the blocks C(stack_plan_report) and C(bundle_report) are printed as
-    they are.
+  - Prints what the default callback prints, except that tasks that changed nothing say no more than their warnings,
+    that each role which really runs is announced in one line, and that the blocks C(stack_plan_report) and
+    C(bundle_report) are printed as they are.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -44,9 +44,11 @@ class CallbackModule(DefaultCallback):
             self._display.display(f"{hosts}: {what} …", color=C.COLOR_SKIP)
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Print a report as it is; hand everything that changed something to the default output."""
+        """Print a report as it is; hand everything that changed something or warns to the default output."""
         lines = next((result._result[name] for name in REPORTS if name in result._result), None)
         if lines is not None:
             self._display.display("\n".join(["", *lines]))
         elif result.is_changed() or self._display.verbosity > 0:
             super().v2_runner_on_ok(result)
+        else:
+            self._handle_warnings_and_exception(result)

@@ -150,6 +150,7 @@ def fresh_environment(root: Root, environ: Mapping[str, str], own_dirs: Sequence
     if library_path:
         env["LD_LIBRARY_PATH"] = library_path
     env.update(parse_pam_environment(root.read("/etc/environment")))
+    env.pop("BASH_ENV", None)  # a script's bash reads it, last of all; the one that somebody logs in to does not
     return env
 
 

@@ -24,9 +24,12 @@ OWN_PROFILE = "/etc/profile.d/podsmith.sh"
 SYSTEM_FILES = ("/etc/environment", "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
 USER_FILES = (".bashrc", ".profile", ".bash_profile", ".zshrc")
 ASSIGNMENT = re.compile(
-    r"""^\s*(?:export\s+|declare\s+-x\s+)?(?P<name>LD_LIBRARY_PATH|CUDA_HOME|CUDA_VISIBLE_DEVICES)=(?P<value>"[^"]*"|'[^']*'|[^\s;&|]*)"""
+    r"^\s*(?:export\s+|declare\s+-x\s+)?(?P<name>LD_LIBRARY_PATH|CUDA_HOME|CUDA_VISIBLE_DEVICES)"
+    r"""=(?P<value>"[^"]*"|'[^']*'|[^\s;&|]*)"""
 )
 HIDING = re.compile(r"(?:-1(?:,.*)?|NoDevFiles)?")  # values of CUDA_VISIBLE_DEVICES with which CUDA sees no GPU
+# ${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}: what was there before, and the colon where there was something
+FORMER_VALUE = re.compile(r"\$\{LD_LIBRARY_PATH:?[-+](?:[^{}]|\$\{\w+\})*\}")
 
 
 def find_block(text: str) -> str | None:
@@ -58,7 +61,7 @@ def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
             if HIDING.fullmatch(value) and not is_prefix:
                 found.append(_conflict("hidden_devices", file, number, line, ""))
             continue
-        for folder in split_path(value):
+        for folder in split_path(FORMER_VALUE.sub(":", value)):
             if is_compat(folder):
                 kind = "stubs" if "stubs" in folder.split("/") else "ld_library_path"
                 found.append(_conflict(kind, file, number, line, folder))

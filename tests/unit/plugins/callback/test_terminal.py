@@ -27,6 +27,10 @@ class Display:
 def callback(monkeypatch: pytest.MonkeyPatch) -> CallbackModule:
     made = CallbackModule()
     made._display = Display()
+    warnings = "_handle_warnings_and_exception"
+    monkeypatch.setattr(
+        DefaultCallback, warnings, lambda _self, found: made._display.lines.extend(found._result["warned"])
+    )
     monkeypatch.setattr(DefaultCallback, "v2_runner_on_ok", lambda _self, _result: made._display.display("default"))
     return made
 
@@ -41,7 +45,8 @@ def included(filename: str, *, is_role: bool) -> SimpleNamespace:
     ("result", "changed", "printed"),
     [
         pytest.param({"stack_plan_report": ["host", "  verdict  ok"]}, False, ["\nhost\n  verdict  ok"], id="report"),
-        pytest.param({"msg": "x"}, False, [], id="nothing-changed"),
+        pytest.param({"msg": "x", "warned": []}, False, [], id="nothing-changed"),
+        pytest.param({"msg": "x", "warned": ["old"]}, False, ["old"], id="nothing-changed-but-warns"),
         pytest.param({"msg": "x"}, True, ["default"], id="changed"),
     ],
 )

@@ -134,6 +134,13 @@ def test_a_fresh_shell_starts_with_the_images_search_path(tmp_path: Path) -> Non
     assert "/x" not in env["PATH"]
 
 
+def test_a_fresh_shell_is_one_that_somebody_logs_in_to(tmp_path: Path) -> None:
+    root = root_with(tmp_path, {"etc/environment": b"BASH_ENV=/opt/podsmith/activate.sh\nLANG=de_DE.UTF-8\n"})
+    env = fresh_environment(root, {})
+    assert env["LANG"] == "de_DE.UTF-8"
+    assert "BASH_ENV" not in env
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [

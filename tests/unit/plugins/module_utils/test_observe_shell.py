@@ -41,6 +41,16 @@ BLOCK = "# BEGIN podsmith.gpu\n. /opt/podsmith/activate.sh\n# END podsmith.gpu\n
             "export LD_LIBRARY_PATH=/a/compat; echo", [("ld_library_path", "/a/compat")], id="another-command"
         ),
         pytest.param("LD_LIBRARY_PATH='/a b/compat'", [("ld_library_path", "/a b/compat")], id="quoted-space"),
+        pytest.param(
+            "export LD_LIBRARY_PATH=/a/compat${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}",
+            [("ld_library_path", "/a/compat")],
+            id="colon-where-needed",
+        ),
+        pytest.param(
+            "export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+${LD_LIBRARY_PATH}:}/a/compat",
+            [("ld_library_path", "/a/compat")],
+            id="colon-where-needed-in-front",
+        ),
         pytest.param("export CUDA_HOME=/usr/local/cuda-11.8", [("cuda_home", "/usr/local/cuda-11.8")], id="cuda-home"),
         pytest.param("export CUDA_VISIBLE_DEVICES=", [("hidden_devices", "")], id="no-devices"),
         pytest.param('export CUDA_VISIBLE_DEVICES=""  # idle', [("hidden_devices", "")], id="no-devices-quoted"),

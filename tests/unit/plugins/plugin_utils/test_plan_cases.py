@@ -169,7 +169,7 @@ CASES = [
     pytest.param(
         {"gpu": "H100", "driver": "580.126.09", "compat": [COMPAT_13], "active": True},
         CU130,
-        {"route": "native", "index": "cu130", "package": None, "warnings": "stays off the path"},
+        {"route": "native", "index": "cu130", "package": None, "warnings": "breaks CUDA on this driver"},
         id="22",
     ),
     pytest.param(

@@ -1,0 +1,96 @@
+"""Another CUDA is wished: it is built beside the live environment, which no kill and no failed proof touches."""
+
+from __future__ import annotations
+
+from life import PREFIX, Change, Pod, converged, everywhere, states, touched
+
+DRIVER = "580.95.05"
+OLD, NEW = "1-torch2.9.1-cu128", "2-torch2.9.1-cu130"
+ROLLBACK = "molecule/life/rollback.yml"
+CICC = "/usr/local/cuda-13.0/nvvm/bin/cicc"  # nvcc's compiler of device code
+TOOLKIT = {
+    "+ package cuda-cccl-13-0",
+    "+ package cuda-crt-13-0",
+    "+ package cuda-cudart-13-0",
+    "+ package cuda-cudart-dev-13-0",
+    "+ package cuda-driver-dev-13-0",
+    "+ package cuda-nvcc-13-0",
+    "+ package cuda-toolkit-13-0-config-common",
+    "+ package cuda-toolkit-13-config-common",
+    "+ package libnvvm-13-0",
+    "+ /usr/local/cuda-13.0/",
+    "+ /usr/local/cuda-13",
+    "+ /etc/alternatives/cuda-13",
+    "~ /etc/alternatives/cuda",
+}
+PROVED = Change("gpu_verify", "prove", "the stack")
+BUILT = [
+    Change("pytorch", "install", "PyTorch 2.9.1+cu130", OLD, NEW),
+    PROVED,
+    Change("gpu_environment", "switch", "live environment", OLD, NEW),
+]
+
+
+def newer(pod: Pod) -> dict[str, object]:
+    """The same wish with the next CUDA."""
+    return pod.wish() | {"cuda": "13.0"}
+
+
+def test_bootstrap(pod: Pod) -> None:
+    run = pod.bootstrap()
+    assert run.rc == 0, run.out
+    assert run.applied == [
+        Change("cuda_toolkit", "install", "CUDA toolkit 12.8", None, "12.8 from apt"),
+        Change("pytorch", "install", "PyTorch 2.9.1+cu128", None, OLD),
+        PROVED,
+        Change("gpu_environment", "switch", "live environment", None, OLD),
+    ]
+    assert pod.cuda() == everywhere(DRIVER)
+    assert pod.stack() == (OLD, "12.8", "12.8")
+    converged(pod)
+
+
+def test_a_run_that_is_killed_leaves_the_live_environment_alone(pod: Pod) -> None:
+    before = pod.snapshot()
+    pod.kill_bootstrap("Prepare the activation", stack_plan_request=newer(pod))
+    assert touched(before, pod.snapshot()) == TOOLKIT | {f"+ {PREFIX}/environments/{NEW}/"}
+    assert pod.stack() == (OLD, "12.8", "12.8")
+
+
+def test_a_failed_proof_leaves_it_alone_too(pod: Pod) -> None:
+    pod.sh(f"chmod a-x {CICC}")
+    before = pod.snapshot()
+    run = pod.bootstrap(wish=newer(pod))
+    assert run.rc == 2, run.out
+    assert "kernel: nvcc ended with status 126" in run.told
+    assert "verdict failed: nothing was switched" in run.told
+    differing = {path for path in touched(before, pod.snapshot()) if f"{PREFIX}/environments/{NEW}/" not in path}
+    assert differing == states("verdict")
+    assert pod.stack() == (OLD, "12.8", "12.8")
+    assert pod.cuda() == everywhere(DRIVER)
+    pod.sh(f"chmod a+x {CICC}")
+
+
+def test_the_next_run_finishes_and_switches(pod: Pod) -> None:
+    before = pod.snapshot()
+    run = pod.bootstrap(wish=newer(pod))
+    assert run.rc == 0, run.out
+    assert run.applied == BUILT
+    links = {f"~ {PREFIX}/current", f"+ {PREFIX}/previous"}
+    assert touched(before, pod.snapshot()) == links | states("decision", "history", "verdict")
+    assert pod.stack() == (NEW, "13.0", "13.0")
+    assert pod.cuda() == everywhere(DRIVER)
+    ask = "import torch; print(torch.version.cuda, torch.cuda.is_available())"
+    assert pod.sh(f"env -i {PREFIX}/environments/{OLD}/bin/python -c '{ask}'") == "12.8 True"
+    converged(pod, wish=newer(pod))
+
+
+def test_rollback_goes_back_and_forth(pod: Pod) -> None:
+    before = pod.snapshot()
+    for stack in ((OLD, "12.8", "12.8"), (NEW, "13.0", "13.0")):
+        run = pod.play(ROLLBACK)
+        assert run.rc == 0, run.out
+        assert pod.stack() == stack
+        assert pod.cuda() == everywhere(DRIVER)
+    assert touched(before, pod.snapshot()) == {f"~ {PREFIX}/current", f"~ {PREFIX}/previous"} | states("history")
+    converged(pod, wish=newer(pod))
