@@ -510,7 +510,9 @@ def test_gpu_and_driver(gpu: str, driver: str, kind: str, because: str, remedy: 
     assert remedy in texts(decision, "remedies")
 
 
-@pytest.mark.parametrize(("status", "remedy"), [("mismatch", "reload the modules"), ("timeout", "Xid"), ("lost", "Xid")])
+@pytest.mark.parametrize(
+    ("status", "remedy"), [("mismatch", "reload the modules"), ("timeout", "Xid"), ("lost", "dmesg")]
+)
 def test_a_driver_that_does_not_answer(status: str, remedy: str, host: Any, decide: Decide) -> None:
     observed = host()
     observed["driver"] = {"status": status, "version": "580.95.05"}
