@@ -20,13 +20,18 @@ extends_documentation_fragment:
   - result_format_callback
 """
 
+import contextlib
 from typing import Any
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible.plugins.loader import filter_loader
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import CatalogueError, load_catalogue
 
 REPORTS = ("stack_plan_report", "bundle_report")
 PLANNER = "stack_plan"
+ON_EVERY_HOST = ("unknown_variables", "stack_request", "stack_plan", "stack_report")  # filters
 
 
 class CallbackModule(DefaultCallback):
@@ -35,6 +40,14 @@ class CallbackModule(DefaultCallback):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "podsmith.gpu.terminal"
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Load what decides and tells: each task's process is forked from this one, and would load it again."""
+        for name in ON_EVERY_HOST:
+            filter_loader.get(f"podsmith.gpu.{name}")
+        with contextlib.suppress(CatalogueError):  # which the first task tells
+            load_catalogue()
+        super().v2_playbook_on_start(playbook)
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
         """Announce a role that runs, without its file's prefix; what runs on every host needs none."""

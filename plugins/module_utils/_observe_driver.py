@@ -170,7 +170,8 @@ def observe_driver(
         problems.append(f"NVML: no answer within {timeout:g} s; reset the GPU or restart the host")
     elif nvml and code == 0:
         version, source, cuda = nvml["version"] or version, "nvml", nvml["cuda"]
-        devices, status = nvml["devices"], "ok" if nvml["count"] else "no_device"
+        devices = nvml["devices"]
+        status = "ok" if devices else "lost" if nvml["count"] else "no_device"
         problems.extend(nvml["problems"])
     elif code == LIB_RM_VERSION_MISMATCH:
         status = "mismatch"

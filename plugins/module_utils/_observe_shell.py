@@ -105,11 +105,14 @@ def _second_libcudas(root: Root, environ: Mapping[str, str], driver: Mapping[str
         path = f"{folder}/libcuda.so.1"
         if root.exists(path) and root.real(path) != own and not is_compat(folder):
             copies.append(path)
-    for folder in LIBRARY_DIRS if driver.get("version") else ():
+    versions = {}
+    for folder in LIBRARY_DIRS:
         for name in root.listdir(folder):
             library = LIBCUDA.match(name)
-            if library and library["version"] != driver["version"]:
-                copies.append(root.real(f"{folder}/{name}"))
+            if library:
+                versions[root.real(f"{folder}/{name}")] = library["version"]
+    if driver.get("version") in versions.values():  # else the driver's own is of another version: a mismatch
+        copies.extend(path for path, version in versions.items() if version != driver["version"])
     return [_conflict("second_libcuda", path, None, "", path) for path in dict.fromkeys(copies)]
 
 

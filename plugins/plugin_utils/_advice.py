@@ -25,6 +25,20 @@ CONFLICTS = {
     "cuda_home": "names another CUDA toolkit than the plan",
     "hidden_devices": "hides every GPU from CUDA",
 }
+BROKEN_DRIVER = {  # status of the driver → why it blocks, and what to do
+    "mismatch": (
+        "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
+        "Reboot the host, or reload the modules: rmmod nvidia_uvm nvidia_drm nvidia, then modprobe nvidia.",
+    ),
+    "timeout": (
+        "the driver does not answer in time",
+        "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
+    ),
+    "lost": (
+        "the driver knows of a GPU that does not answer: it has fallen off the bus or failed",
+        "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
+    ),
+}
 
 
 def remedies(
@@ -95,19 +109,6 @@ def python_remedies(host: Host, request: Request, known: Catalogue) -> list[str]
     return [f"Install Python {wanted} with its venv module; found {found}. Or correct stack_plan_request.python."]
 
 
-def broken_driver(host: Host) -> tuple[str, str]:
-    """Why a driver that does not answer blocks, and what to do."""
-    if host.status == "mismatch":
-        return (
-            "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
-            "Reboot the host, or reload the modules: rmmod nvidia_uvm nvidia_drm nvidia, then modprobe nvidia.",
-        )
-    return (
-        "the driver does not answer in time",
-        "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
-    )
-
-
 def better(choice: Choice, host: Host, known: Catalogue) -> str | None:
     """What would be better than a route that works."""
     if choice.build is None or choice.build.cuda is None:
@@ -142,7 +143,8 @@ def observed_warnings(observed: Mapping[str, Any], host: Host, request: Request)
     for row in host.conflicts:
         if row.get("file") in allowed:
             continue
-        where = f"{row.get('file')}:{row.get('line')}" if row.get("file") else str(row.get("path") or "the environment")
+        places = [str(row[key]) for key in ("file", "line") if row.get(key)]
+        where = ":".join(places) or str(row.get("path") or "the environment")
         text = f" ({row['text']})" if row.get("text") else ""
         remedy = "remove it, or list the file in repair_files" if row.get("file") and text else "remove it"
         found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {remedy}.")

@@ -173,7 +173,7 @@ def _no_gpu(draft: Draft) -> str | None:
     host = draft.host
     if draft.request.cuda == "none":
         return "no CUDA is wished"
-    if host.status in ("mismatch", "timeout"):
+    if host.status in advice.BROKEN_DRIVER:
         return None
     container = host.kind == "container"
     if host.status == "missing" or (host.status is None and host.driver is None and not host.gpus):
@@ -213,8 +213,8 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
 def _choose_gpu(draft: Draft) -> Choice:
     """The stack of a host with GPUs and a driver."""
     host, request, known = draft.host, draft.request, draft.known
-    if host.status in ("mismatch", "timeout"):
-        because, remedy = advice.broken_driver(host)
+    if host.status in advice.BROKEN_DRIVER:
+        because, remedy = advice.BROKEN_DRIVER[host.status]
         draft.block(because, remedy)
         return Choice(BLOCKED, None, rejected=(Rejection("native", because),))
     for rule in (rules.gpu_floor, rules.gpu_dropped):

@@ -97,7 +97,7 @@ class PyTorch:
 
 def choose_layout(host: Host, request: Request) -> Layout:
     """Scope, prefix and home. ``auto`` is system for root on a host with a driver or a GPU."""
-    gpu = host.status in ("ok", "mismatch", "timeout", "no_device") or bool(host.gpus)
+    gpu = host.status in ("ok", "mismatch", "timeout", "lost", "no_device") or bool(host.gpus)
     scope = request.scope if request.scope != "auto" else "system" if host.root and gpu else "user"
     home = host.home or ("/root" if host.root else "~")
     if request.prefix != "auto":

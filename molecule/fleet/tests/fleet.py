@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 INVENTORY = ROOT / "molecule" / "shared" / "inventory"
 BIN = Path(sys.executable).parent
 COUNT = re.compile(r"(\w+)=(\d+)")
-REPORT = re.compile(r"^  verdict  (ok|degraded|blocked|failed)", re.MULTILINE)
+CALL = re.compile(r"^<([\d.]+)> SSH: EXEC ", re.MULTILINE)
 
 # Prints what a process of the environment meets: CUDA as PyTorch finds it, by NVIDIA's own runtime, and its libcuda.
 MEET = r"""
@@ -82,40 +82,45 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Run:
-    """What a playbook printed, and by host: its plan, how many tasks changed it, its calls over SSH."""
+    """What a playbook printed, and by host: its plan, what its tasks came to, its calls over SSH."""
 
     rc: int
-    out: str = field(repr=False)
-    seconds: float
+    lines: list[tuple[float, str]] = field(repr=False)  # seconds since the start
     recap: dict[str, dict[str, int]] = field(repr=False)
     plans: dict[str, dict[str, Any]] = field(repr=False)
     calls: Counter[str] = field(repr=False)
 
+    @property
+    def out(self) -> str:
+        """All that was printed."""
+        return "".join(line for _seconds, line in self.lines)
+
     def said_of(self, host: str) -> str:
-        """The block that was printed for a host, as one line."""
-        for block in self.out.split("\n\n"):
-            if block.lstrip("\n").startswith(f"{host}   ") and REPORT.search(block):
-                return " ".join(block.split())
-        return ""
+        """The block that was printed for a host, up to its verdict, as one line."""
+        block = re.search(rf"^{host}   .*?^  verdict  .*?$", self.out, re.MULTILINE | re.DOTALL)
+        return " ".join(block[0].split()) if block else ""
+
+    def when(self, start: str) -> float:
+        """The seconds after which a line was printed that starts so; raises ValueError where none does."""
+        return min(seconds for seconds, line in self.lines if line.startswith(start))
 
 
-def play(playbook: str, limit: str, plans: Path, *args: str, seconds: float = 300) -> Run:
+def play(playbook: str, limit: str, plans: Path, *args: str) -> Run:
     """Run a playbook as a user does, without molecule's settings; calls are counted with -vvv among ``args``."""
     extra = json.dumps({"stack_plan_output_dir": str(plans)})
     argv = [BIN / "ansible-playbook", playbook, f"-i{INVENTORY}", f"-l{limit}", "-e", extra, *args]
     start = time.monotonic()
-    done = subprocess.run(
-        argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=seconds, check=False
-    )
-    out = done.stdout + done.stderr
-    recap = out.rpartition("PLAY RECAP")[2]
-    counts = {
-        line.split()[0]: {k: int(n) for k, n in COUNT.findall(line)} for line in recap.splitlines() if ": ok=" in line
-    }
+    with subprocess.Popen(
+        argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        lines = [(time.monotonic() - start, line) for line in process.stdout or ()]
+    out = "".join(line for _seconds, line in lines)
+    rows = [line for line in out.rpartition("PLAY RECAP")[2].splitlines() if ": ok=" in line]
+    recap = {row.split()[0]: {word: int(count) for word, count in COUNT.findall(row)} for row in rows}
     names = {address: name for name, address in addresses().items()}
-    called = Counter(names[address] for address in re.findall(r"^<([\d.]+)> SSH: EXEC ", out, re.MULTILINE))
+    calls = Counter(names[address] for address in CALL.findall(out))
     told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in plans.glob("*.json")}
-    return Run(done.returncode, out, time.monotonic() - start, counts, told, called)
+    return Run(process.returncode, lines, recap, told, calls)
 
 
 def environment() -> dict[str, str]:

@@ -248,8 +248,11 @@ class Pod:
             "python without environment": f"env -i {CURRENT}/bin/python -c {shlex.quote(TORCH)}",
         }
         with ThreadPoolExecutor(2) as pool:
-            answers = pool.map(self.sh, ways.values())
-        return {way: Cuda(*json.loads(answer)) for way, answer in zip(ways, answers, strict=True)}
+            return dict(zip(ways, pool.map(self.ask, ways.values()), strict=True))
+
+    def ask(self, command: str) -> Cuda:
+        """What one of the two programs above answers."""
+        return Cuda(*json.loads(self.sh(command)))
 
     def stack(self) -> tuple[str, str, str]:
         """The live generation, and the releases of the CUDA toolkit and of PyTorch's CUDA that a login shell meets."""

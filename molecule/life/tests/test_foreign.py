@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from life import PREFIX, Change, Cuda, Pod, converged, everywhere, states, touched
+import shlex
+
+from life import CURRENT, PREFIX, TORCH, Change, Cuda, Pod, converged, everywhere, states, touched
 
 COMPAT, NEW = "580.95.05", "595.71.05"
 LINE = "export LD_LIBRARY_PATH=/usr/local/cuda-13.0/compat${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
@@ -37,6 +39,9 @@ def test_an_old_driver_uses_the_library_of_the_image(pod: Pod) -> None:
 def test_a_driver_that_is_newer_in_the_third_number_alone_works_too(pod: Pod) -> None:
     pod.set_driver("580.95.06")
     assert pod.cuda() == healed("580.95.06")
+    pod.sh("mkdir /opt/image && cp -a /usr/local/cuda-13.0/compat /opt/image/compat")  # a folder that we never heard of
+    ask = f"LD_LIBRARY_PATH=/opt/image/compat {CURRENT}/bin/python -c {shlex.quote(TORCH)}"
+    assert pod.ask(ask) == Cuda("580.95.06", 0, "1 GPU")
 
 
 def test_a_new_driver_leaves_library_and_line_alone_and_names_the_line(pod: Pod) -> None:

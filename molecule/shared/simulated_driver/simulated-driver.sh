@@ -178,6 +178,11 @@ inject_wsl_kernel() {
   over "$state/version" /proc/version
 }
 
+# A container's entry point and whoever changes its driver at that moment work one after the other.
+if [ -z "$root" ]; then
+  exec 9>/run/simulated-driver.lock
+  flock 9
+fi
 read_conf
 remove_former
 if [ "$wsl2" = yes ]; then

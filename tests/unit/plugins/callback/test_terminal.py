@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
+from ansible_collections.podsmith.gpu.plugins.callback import terminal
 from ansible_collections.podsmith.gpu.plugins.callback.terminal import CallbackModule
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+
+FILTERS = Path(terminal.__file__).resolve().parents[1] / "filter"
 
 
 class Display:
@@ -66,3 +71,19 @@ def test_a_finished_task(callback: CallbackModule, result: dict[str, Any], chang
 def test_an_include(callback: CallbackModule, filename: str, is_role: bool, printed: list[str]) -> None:
     callback.v2_playbook_on_include(included(filename, is_role=is_role))
     assert callback._display.lines == printed
+
+
+def test_what_every_host_needs_is_loaded_before_the_tasks_fork(
+    callback: CallbackModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(DefaultCallback, "v2_playbook_on_start", lambda _self, _playbook: loaded.append("default"))
+    monkeypatch.setattr(terminal.filter_loader, "get", loaded.append)
+    load_catalogue.cache_clear()
+    callback.v2_playbook_on_start(SimpleNamespace())
+    assert load_catalogue.cache_info().currsize == 1
+    assert loaded == [*(f"podsmith.gpu.{name}" for name in terminal.ON_EVERY_HOST), "default"]
+
+
+def test_the_filters_loaded_at_the_start_exist() -> None:
+    assert [name for name in terminal.ON_EVERY_HOST if not (FILTERS / f"{name}.py").is_file()] == []

@@ -174,6 +174,7 @@ def test_nvml_answers() -> None:
     ("answer", "version", "nodes", "status"),
     [
         pytest.param(nvml(0, 0), "570.26", False, "no_device", id="no-gpu"),
+        pytest.param({**nvml(0), "devices": []}, "570.26", True, "lost", id="off-the-bus"),
         pytest.param(nvml(18), "570.26", True, "mismatch", id="mismatch"),
         pytest.param(nvml(9), "570.26", False, "no_device", id="container-without-gpus"),
         pytest.param(nvml(9), "", False, "missing", id="library-without-driver"),

@@ -147,6 +147,12 @@ def test_a_second_libcuda(tmp_path: Path) -> None:
     assert conflicts(root, version="570.133.20", flavor="windows") == []
 
 
+def test_a_driver_whose_libcuda_is_of_another_version_is_no_second_one(tmp_path: Path) -> None:
+    root = write(tmp_path, {"/usr/lib/x86_64-linux-gnu/libcuda.so.565.57.01": ""})
+    (tmp_path / "usr/lib/x86_64-linux-gnu/libcuda.so.1").symlink_to("libcuda.so.565.57.01")
+    assert conflicts(root, version="570.133.20") == []
+
+
 def test_the_drivers_libcuda_alone_is_no_conflict(tmp_path: Path) -> None:
     root = write(tmp_path, {"/usr/local/nvidia/lib64/libcuda.so.570.133.20": ""})
     (tmp_path / "usr/local/nvidia/lib64/libcuda.so.1").symlink_to("libcuda.so.570.133.20")

@@ -510,7 +510,9 @@ def test_gpu_and_driver(gpu: str, driver: str, kind: str, because: str, remedy: 
     assert remedy in texts(decision, "remedies")
 
 
-@pytest.mark.parametrize(("status", "remedy"), [("mismatch", "reload the modules"), ("timeout", "Xid")])
+@pytest.mark.parametrize(
+    ("status", "remedy"), [("mismatch", "reload the modules"), ("timeout", "Xid"), ("lost", "dmesg")]
+)
 def test_a_driver_that_does_not_answer(status: str, remedy: str, host: Any, decide: Decide) -> None:
     observed = host()
     observed["driver"] = {"status": status, "version": "580.95.05"}
@@ -518,6 +520,12 @@ def test_a_driver_that_does_not_answer(status: str, remedy: str, host: Any, deci
     assert decision["verdict"] == "blocked"
     assert remedy in texts(decision, "remedies")
     assert decide(observed, cuda="none")["route"] == "cpu"
+
+
+def test_a_second_libcuda_is_named_by_its_path_alone(host: Any, decide: Decide) -> None:
+    observed, path = host(), "/usr/local/lib/libcuda.so.1"
+    observed["conflicts"] = [{"kind": "second_libcuda", "file": path, "line": None, "text": "", "path": path}]
+    assert decide(observed)["warnings"] == [f"{path} is a second libcuda beside the driver's; remove it."]
 
 
 def test_a_driver_without_a_device(host: Any, decide: Decide) -> None:
