@@ -62,7 +62,10 @@ test: ## Run every check
 	@scripts/test.sh
 
 performance: ## Time the bootstrap on simulated pods and write docs/performance.md; PODS='1 8 24' is how many at once
-	@scripts/test.sh images
+	@scripts/prepare.sh dev
+	@scripts/engine.sh
+	@molecule/shared/image/build.sh
+	@.venv/bin/python molecule/shared/mirror/build.py
 	@.venv/bin/python molecule/shared/performance/measure.py $(PODS)
 
 $(STAGES):
