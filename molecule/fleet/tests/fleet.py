@@ -8,8 +8,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 INVENTORY = ROOT / "molecule" / "shared" / "inventory"
+GONE = "gone-580"  # the pod that is made to answer no more
+LIMIT = 1500  # seconds for a run: beyond it something waits for ever
 BIN = Path(sys.executable).parent
 COUNT = re.compile(r"(\w+)=(\d+)")
 CALL = re.compile(r"^<([\d.]+)> SSH: EXEC ", re.MULTILINE)
@@ -111,9 +115,18 @@ def play(playbook: str, limit: str, plans: Path, *args: str) -> Run:
     argv = [BIN / "ansible-playbook", playbook, f"-i{INVENTORY}", f"-l{limit}", "-e", extra, *args]
     start = time.monotonic()
     with subprocess.Popen(
-        argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        argv,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     ) as process:
+        end = threading.Timer(LIMIT, os.killpg, (process.pid, signal.SIGKILL))
+        end.start()
         lines = [(time.monotonic() - start, line) for line in process.stdout or ()]
+        end.cancel()
     out = "".join(line for _seconds, line in lines)
     rows = [line for line in out.rpartition("PLAY RECAP")[2].splitlines() if ": ok=" in line]
     recap = {row.split()[0]: {word: int(count) for word, count in COUNT.findall(row)} for row in rows}

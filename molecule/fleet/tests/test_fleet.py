@@ -136,12 +136,6 @@ FLEET = {
 }
 
 
-@pytest.fixture(scope="session")
-def second(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A second run over the whole fleet, which counts the calls of each host."""
-    return play("bootstrap.yml", "fleet", tmp_path_factory.mktemp("plans"), "--forks=8", "-vvv")
-
-
 @pytest.fixture(scope="module")
 def name(host: Any) -> str:
     """The pod's name in the inventory."""
@@ -155,8 +149,9 @@ def expected(name: str) -> Expected:
 
 
 @pytest.fixture(scope="module")
-def seen(host: Any, expected: Expected) -> dict[str, Any]:
-    """What is on the pod."""
+def seen(first: Run, host: Any, expected: Expected) -> dict[str, Any]:
+    """What is on the pod after the first run."""
+    assert first.recap, first.out
     return look(host, expected.prefix)
 
 

@@ -25,8 +25,9 @@ def pod() -> Any:
 
 
 @pytest.fixture(scope="module")
-def built(pod: Any) -> str:
+def built(second: Run, pod: Any) -> str:
     """What lies on the volume before the disk is lost."""
+    assert second.recap, second.out
     return str(pod.check_output(LIST))
 
 
