@@ -1,0 +1,81 @@
+# Copyright (c) 2026, Podsmith developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Some pods of the fleet are broken and one has stopped answering: they are named, and nobody else suffers."""
+
+from __future__ import annotations
+
+import pytest
+from fleet import GONE, Run, observe
+from test_fleet import FLEET
+
+CONNECT_SECONDS = 15  # the timeout of ansible.cfg
+START_SECONDS = 20  # until the first call, on a machine that has more to do
+FACTS_SECONDS = 5  # gpu_facts' limit for each of its children
+XID = "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host."
+
+# What is told of each that nothing can be done for: why, and what would help.
+BLOCKED = {
+    "b200-570-07": (
+        "NVIDIA B200 (Blackwell) needs driver 570.133.20; found 570.133.07",
+        "Use a host with driver 570.133.20 or newer.",
+    ),
+    "hang-570": ("the driver does not answer in time", XID),
+    "lost-580": ("the driver knows of a GPU that does not answer: it has fallen off the bus or failed", XID),
+    "mismatch-570": (
+        "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
+        "Reboot the host, or reload the modules: rmmod nvidia_uvm nvidia_drm nvidia, then modprobe nvidia.",
+    ),
+    "v100-595": (
+        "driver branch 580 is the last for Volta (Tesla V100-SXM2-16GB); found 595.71.05",
+        "Use a host with a driver of branch 580.",
+    ),
+}
+
+
+def test_the_exit_code_tells(first: Run) -> None:
+    assert first.rc != 0
+
+
+def test_nothing_was_warned_of(first: Run, second: Run) -> None:
+    assert [line for _seconds, line in first.lines + second.lines if "WARNING]" in line] == []
+
+
+@pytest.mark.parametrize("name", FLEET)
+def test_the_rest_is_finished(first: Run, name: str) -> None:
+    assert (first.recap[name]["failed"], first.recap[name]["unreachable"]) == (0, 0)
+    applied = [change["role"] for change in first.plans[name]["applied"]]
+    assert applied[-2:] == ["gpu_verify", "gpu_environment"]
+    assert first.plans[name]["changes"] == []
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+def test_the_blocked_are_named_with_reason_and_remedy(first: Run, name: str) -> None:
+    because, remedy = BLOCKED[name]
+    said = first.said_of(name)
+    assert f"route {because}" in said
+    assert f"help {remedy}" in said
+    assert said.endswith("verdict blocked: nothing was changed")
+    assert f"blocked: {because}. {remedy}" in first.out
+    assert (first.recap[name]["failed"], first.recap[name]["changed"]) == (1, 0)
+    assert first.plans[name]["verdict"] == "blocked"
+
+
+def test_the_unreachable_one_is_named_with_reason_and_remedy(first: Run) -> None:
+    assert first.recap[GONE]["unreachable"] == 1
+    told = first.out.partition(f"fatal: [{GONE}]: UNREACHABLE!")[0].rpartition("[ERROR]")[2]
+    assert "Connection timed out during banner exchange" in told
+    assert "Make sure this host can be reached over ssh" in told
+
+
+def test_nobody_waits_for_the_unreachable_one(first: Run) -> None:
+    """It is given up when the time to connect is over, and others are told of before."""
+    given_up = first.when(f"fatal: [{GONE}]: UNREACHABLE!")
+    assert CONNECT_SECONDS <= given_up < CONNECT_SECONDS + START_SECONDS
+    assert first.when("b200-570-07   ") < given_up
+
+
+def test_a_driver_that_hangs_is_seen_in_time() -> None:
+    facts = observe("hang-570")["hang-570"]
+    assert facts["driver"]["status"] == "timeout"
+    assert facts["driver"]["version"] == "570.133.20"  # the kernel tells it without the driver
+    assert facts["timings"]["total"] < 2 * FACTS_SECONDS
