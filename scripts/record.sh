@@ -161,7 +161,7 @@ record_driver() {
         read_file "$gpu/information" | sed -nE '/^(Model|IRQ|Video BIOS|Bus Type|DMA Size|DMA Mask|Bus Location|Device Minor|GPU Firmware|GPU Excluded):/p' |
             clean_words >"$out/information"
         printf 'GPU UUID: \t %s\n' "$zero" >>"$out/information"
-        put "$gpu/information" <"$out/information"
+        put "$(printf %s "$gpu" | tr : -)/information" <"$out/information" # a colon is no letter of a file's name everywhere
         cat "$out/information" >>"$out/proc-driver-nvidia.txt"
         rm "$out/information"
     done
