@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, Podsmith developers
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start containers that look like rented GPU machines, change the driver of their host, lose their disk, remove them.

@@ -16,7 +16,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._nvml import (
     FUNCTION_NOT_FOUND,
@@ -148,13 +148,10 @@ def run_load(argv: Sequence[str], log: str, seconds: float, look: Callable[[], N
 
     It stays in this process's group, so that it ends with it.
     """
-    files = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
     end = time.monotonic() + seconds
-    pid = os.posix_spawn(argv[0], list(argv), os.environ, file_actions=files)
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, log)
     code = None
     while code is None and time.monotonic() < end:
         look()
@@ -165,6 +162,17 @@ def run_load(argv: Sequence[str], log: str, seconds: float, look: Callable[[], N
     if code is None:
         os.kill(pid, signal.SIGKILL)
     return code, read_tail(Path(log))
+
+
+def _become(argv: Sequence[str], log: str) -> NoReturn:
+    """Run the command in this child, without input, its output in the log."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
+        os.dup2(1, 2)
+        os.execve(argv[0], list(argv), dict(os.environ))
+    finally:
+        os._exit(127)
 
 
 def parse_load(code: int | None, output: str, seconds: float) -> Record:

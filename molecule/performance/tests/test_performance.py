@@ -27,7 +27,7 @@ def test_a_cold_run_makes_no_more_calls_than_it_did(cold: measure.Cost) -> None:
 def test_a_converged_pod_costs_one_call_and_less_than_three_seconds(cold: measure.Cost) -> None:
     """The best of some runs: something else may be at work on this machine."""
     costs = []
-    for _ in range(TRIES):
+    for _trial in range(TRIES):
         costs.append(measure.bootstrap(POD))
         if costs[-1].wall < SECONDS:
             break

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, Podsmith developers
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Time the bootstrap on simulated pods, from nothing and again, beside a script that does the same steps pod after pod.
