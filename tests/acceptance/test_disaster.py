@@ -308,7 +308,7 @@ def scene() -> Iterator[Scene]:
         pytest.skip("The disaster breaks the files of this very host: run it there, with LIMIT=local.")
     observed = hosts.play("facts", "tests/acceptance/observe.yml")
     assert observed.rc == 0, observed.complaint
-    record = next(iter(observed.records.values()))
+    record: dict[str, Any] = next(iter(observed.records.values()), {})
     if because := why_not(record["gpu"]):
         pytest.skip(f"Nothing can be shown on this host: {because}.")
     scratch = Path(tempfile.mkdtemp(prefix="podsmith-disaster-", dir="/var/tmp"))
