@@ -103,7 +103,7 @@ compat() {
     [ -x "$engine/bin/pytest" ] || {
       uv venv --quiet --clear --python .venv/bin/python "$engine"
       uv pip install --quiet --python "$engine/bin/python" --constraint <(sed -n '/^\(pytest\|pytest-xdist\)==/p' requirements-dev.in) \
-        "ansible-core==${line%:*}.*" pytest pytest-xdist
+        "ansible-core==${line%:*}.*" pip pytest pytest-xdist
     }
     "$engine/bin/ansible" --version | sed -n 1p # which reads to the end: no broken pipe
     "$engine/bin/ansible-playbook" --syntax-check bootstrap.yml playbooks/*.yml
