@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import measure
 import pytest
 
 POD = measure.names(1)
 CALLS = 27  # of a cold run
-SECONDS = 3  # for a converged pod
 TRIES = 3
+FRACTION = 4  # a converged run takes a seventh of a cold one
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +22,11 @@ def test_a_cold_run_makes_no_more_calls_than_it_did(cold: measure.Cost) -> None:
     assert cold.calls <= CALLS
 
 
-def test_a_converged_pod_costs_one_call_and_less_than_three_seconds(cold: measure.Cost) -> None:
-    """The best of some runs: something else may be at work on this machine."""
-    costs = []
-    for _trial in range(TRIES):
-        costs.append(measure.bootstrap(POD))
-        if costs[-1].wall < SECONDS:
-            break
-        time.sleep(1)
+def test_a_converged_pod_costs_one_call_and_a_fraction_of_a_cold_one(cold: measure.Cost) -> None:
+    """The best of some: something else may be at work on this machine. How many seconds, the measure tells."""
+    costs = [measure.bootstrap(POD) for _trial in range(TRIES)]
     assert {cost.calls for cost in costs} == {1}  # of three that would do
-    assert min(cost.wall for cost in costs) < SECONDS
+    assert min(cost.wall for cost in costs) < cold.wall / FRACTION
 
 
 def test_the_script_sets_up_what_the_bootstrap_does() -> None:
