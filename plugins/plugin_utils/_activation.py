@@ -11,7 +11,8 @@
      python: "3.12", site_packages: lib/python3.12/site-packages,
      cuda_home: <path>|null, cutlass_home: <path>|null,
      compat_enabled: true, compat_path: <path>|null, compat_version: "580.95.05"|null,
-     constraints: ["torch==2.9.1+cu130", …], adopt: <site-packages>|null, arch_list: "9.0;12.0"|null}
+     constraints: ["torch==2.9.1+cu130", …], adopt: <site-packages>|null, arch_list: "9.0;12.0"|null,
+     settings: [{variable: CUDA_MODULE_LOADING|null, value: LAZY, what: …, default: …, unless: […]}, …]}
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,33 @@ def render_activation(environment: Mapping[str, Any], sysroot: str = "") -> str:
         "proc": f"{sysroot}/proc/driver/nvidia/version",
     }
     lines = "".join(f"_podsmith_{name}={shlex.quote(value or '')}\n" for name, value in settings.items())
-    return f"{HEADER}{lines}\n{load_body('activate.sh')}"
+    return f"{HEADER}{lines}\n{render_settings(environment.get('settings') or ())}{load_body('activate.sh')}"
+
+
+def render_settings(settings: Iterable[Mapping[str, Any]]) -> str:
+    """The run-time settings for a shell, each with what it does; a variable that is set, even to nothing, stays."""
+    text = ""
+    for one in settings:
+        if one["variable"] is None:
+            text += f"# {one['setting']}: no variable switches it; in the program: {one['value']}\n"
+            continue
+        given = "".join(f"${{{name}+x}}" for name in (one["variable"], *one["unless"]))
+        text += f"# {one['variable']}: {one['what']}.\n# Without it: {one['default']}.\n"
+        text += f'[ -n "{given}" ] || export {one["variable"]}={shlex.quote(one["value"])}\n'
+    return text + "\n" if text else ""
 
 
 def render_hook(environment: Mapping[str, Any], sysroot: str = "") -> str:
     """The text of the start-up hook: it must never keep a Python from starting, whatever it meets."""
     compat, enabled = environment.get("compat_path") or "", is_compat_enabled(environment)
-    call = f"activate({compat!r}, enabled={enabled}, sysroot={sysroot!r})"
-    return f"{HEADER}{load_body('_podsmith_cuda.py')}\n\ntry:\n    {call}\nexcept Exception:\n    pass\n"
+    calls = [
+        f"set_default({one['value']!r}, {', '.join(map(repr, (one['variable'], *one['unless'])))})"
+        for one in environment.get("settings") or ()
+        if one["variable"]
+    ]
+    calls.append(f"activate({compat!r}, enabled={enabled}, sysroot={sysroot!r})")
+    body = "".join(f"    {call}\n" for call in calls)
+    return f"{HEADER}{load_body('_podsmith_cuda.py')}\n\ntry:\n{body}except Exception:\n    pass\n"
 
 
 def is_compat_enabled(environment: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import CO
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import Cutlass, ForwardCompat, PyTorch, Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import normalise
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._settings import all_choices
 
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
 UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
@@ -60,7 +61,7 @@ def find_changes(wanted: Wanted, host: Host, known: Catalogue) -> tuple[Change, 
         *_pytorch(wanted, host, known),
         *_extensions(wanted, host),
     ]
-    environment = list(_environment(wanted, host))
+    environment = list(_environment(wanted, host, known))
     if any(change.role in PROVEN_ROLES for change in changes) or not is_proven(wanted, host):
         changes.append(Change("gpu_verify", PROVE, "the stack"))
     return (*changes, *environment)
@@ -199,7 +200,7 @@ def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
             yield Change("ml_extensions", REPAIR, name, "files are missing", version, *sizes)
 
 
-def _environment(wanted: Wanted, host: Host) -> Iterator[Change]:
+def _environment(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
     """The switch to a new generation, and our own files that are gone or were edited."""
     environment = wanted.environment
     values = dataclasses.asdict(environment)
@@ -210,10 +211,21 @@ def _environment(wanted: Wanted, host: Host) -> Iterator[Change]:
         yield Change("gpu_environment", SWITCH, "live environment", old, environment.name)
         return
     seen = (host.live or {}).get("files")
-    for path in _differing(generation_digests(values), seen):
-        yield Change("gpu_environment", REPAIR, path, _was(path, seen), "as generated")
+    differing = _differing(generation_digests(values), seen)
+    others = _of_other_settings(wanted, known) if differing else set()
+    for path in differing:
+        old = "other settings" if (path, (seen or {}).get(path)) in others else _was(path, seen)
+        yield Change("gpu_environment", REPAIR, path, old, "as generated")
     for path in _differing(host_digests(values), host.files):
         yield Change("gpu_environment", REPAIR, path, _was(path, host.files), "as generated")
+
+
+def _of_other_settings(wanted: Wanted, known: Catalogue) -> set[tuple[str, str]]:
+    """Path and digest of what this generation's files would be with any other wish for the settings."""
+    torch = wanted.torch.version if wanted.torch else None
+    choices = set(all_choices(torch, known))
+    environments = (dataclasses.replace(wanted.environment, settings=choice) for choice in choices)
+    return {item for one in environments for item in generation_digests(dataclasses.asdict(one)).items()}
 
 
 def _differing(wanted: Mapping[str, str], seen: Mapping[str, Any] | None) -> list[str]:

@@ -18,6 +18,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
     PyTorch,
     Toolkit,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._settings import Setting
 
 _NAME = re.compile(r"([0-9]+)-(.+)")
 
@@ -45,6 +46,7 @@ class Environment:
     cutlass_home: str | None
     adopt: str | None
     arch_list: str | None  # for TORCH_CUDA_ARCH_LIST
+    settings: tuple[Setting, ...]  # what else every process gets; no part of the identity
     repairs: tuple[dict[str, str], ...]  # {path, line} of foreign settings that break CUDA, where the user lets us
 
 
@@ -57,6 +59,7 @@ def choose_environment(
     compat: ForwardCompat,
     extensions: Set,
     targets: tuple[str, ...],
+    settings: tuple[Setting, ...],
     repair_files: tuple[str, ...],
 ) -> Environment:
     """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for."""
@@ -85,6 +88,7 @@ def choose_environment(
         cutlass_home=cutlass.path if cutlass else None,
         adopt=torch.adopt if torch else None,
         arch_list=";".join(targets) if toolkit and torch and targets else None,
+        settings=settings,
         repairs=find_repairs(repair_files, host),
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _advice as advice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _provide as provide
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils import _settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _wheels as wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._changes import Change, Wanted, find_changes
@@ -31,6 +32,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Reason, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import Choice
 
 OK, DEGRADED, BLOCKED = "ok", "degraded", "blocked"
@@ -70,6 +72,7 @@ class Plan:
     extensions: Set
     cutlass: Cutlass | None
     environment: Environment | None
+    settings: tuple[Setting, ...]
     proof: Proof
     download: Download
     reasons: tuple[Reason, ...]
@@ -267,8 +270,9 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     if draft.blocked:
         return _blocked(draft)
     targets = _targets(host, request)
+    settings = run_time.choose_settings(request.settings, torch.version if torch else None, known)
     environment = choose_environment(
-        layout, host, torch, toolkit, cutlass, compat, extensions, targets, request.repair_files
+        layout, host, torch, toolkit, cutlass, compat, extensions, targets, settings, request.repair_files
     )
     architectures = _proof_architectures(targets, toolkit, draft)
     checks = _checks(choice.route != "cpu", toolkit, cutlass, torch, host)
@@ -280,7 +284,8 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     download = _download(changes, draft)
     if draft.blocked:
         return _blocked(draft)
-    draft.warnings += advice.compat_warnings(compat, host)
+    draft.reasons += run_time.explain(settings)
+    draft.warnings += advice.compat_warnings(compat, host) + run_time.warn(settings)
     return Plan(
         verdict=DEGRADED if draft.degraded else OK,
         route=choice.route,
@@ -293,6 +298,7 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         extensions=extensions,
         cutlass=cutlass,
         environment=environment,
+        settings=settings,
         proof=Proof(architectures, choice.route != "cpu", checks, digest),
         download=download,
         reasons=tuple(draft.reasons),
@@ -506,6 +512,7 @@ def _blocked(draft: Draft) -> Plan:
         extensions={},
         cutlass=None,
         environment=None,
+        settings=(),
         proof=Proof((), False, (), ""),
         download=Download(0, 0, None),
         reasons=(*draft.reasons, Reason(BLOCKED, because, source)),

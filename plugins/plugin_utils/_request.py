@@ -19,6 +19,7 @@ POLICIES = ("forward_compat", "fallback", "fail")
 TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
 WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels")
 SCOPES = ("auto", "system", "user")
+LOADINGS = ("lazy", "eager")
 
 _RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _DOTTED = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9}){1,3}")
@@ -52,6 +53,16 @@ class Wheels:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """The wish for run-time settings of every process; None: left as it is."""
+
+    tf32: bool | None = None
+    module_loading: str | None = None
+    expandable_segments: bool | None = None
+    cudnn_benchmark: bool | None = None
+
+
+@dataclass(frozen=True)
 class Overrides:
     """What the operator knows better than the observation or the rules; None or True: nothing is overridden."""
 
@@ -80,6 +91,7 @@ class Request:
     prefix: str = "auto"
     architectures: tuple[str, ...] | None = None
     repair_files: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=Settings)
     overrides: Overrides = field(default_factory=Overrides)
 
 
@@ -115,6 +127,7 @@ def parse_request(wished: Mapping[str, Any]) -> Request:
         prefix=_prefix(values.get("prefix", base.prefix)),
         architectures=_architectures(values.get("architectures", "auto")),
         repair_files=_strings("repair_files", values.get("repair_files", ()), _FILE, "/root/.bashrc"),
+        settings=_settings(values.get("settings", {})),
         overrides=_overrides(values.get("overrides", {})),
     )
 
@@ -254,6 +267,20 @@ def _architectures(value: Any) -> tuple[str, ...] | None:
             f"{NAME}.architectures is {_show(value)}, auto or a list is wanted; write it such as [9.0a, 12.0]."
         )
     return _strings("architectures", value, _ARCHITECTURE, "9.0a") or None
+
+
+def _settings(value: Any) -> Settings:
+    where = f"{NAME}.settings"
+    values = _mapping(where, value, Settings.__dataclass_fields__)
+    for key, found in values.items():
+        if key != "module_loading" and not isinstance(found, bool):
+            raise RequestError(
+                f"{where}.{key} is {_show(found)}, true or false is wanted; "
+                "write null, or nothing, to leave it as it is."
+            )
+    if "module_loading" in values:
+        values["module_loading"] = _choice("settings.module_loading", values["module_loading"], LOADINGS)
+    return Settings(**values)
 
 
 def _overrides(value: Any) -> Overrides:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Section, parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import LOADINGS, Settings
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ DIGITS = _pattern("digits in quotes", r"\d+")
 NAME = _pattern("a name", r"[A-Za-z0-9][A-Za-z0-9 ._{}-]*")
 CODE = _record(linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")), ptx=BOOLEAN)
 CASE = _pattern("a case of the benchmark, such as gemm/8192-fp16", r"[a-z_0-9]+/[A-Za-z0-9_*-]+")
+VARIABLE = _pattern("a variable of the environment", r"[A-Z][A-Z0-9_]*")
+WISH = _one_of("true", "false", *LOADINGS)
 INDEX = _pattern("cpu or a name such as cu130", r"cpu|cu\d+")
 
 # What any row may have beside its own fields. source: where its values are read; confidence: A read or measured,
@@ -264,6 +267,23 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "date": _or_null(MONTH),
                 "results": _mapping(CASE, AMOUNT),
             },
+        ),
+    },
+    "settings": {
+        "variables": (
+            VARIABLE,
+            {
+                "setting": _one_of(*(field.name for field in fields(Settings))),
+                "values": _mapping(WISH, TEXT),
+                "what": _mapping(WISH, TEXT),
+                "default": TEXT,
+                "torch": _or_null(SPECIFIER),
+                "unless": _list(VARIABLE),
+            },
+        ),
+        "programs": (
+            _one_of(*(field.name for field in fields(Settings))),
+            {"line": _pattern("text with {value} in it", r".*\{value\}.*"), "what": TEXT, "default": TEXT},
         ),
     },
     "tools": {"tools": (PACKAGE, {"version": _or_null(VERSION), "size_mib": NUMBER, "for": TEXT})},
@@ -493,6 +513,23 @@ def _check_benchmarks(catalogue: Catalogue) -> Iterator[str]:
             yield f"benchmarks.yml: references: {name}: {case} stands for several cases; write one row for each."
 
 
+def _check_settings(catalogue: Catalogue) -> Iterator[str]:
+    variables = catalogue["settings"]["variables"]
+    for name, row in variables.items():
+        where = f"settings.yml: variables: {name}"
+        if row["values"].keys() != row["what"].keys():
+            told = f"values are for {', '.join(row['values'])}, what is said of {', '.join(row['what'])}"
+            yield f"{where}: {told}; say what each value does."
+        wishes = {*LOADINGS} if row["setting"] == "module_loading" else {"true", "false"}
+        for wish in sorted(row["values"].keys() - wishes):
+            yield f"{where}: {row['setting']} is never {wish}; its wishes are {', '.join(sorted(wishes))}."
+        for other in row["unless"]:
+            yield from _absent(f"{where}: unless", other, variables, "settings.yml variables")
+    switched = {row["setting"] for row in variables.values()} | catalogue["settings"]["programs"].keys()
+    for name in sorted({field.name for field in fields(Settings)} - switched):
+        yield f"settings.yml switches {name} by nothing; add a row to its variables or programs."
+
+
 def _branch_of(where: str, driver: str, release: str, branches: Section) -> Iterator[str]:
     """A driver whose branch is not of the CUDA release it comes with."""
     branch = str(parse_version(driver)[0])
@@ -515,4 +552,5 @@ _CHECKS = (
     _check_pytorch,
     _check_packages,
     _check_benchmarks,
+    _check_settings,
 )

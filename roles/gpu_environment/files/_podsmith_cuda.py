@@ -55,6 +55,12 @@ def load(directory, version):
             ctypes.CDLL(directory + "/" + name + version, mode=ctypes.RTLD_GLOBAL)
 
 
+def set_default(value, *names):
+    """Set the first of the variables, unless the user has set one of them, if only to nothing."""
+    if not any(name in os.environ for name in names):
+        os.environ[names[0]] = value
+
+
 def activate(compat, *, enabled, sysroot=""):
     value = os.environ.get("LD_LIBRARY_PATH", "")
     if not enabled and not value:

@@ -17,7 +17,8 @@ SHELLS = [shell for shell in ("dash", "bash", "zsh", "busybox") if shutil.which(
 NVRM = "NVRM version: NVIDIA UNIX {flavour}  {version}  Release Build  (dvs-builder)\nGCC version:  gcc 12.2.0\n"
 VARIABLES = (
     "PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CPLUS_INCLUDE_PATH", "CUDA_HOME", "CUTLASS_HOME", "VIRTUAL_ENV",
-    "PIP_CONSTRAINT", "UV_CONSTRAINT", "TORCH_CUDA_ARCH_LIST", "PODSMITH_PREFIX",
+    "PIP_CONSTRAINT", "UV_CONSTRAINT", "TORCH_CUDA_ARCH_LIST", "PODSMITH_PREFIX", "CUDA_MODULE_LOADING",
+    "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
 )  # fmt: skip
 
 
@@ -186,7 +187,52 @@ def test_every_variable(host: Host, shell: str) -> None:
         "UV_CONSTRAINT": f"{generation}/constraints.txt",
         "TORCH_CUDA_ARCH_LIST": "9.0;12.0",
         "PODSMITH_PREFIX": str(host.prefix),
+        "CUDA_MODULE_LOADING": "(unset)",
+        "PYTORCH_ALLOC_CONF": "(unset)",
+        "PYTORCH_CUDA_ALLOC_CONF": "(unset)",
     }
+
+
+SETTINGS = [
+    {"setting": "module_loading", "variable": "CUDA_MODULE_LOADING", "value": "EAGER", "what": "it's eager",
+     "default": "LAZY", "unless": []},
+    {"setting": "expandable_segments", "variable": "PYTORCH_ALLOC_CONF", "value": "expandable_segments:True",
+     "what": "it grows", "default": "off", "unless": ["PYTORCH_CUDA_ALLOC_CONF"]},
+    {"setting": "cudnn_benchmark", "variable": None, "value": "torch.backends.cudnn.benchmark = True",
+     "what": "it tries", "default": "off", "unless": []},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({}, ("EAGER", "expandable_segments:True", "(unset)"), id="unset"),
+        pytest.param({"CUDA_MODULE_LOADING": "LAZY"}, ("LAZY", "expandable_segments:True", "(unset)"), id="set"),
+        pytest.param({"CUDA_MODULE_LOADING": ""}, ("", "expandable_segments:True", "(unset)"), id="set-to-nothing"),
+        pytest.param(
+            {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:512"},
+            ("EAGER", "(unset)", "max_split_size_mb:512"),
+            id="set-by-its-other-name",
+        ),
+    ],
+)
+def test_a_setting_is_a_default(host: Host, shell: str, given: dict[str, str], expected: tuple[str, ...]) -> None:
+    host.write(settings=SETTINGS)
+    names = ("CUDA_MODULE_LOADING", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    found = host.source(shell, **given)
+    assert tuple(found[name] for name in names) == expected
+    assert host.source(shell, script='. "$1"\n. "$1"', **given) == found
+
+
+def test_each_setting_says_what_it_does(host: Host) -> None:
+    host.write(settings=SETTINGS)
+    lines = (host.generation / "activate.sh").read_text().splitlines()
+    for line in (
+        "# CUDA_MODULE_LOADING: it's eager.",
+        "# Without it: LAZY.",
+        "# cudnn_benchmark: no variable switches it; in the program: torch.backends.cudnn.benchmark = True",
+    ):
+        assert line in lines
 
 
 def test_sourced_twice_is_sourced_once(host: Host, shell: str) -> None:

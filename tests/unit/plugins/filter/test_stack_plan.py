@@ -21,7 +21,18 @@ KEYS = [
         "extensions",
         "cutlass",
     ),
-    *("environment", "proof", "download", "reasons", "rejected", "remedies", "warnings", "changes", "digest"),
+    *(
+        "environment",
+        "settings",
+        "proof",
+        "download",
+        "reasons",
+        "rejected",
+        "remedies",
+        "warnings",
+        "changes",
+        "digest",
+    ),
 ]
 
 

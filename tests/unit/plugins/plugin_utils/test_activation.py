@@ -173,8 +173,10 @@ class Generation:
         for file in generation_files(environment, sysroot=str(self.root / "host")):
             (self.path / file.path).write_text(file.content)
 
-    def run(self, code: str, library_path: str | None = None) -> subprocess.CompletedProcess[str]:
-        env = {"PATH": "/usr/bin:/bin"} | ({} if library_path is None else {"LD_LIBRARY_PATH": library_path})
+    def run(self, code: str, library_path: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": "/usr/bin:/bin", **variables} | (
+            {} if library_path is None else {"LD_LIBRARY_PATH": library_path}
+        )
         argv = [str(self.path / "bin/python"), "-c", code]
         return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=20)
 
@@ -232,6 +234,40 @@ def test_children_inherit_the_same_choice(
     code = 'import os; print(os.environ.get("LD_LIBRARY_PATH"))'
     done = generation.run(code, before.format(**paths) if before else None)
     assert done.stdout == (after.format(**paths) if after else "None") + "\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({}, "EAGER expandable_segments:True None", id="unset"),
+        pytest.param({"CUDA_MODULE_LOADING": "LAZY"}, "LAZY expandable_segments:True None", id="set"),
+        pytest.param({"CUDA_MODULE_LOADING": ""}, " expandable_segments:True None", id="set-to-nothing"),
+        pytest.param(
+            {"PYTORCH_CUDA_ALLOC_CONF": "backend:native"}, "EAGER None backend:native", id="by-its-other-name"
+        ),
+    ],
+)
+def test_a_python_that_no_shell_started_has_the_settings(
+    generation: Generation, given: dict[str, str], expected: str
+) -> None:
+    """The libraries that read them see the process's own environment, and so do its children."""
+    rows: list[dict[str, Any]] = [
+        {"variable": "CUDA_MODULE_LOADING", "value": "EAGER", "unless": []},
+        {"variable": "PYTORCH_ALLOC_CONF", "value": "expandable_segments:True", "unless": ["PYTORCH_CUDA_ALLOC_CONF"]},
+        {"variable": None, "value": "torch.backends.cudnn.benchmark = True", "unless": []},
+    ]
+    told = {"setting": "x", "what": "y", "default": "z"}
+    generation.write(enabled=False, settings=[row | told for row in rows])
+    names = ("CUDA_MODULE_LOADING", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    code = f"""
+import ctypes
+getenv = ctypes.CDLL(None).getenv
+getenv.restype = ctypes.c_char_p
+found = [getenv(name) for name in {[name.encode() for name in names]}]
+print(*(value if value is None else value.decode() for value in found))
+"""
+    done = generation.run(code, **given)
+    assert (done.stdout, done.stderr) == (f"{expected}\n", "")
 
 
 @pytest.mark.parametrize("version", ["garbage", "", "570..1", "1" * 5000 + ".1"])

@@ -336,6 +336,41 @@ def test_a_component_needs_its_extra_in_every_toolkit(known: Catalogue) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        pytest.param(
+            "settings/variables/CUDA_MODULE_LOADING/what/lazy",
+            GONE,
+            "settings.yml: variables: CUDA_MODULE_LOADING: values are for lazy, eager, what is said of eager; "
+            "say what each value does.",
+            id="untold",
+        ),
+        pytest.param(
+            "settings/variables/CUDA_MODULE_LOADING/setting",
+            "tf32",
+            "settings.yml: variables: CUDA_MODULE_LOADING: tf32 is never lazy; its wishes are false, true.",
+            id="never-wished",
+        ),
+        pytest.param(
+            "settings/variables/PYTORCH_ALLOC_CONF/unless",
+            ["PYTORCH_HIP_ALLOC_CONF"],
+            "settings.yml: variables: PYTORCH_ALLOC_CONF: unless is PYTORCH_HIP_ALLOC_CONF, "
+            f"which settings.yml variables lacks; {ADD}",
+            id="unless",
+        ),
+        pytest.param(
+            "settings/programs",
+            {},
+            "settings.yml switches cudnn_benchmark by nothing; add a row to its variables or programs.",
+            id="without-a-switch",
+        ),
+    ],
+)
+def test_what_the_settings_say_of_each_other(path: str, value: object, sentence: str, known: Catalogue) -> None:
+    assert sentence in validate(damaged(known, path, value))
+
+
 # --- NVIDIA's tables ---
 
 

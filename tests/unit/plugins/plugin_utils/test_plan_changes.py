@@ -284,6 +284,39 @@ def test_a_foreign_setting_is_named_and_repaired_where_allowed(
     assert any("/root/.bashrc:12" in warning for warning in decision["warnings"]) is not bool(repairs)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param({}, {"tf32": False, "module_loading": "eager"}, id="set"),
+        pytest.param({"tf32": True, "cudnn_benchmark": True}, {"expandable_segments": True}, id="others"),
+        pytest.param({"module_loading": "lazy"}, {}, id="taken-back"),
+    ],
+)
+def test_another_setting_rewrites_two_files_and_proves_nothing(
+    before: dict[str, Any], after: dict[str, Any], host: Any, applied: Any, decide: Decide
+) -> None:
+    observed = host("H100", "580.126.09")
+    first = decide(observed, **H100_WISH, settings=before)
+    there = applied(observed, first)
+    assert pending(decide(there, **H100_WISH, settings=before)) == []
+    second = decide(there, **H100_WISH, settings=after)
+    assert pending(second) == [
+        ("gpu_environment", "repair", "activate.sh"),
+        ("gpu_environment", "repair", "site-packages/_podsmith_cuda.py"),
+    ]
+    assert {change["from"] for change in second["changes"]} == {"other settings"}
+    for key in ("name", "identity", "live"):
+        assert second["environment"][key] == (True if key == "live" else first["environment"][key])
+    assert second["digest"] == first["digest"]
+    assert pending(decide(applied(there, second), **H100_WISH, settings=after)) == []
+
+
+def test_an_edited_activation_is_no_other_setting(pod: Any, decide: Decide) -> None:
+    pod["installed"]["environment"]["files"]["activate.sh"] = "0" * 64
+    (change,) = decide(pod, **H100_WISH, settings={})["changes"]
+    assert (change["what"], change["from"]) == ("activate.sh", "edited")
+
+
 def test_a_newer_driver_keeps_the_generation(pod: Any, decide: Decide) -> None:
     pod["driver"]["version"] = "580.126.09"
     assert decide(pod, **H100_WISH)["environment"]["name"] == ENVIRONMENT

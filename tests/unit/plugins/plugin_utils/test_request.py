@@ -43,6 +43,7 @@ def test_null_means_the_default() -> None:
             "wheels": {"provider": "pypi"},
             "python": "/usr/bin/python3",
         },
+        {"settings": {"tf32": False, "module_loading": "eager", "expandable_segments": True, "cudnn_benchmark": None}},
         {Tagged("cuda"): Tagged("13.0"), "extensions": (Tagged("vllm"),)},
     ],
 )
@@ -105,6 +106,18 @@ def test_names_are_normalised_and_kept_once() -> None:
             {"overrides": {"driver": "new"}},
             'overrides.driver is "new", a version is wanted; write it such as 580.95.05.',
         ),
+        ({"settings": "tf32"}, 'stack_plan_request.settings is "tf32", a mapping is wanted'),
+        ({"settings": {"tf33": True}}, 'stack_plan_request.settings has the unknown key "tf33"; did you mean tf32?'),
+        (
+            {"settings": {"tf32": "on"}},
+            'settings.tf32 is "on", true or false is wanted; write null, or nothing, to leave it as it is.',
+        ),
+        ({"settings": {"expandable_segments": 1}}, "settings.expandable_segments is 1, true or false is wanted"),
+        (
+            {"settings": {"module_loading": "LAZY"}},
+            'settings.module_loading is "LAZY", one of lazy, eager is wanted; choose one of lazy, eager.',
+        ),
+        ({"settings": {"module_loading": True}}, "settings.module_loading is the number True, text is wanted"),
         ({"overrides": {"brand_id": "14"}}, "NVML's number of a brand is wanted; write it such as 14."),
     ],
 )
