@@ -48,6 +48,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform imp
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_python import (
     EXTENSIONS,
     find_environment,
+    find_generations,
     find_torches,
     read_state,
     site_folders,
@@ -164,6 +165,7 @@ def observe_installed(
         "extensions": {name: packages[name] for name in EXTENSIONS if name in packages},
         "environment": environment,
         "environments": root.listdir(f"{live}/environments"),
+        "generations": find_generations(root, live),
         "files": digest_files(root, prefixes, home),
     }
 

@@ -26,6 +26,8 @@ Record = dict[str, Any]
 DIST_INFO = re.compile(r"^(?P<name>[^-]+)-(?P<version>[^-]+)\.dist-info$")
 ARCH_LIST = re.compile(rb"\0((?:sm|compute)_\d+[af]?(?: (?:sm|compute)_\d+[af]?)*)\0")
 OWN_FILE = "_podsmith_"
+IDENTITY_FILE = "generation.json"  # in each generation: what it was built for
+COMPLETE_FILE = ".podsmith-packages.json"  # in each environment whose packages came whole
 OWN_FILE_LIMIT = 262144  # bytes; what we write into a generation is text
 EXTENSIONS = (
     "apex",
@@ -152,7 +154,27 @@ def find_environment(root: Root, prefix: str) -> Record | None:
     path = root.real(f"{prefix}/current")
     if not root.is_dir(path):
         return None
-    site = next(iter(root.glob(f"{path}/lib/python3.*/site-packages")), None)
+    site = _site_packages(root, path)
+    files = {name: digest for name in root.listdir(path) for digest in [digest_file(root, f"{path}/{name}")] if digest}
+    for name in root.listdir(site) if site else []:
+        digest = digest_file(root, f"{site}/{name}") if name.startswith(OWN_FILE) else None
+        if digest:
+            files[f"site-packages/{name}"] = digest
+    return {"prefix": prefix, "path": path, **read_generation(root, path), "files": files}
+
+
+def find_generations(root: Root, prefix: str) -> list[Record]:
+    """The contract's ``generations``: those of a prefix that say what they were built for, the live one among them.
+
+    One that does not say, of an unfinished run, is not looked into: its files are read for nothing.
+    """
+    folders = [f"{prefix}/environments/{name}" for name in root.listdir(f"{prefix}/environments")]
+    return [read_generation(root, path) for path in folders if root.exists(f"{path}/{IDENTITY_FILE}")]
+
+
+def read_generation(root: Root, path: str) -> Record:
+    """What one generation is and holds, from its files alone."""
+    site = _site_packages(root, path)
     minor = re.search(r"/python(3\.\d+)/", site or "")
     names = root.listdir(site) if site else []
     adopted = [
@@ -163,21 +185,20 @@ def find_environment(root: Root, prefix: str) -> Record | None:
         if folder.startswith("/"):
             packages.update(parse_distributions(root.listdir(folder)))
     packages.update(parse_distributions(names))
-    files = {name: digest for name in root.listdir(path) for digest in [digest_file(root, f"{path}/{name}")] if digest}
-    for name in names:
-        digest = digest_file(root, f"{site}/{name}") if name.startswith(OWN_FILE) else None
-        if digest:
-            files[f"site-packages/{name}"] = digest
     infos = {normalise(match["name"]): name for name in names for match in [DIST_INFO.match(name)] if match}
     return {
-        "prefix": prefix,
-        "path": path,
         "name": os.path.basename(path),
+        "identity": root.read_json(f"{path}/{IDENTITY_FILE}").get("identity"),
+        "complete": site is None or root.exists(f"{path}/{COMPLETE_FILE}"),
         "python": minor.group(1) if minor else None,
         "packages": packages,
         "broken": [name for name, info in infos.items() if site and broken_files(root, site, info)],
-        "files": files,
     }
+
+
+def _site_packages(root: Root, path: str) -> str | None:
+    """Where an environment's packages lie; None where it has none."""
+    return next(iter(root.glob(f"{path}/lib/python3.*/site-packages")), None)
 
 
 def digest_file(root: Root, path: str) -> str | None:

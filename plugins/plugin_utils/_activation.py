@@ -7,6 +7,7 @@
 ``environment`` is ``stack_plan_decision.environment``, or a part of it; an absent key means the same as ``null``::
 
     {scope: system|user, prefix: /opt/podsmith, home: /root, name: 2-torch2.9.1-cu130, path: <prefix>/environments/2-…,
+     identity: "digest of what it is built for",    # by which a later run knows the generation again
      pytorch: true,                                 # there is a virtual environment at path
      python: "3.12", site_packages: lib/python3.12/site-packages,
      cuda_home: <path>|null, cutlass_home: <path>|null,
@@ -61,6 +62,8 @@ def generation_files(environment: Mapping[str, Any], *, sysroot: str = "") -> li
     upgraded package needs no new file. ``sysroot`` is for tests: where /sys, /proc and the system's libraries are read.
     """
     files = [File("activate.sh", render_activation(environment, sysroot), "0644")]
+    if environment.get("identity"):
+        files.append(File("generation.json", json.dumps({"identity": environment["identity"]}) + "\n", "0644"))
     if environment.get("pytorch"):
         constraints = "".join(f"{line}\n" for line in environment.get("constraints") or [])
         packages = environment["site_packages"]
@@ -155,7 +158,9 @@ def decision_file(decision: Mapping[str, Any]) -> File:
     environment = decision["environment"]
     passing = {"changes", "download", "summary"}
     kept = {key: value for key, value in decision.items() if key not in passing}
-    kept["environment"] = {key: value for key, value in environment.items() if key not in {"live", "previous"}}
+    kept["environment"] = {
+        key: value for key, value in environment.items() if key not in {"live", "reused", "previous"}
+    }
     content = json.dumps(kept, indent=2, sort_keys=True) + "\n"
     return File(f"{environment['prefix']}/state/decision.json", content, "0644")
 

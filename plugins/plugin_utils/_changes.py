@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._activation import generation_digests, host_digests
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._environment import Environment
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._environment import Environment, find_built
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import COMPANIONS, Extension, Set
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import Cutlass, ForwardCompat, PyTorch, Toolkit
@@ -150,7 +150,7 @@ def _cutlass_mib(cutlass: Cutlass, host: Host, known: Catalogue) -> int:
 
 
 def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
-    torch, environment, live = wanted.torch, wanted.environment, host.live or {}
+    torch, environment = wanted.torch, wanted.environment
     if torch is None:
         return
     sizes = known["pytorch"]["sizes"].get(torch.index, {})
@@ -158,11 +158,12 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
     if torch.provider == "host_wheels":
         size = 0
     what = f"PyTorch {torch.local}{' (adopted)' if torch.adopt else ''}"
-    if not environment.live:
-        old = str(live["name"]) if live.get("name") else None
+    if not (environment.live or environment.reused):
+        old = str(host.live["name"]) if host.live and host.live.get("name") else None
         yield Change("pytorch", INSTALL, what, old, environment.name, size, disk, environment.path)
         return
-    packages: Mapping[str, Any] = live.get("packages") or {}
+    there = _there(wanted, host)
+    packages: Mapping[str, Any] = there.get("packages") or {}
     extensions = {name for name, entry in wanted.extensions.items() if name not in COMPANIONS}
     for name, version in _pins(torch).items():
         found = packages.get(name)
@@ -170,7 +171,7 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
             mib = size if name == "torch" else 0
             action = REPLACE if found else REPAIR
             yield Change("pytorch", action, name, found and str(found), version, mib, mib * 2, environment.path)
-    for name in live.get("broken") or ():
+    for name in there.get("broken") or ():
         if normalise(name) not in extensions:
             yield Change(
                 "pytorch", REPAIR, str(name), "files are missing", str(packages.get(normalise(name)) or "whole")
@@ -184,9 +185,9 @@ def _pins(torch: PyTorch) -> dict[str, str]:
 
 
 def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
-    live = host.live or {}
-    packages = (live.get("packages") or {}) if wanted.environment.live else {}
-    broken = {normalise(name) for name in live.get("broken") or ()} if wanted.environment.live else set()
+    there = _there(wanted, host)
+    packages = there.get("packages") or {}
+    broken = {normalise(name) for name in there.get("broken") or ()}
     for name, entry in wanted.extensions.items():
         if not isinstance(entry, Extension) or not entry.requirement or name in COMPANIONS:
             continue
@@ -198,6 +199,12 @@ def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
             yield Change("ml_extensions", REPLACE, name, str(found), version, *sizes)
         elif name in broken:
             yield Change("ml_extensions", REPAIR, name, "files are missing", version, *sizes)
+
+
+def _there(wanted: Wanted, host: Host) -> Mapping[str, Any]:
+    """What was observed of the wanted generation; nothing where it is still to be built."""
+    environment = wanted.environment
+    return (find_built(environment.name, host) or {}) if environment.live or environment.reused else {}
 
 
 def _environment(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import COMPANIONS, Extension, Set
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
@@ -34,6 +36,7 @@ class Environment:
     path: str
     identity: str  # digest of what a generation is built for; another wish gets another generation
     live: bool  # this generation is the live one
+    reused: bool  # it is not live, was built for this very wish before, and is there: proved and switched to, not built
     previous: str | None
     pytorch: bool  # there is a virtual environment at path
     python: str | None
@@ -76,6 +79,7 @@ def choose_environment(
         path=f"{layout.prefix}/environments/{name}",
         identity=identity,
         live=live,
+        reused=not live and bool((find_built(name, host) or {}).get("complete")),
         previous=_previous(name, host),
         pytorch=torch is not None,
         python=python,
@@ -116,7 +120,7 @@ def identify(
 
 
 def choose_name(kind: str, identity: str, python: str | None, host: Host) -> str:
-    """The live generation's name where it was built for this, one that a run left unfinished, or the next number.
+    """The live generation's name where it was built for this, an earlier one that was, one unfinished, or a new one.
 
     What was lost or swapped by hand is put right in place; another wish is built beside, so that a failed proof of it
     leaves the live one as it is. Where it is not known what the live one was built for, its kind decides.
@@ -124,12 +128,30 @@ def choose_name(kind: str, identity: str, python: str | None, host: Host) -> str
     live = str((host.live or {}).get("name") or "")
     match = _NAME.fullmatch(live)
     number = int(match[1]) if match else 0
-    same = (host.state or {}).get("identity") in (None, identity)
+    same = live_identity(host) in (None, identity)
     if match and same and match[2] == kind and python in (None, (host.live or {}).get("python") or python):
         return live
     found = {int(item[1]): item[2] for name in host.generations or () if (item := _NAME.fullmatch(name))}
-    unfinished = [n for n, other in found.items() if n > number and other == kind]
+    built = {int(item[1]): row for row in host.built if (item := _NAME.fullmatch(str(row.get("name"))))}
+    earlier = [n for n, row in built.items() if found.get(n) == kind and row.get("identity") == identity]
+    if earlier:
+        return f"{max(earlier)}-{kind}"
+    unfinished = [n for n, other in found.items() if n > number and other == kind and n not in built]
     return f"{max(unfinished)}-{kind}" if unfinished else f"{max([number, *found]) + 1}-{kind}"
+
+
+def live_identity(host: Host) -> str | None:
+    """What the live generation was built for: as it says, else as the decision that stands says; None: unknown."""
+    own = (host.live or {}).get("identity")
+    found = own or (host.state or {}).get("identity")
+    return str(found) if found else None
+
+
+def find_built(name: str, host: Host) -> Mapping[str, Any] | None:
+    """The observed generation of that name: the live one, or one beside it that says what it was built for."""
+    if host.live is not None and host.live.get("name") == name:
+        return host.live
+    return next((row for row in host.built if row.get("name") == name), None)
 
 
 def _previous(name: str, host: Host) -> str | None:

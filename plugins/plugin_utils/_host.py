@@ -64,6 +64,7 @@ class Host:
     pytorches: tuple[Row, ...]
     live: Row | None
     generations: tuple[str, ...] | None
+    built: tuple[Row, ...]  # the generations that say what they were built for
     files: Mapping[str, str] | None
     state: Row | None
     conflicts: tuple[Row, ...]
@@ -138,6 +139,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         pytorches=_rows(installed.get("pytorch")),
         live=installed.get("environment") or None,
         generations=None if installed.get("environments") is None else tuple(map(str, installed["environments"])),
+        built=_rows(installed.get("generations")),
         files=installed.get("files"),
         state=installed.get("state") or None,
         conflicts=_rows(observed.get("conflicts")),

@@ -33,6 +33,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Reason, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._settings import Setting
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._versions import Difference, Stack, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import Choice
 
 OK, DEGRADED, BLOCKED = "ok", "degraded", "blocked"
@@ -75,6 +76,7 @@ class Plan:
     settings: tuple[Setting, ...]
     proof: Proof
     download: Download
+    versions: tuple[Difference, ...]
     reasons: tuple[Reason, ...]
     rejected: tuple[Rejection, ...]
     remedies: tuple[str, ...]
@@ -274,6 +276,9 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     environment = choose_environment(
         layout, host, torch, toolkit, cutlass, compat, extensions, targets, settings, request.repair_files
     )
+    if environment.reused:
+        text = f"environment {environment.name} was built for this before: it is proved and switched to, not rebuilt"
+        draft.reasons.append(Reason("reuse-environment", text, "observed on the host"))
     architectures = _proof_architectures(targets, toolkit, draft)
     checks = _checks(choice.route != "cpu", toolkit, cutlass, torch, host)
     toolkits = (*((toolkit,) if toolkit else ()), *also)
@@ -301,12 +306,30 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         settings=settings,
         proof=Proof(architectures, choice.route != "cpu", checks, digest),
         download=download,
+        versions=compare_versions(_versions(choice, torch, toolkit, also, host), known),
         reasons=tuple(draft.reasons),
         rejected=tuple(draft.rejected),
         remedies=_unique(draft.remedies),
         warnings=_unique(draft.warnings),
         changes=changes,
         digest=digest,
+    )
+
+
+def _versions(
+    choice: Choice, torch: PyTorch | None, toolkit: Toolkit | None, also: tuple[Toolkit, ...], host: Host
+) -> Stack:
+    """The versions that meet where the decision is applied; a host without a GPU has no driver to compare with."""
+    on_gpu = choice.route != "cpu"
+    return Stack(
+        driver=host.driver if on_gpu else None,
+        driver_cuda=host.driver_cuda if on_gpu else None,
+        windows=host.wsl,
+        toolkit=toolkit.version if toolkit else None,
+        beside=tuple(entry.version for entry in also),
+        torch=torch.local if torch else None,
+        torch_cuda=torch.cuda if torch else None,
+        compat=choice.compat.cuda if choice.compat else None,
     )
 
 
@@ -515,6 +538,7 @@ def _blocked(draft: Draft) -> Plan:
         settings=(),
         proof=Proof((), False, (), ""),
         download=Download(0, 0, None),
+        versions=(),
         reasons=(*draft.reasons, Reason(BLOCKED, because, source)),
         rejected=tuple(rejected),
         remedies=_unique(draft.remedies) or ("Ask for another host.",),

@@ -114,7 +114,7 @@ def confine(host: Host, layout: Layout) -> Host:
     prefix = (host.live or {}).get("prefix")
     if prefix in (None, layout.prefix):
         return host
-    return replace(host, live=None, generations=(), state=None)
+    return replace(host, live=None, generations=(), built=(), state=None)
 
 
 # --- NVIDIA's repository ---

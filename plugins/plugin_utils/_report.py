@@ -37,6 +37,7 @@ def render_text(
     rows: list[tuple[str, list[str]]] = [
         ("route", [decision["summary"].removeprefix("blocked: ") if verdict == "blocked" else decision["summary"]]),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
+        ("versions", _versions(decision)),
         ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"], ran=ran)),
         ("not", _rejected(decision)),
         ("proof", _proof(results) or _proved(decision, observed)),
@@ -152,6 +153,12 @@ def _adopted(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
     if compat["enabled"] and compat["provider"] == "adopt":
         found.append(("forward_compat", f"{compat['package']} {compat['version']}"))
     return found
+
+
+def _versions(decision: Mapping[str, Any]) -> list[str]:
+    """Whether a difference of versions is a problem, wherever two of them differ."""
+    rows = decision.get("versions") or ()
+    return [str(row["text"]) for row in rows if len(set(row["numbers"].values())) > 1]
 
 
 def _rejected(decision: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ KEYS = [
         "settings",
         "proof",
         "download",
+        "versions",
         "reasons",
         "rejected",
         "remedies",

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_python import (
     find_environment,
+    find_generations,
     find_torches,
     parse_distributions,
     read_arch_list,
@@ -23,6 +24,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import 
 PREFIX = "/opt/podsmith"
 GENERATION = f"{PREFIX}/environments/1-torch2.9.1-cu130"
 SITE = f"{GENERATION}/lib/python3.12/site-packages"
+IDENTITY = '{"identity": "abc"}\n'
 CPU = "__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n"
 CUDA = "__version__ = '2.9.1+cu130'\ncuda: Optional[str] = '13.0'\n"
 
@@ -47,7 +49,9 @@ def torch(site: str, version: str = CUDA) -> dict[str, str | bytes]:
 def generation() -> dict[str, str | bytes]:
     return {
         **torch(SITE),
+        f"{GENERATION}/.podsmith-packages.json": "{}",
         f"{GENERATION}/activate.sh": "# ours\n",
+        f"{GENERATION}/generation.json": IDENTITY,
         f"{GENERATION}/pyvenv.cfg": "home = /usr/bin\n",
         f"{GENERATION}/bin/python": "",
         f"{SITE}/_podsmith_cuda.py": "# hook\n",
@@ -97,11 +101,15 @@ def test_the_live_environment(tmp_path: Path) -> None:
         "prefix": PREFIX,
         "path": GENERATION,
         "name": "1-torch2.9.1-cu130",
+        "identity": "abc",
+        "complete": True,
         "python": "3.12",
         "packages": {"torch": "2.9.1+cu130", "flash-attn": "2.8.3"},
         "broken": [],
         "files": {
+            ".podsmith-packages.json": digest("{}"),
             "activate.sh": digest("# ours\n"),
+            "generation.json": digest(IDENTITY),
             "pyvenv.cfg": digest("home = /usr/bin\n"),
             "site-packages/_podsmith_cuda.py": digest("# hook\n"),
         },
@@ -130,6 +138,31 @@ def test_a_file_of_ours_that_is_gone_has_no_digest(tmp_path: Path) -> None:
     environment = find_environment(root, PREFIX)
     assert environment
     assert "activate.sh" not in environment["files"]
+
+
+def test_every_generation_that_says_what_it_was_built_for(tmp_path: Path) -> None:
+    """Beside the live one: one that lost a file, one of an interrupted change, one that does not say."""
+    other, interrupted = (f"{PREFIX}/environments/{name}" for name in ("2-torch2.9.1-cu126", "3-torch2.9.1-cu128"))
+    folders = {folder: f"{folder}/lib/python3.12/site-packages" for folder in (other, interrupted)}
+    files = {path: text for site in folders.values() for path, text in torch(site).items()}
+    files |= {f"{folder}/generation.json": f'{{"identity": "{folder[-5:]}"}}' for folder in folders}
+    files |= {f"{other}/.podsmith-packages.json": "{}", f"{PREFIX}/environments/4-torch/pyvenv.cfg": ""}
+    root = live(tmp_path, {**generation(), **files, f"{PREFIX}/environments/5-cuda13.0/generation.json": IDENTITY})
+    (tmp_path / folders[other].lstrip("/") / "torch/version.py").unlink()
+    found = find_generations(root, PREFIX)
+    assert [(row["name"], row["identity"], row["complete"], row["broken"]) for row in found] == [
+        ("1-torch2.9.1-cu130", "abc", True, []),
+        ("2-torch2.9.1-cu126", "cu126", True, ["torch"]),
+        ("3-torch2.9.1-cu128", "cu128", False, []),
+        ("5-cuda13.0", "abc", True, []),
+    ]
+    assert found[1]["packages"] == {"torch": "2.9.1+cu130"}
+    assert found[3]["python"] is None
+
+
+def test_an_identity_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+    root = live(tmp_path, generation() | {f"{GENERATION}/generation.json": "{cut"})
+    assert [row["identity"] for row in find_generations(root, PREFIX)] == [None]
 
 
 def test_no_environment(tmp_path: Path) -> None:

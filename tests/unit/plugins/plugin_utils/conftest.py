@@ -80,6 +80,7 @@ def observe(
             "pytorch": [],
             "environment": None,
             "environments": [],
+            "generations": [],
             "files": {},
             "state": None,
             **installed,
@@ -113,12 +114,19 @@ def converge(observed: dict[str, Any], decision: dict[str, Any]) -> dict[str, An
         row = {key: decision["cutlass"][key] for key in ("version", "path")} | {"broken": []}
         installed["cutlass"], installed["cutlasses"] = row, [row]
     pins = [*(torch["requirements"] if torch else []), *environment["constraints"]]
-    installed["environment"] = {
-        "path": environment["path"],
+    generation = {
         "name": environment["name"],
+        "identity": environment["identity"],
+        "complete": True,
         "python": environment["python"],
         "packages": dict(pin.split("==") for pin in pins),
         "broken": [],
+    }
+    others = [row for row in installed["generations"] if row["name"] != environment["name"]]
+    installed["generations"] = [*others, generation]
+    installed["environment"] = {
+        **copy.deepcopy(generation),
+        "path": environment["path"],
         "files": generation_digests(environment),
     }
     installed["environments"] = sorted({*installed["environments"], environment["name"]})

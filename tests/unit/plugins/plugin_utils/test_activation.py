@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,11 @@ def test_generation_files_stand_where_python_and_pip_look() -> None:
         f"{PACKAGES}/_podsmith_cuda.py",
         f"{PACKAGES}/_podsmith_cuda.pth",
     ]
+
+
+def test_a_generation_says_what_it_was_built_for() -> None:
+    contents = {file.path: file.content for file in generation_files(ENVIRONMENT | {"identity": "abc"})}
+    assert json.loads(contents["generation.json"]) == {"identity": "abc"}
 
 
 def test_without_pytorch_there_is_only_the_activation() -> None:

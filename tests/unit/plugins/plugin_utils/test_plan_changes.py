@@ -328,10 +328,96 @@ def test_an_unfinished_generation_is_taken_up_again(pod: Any, decide: Decide) ->
 
 
 def test_an_older_generation_is_not_touched(pod: Any, decide: Decide) -> None:
-    """It is what a rollback goes to."""
+    """It does not say what it was built for: a rollback goes to it, no wish does."""
+    pod["installed"]["generations"] = []
     pod["installed"]["environment"]["name"] = "2-torch2.8.0-cu128"
     pod["installed"]["environments"] = [ENVIRONMENT, "2-torch2.8.0-cu128"]
     assert decide(pod, **H100_WISH)["environment"]["name"] == "3-torch2.9.1-cu130"
+
+
+# --- environments side by side ---
+
+NEWER = H100_WISH | {"pytorch": "2.10"}
+SWITCH = ("gpu_environment", "switch", "live environment")
+
+
+@pytest.fixture
+def two(pod: dict[str, Any], decide: Decide, applied: Any) -> dict[str, Any]:
+    """A pod whose second generation is live, the first whole beside it."""
+    return applied(pod, decide(pod, **NEWER))
+
+
+def test_an_earlier_environment_is_switched_to_not_rebuilt(two: Any, decide: Decide, applied: Any) -> None:
+    back = decide(two, **H100_WISH)
+    assert pending(back) == [SWITCH_ON, PROVE, SWITCH]
+    assert back["changes"][-1] | {"from": "2-torch2.10.0-cu130", "to": ENVIRONMENT} == back["changes"][-1]
+    assert (back["download"]["mib"], back["download"]["installed_mib"]) == (0, 0)
+    environment = back["environment"]
+    assert (environment["live"], environment["reused"], environment["previous"]) == (False, True, "2-torch2.10.0-cu130")
+    assert any(ENVIRONMENT in reason["text"] for reason in back["reasons"] if reason["rule"] == "reuse-environment")
+    host = applied(two, back)
+    assert pending(decide(host, **H100_WISH)) == []
+    assert decide(host, **NEWER)["environment"]["name"] == "2-torch2.10.0-cu130"
+
+
+def earlier(host: dict[str, Any]) -> dict[str, Any]:
+    return next(row for row in host["installed"]["generations"] if row["name"] == ENVIRONMENT)
+
+
+def lose_an_earlier_wheel(host: dict[str, Any]) -> None:
+    del earlier(host)["packages"]["torchvision"]
+
+
+def break_an_earlier_wheel(host: dict[str, Any]) -> None:
+    earlier(host)["broken"] = ["torch"]
+
+
+def lose_an_earlier_extension(host: dict[str, Any]) -> None:
+    del earlier(host)["packages"]["xformers"]
+
+
+def interrupt_an_earlier_change(host: dict[str, Any]) -> None:
+    earlier(host)["complete"] = False
+
+
+@pytest.mark.parametrize(
+    ("lose", "wanted"),
+    [
+        (lose_an_earlier_wheel, [("pytorch", "repair", "torchvision")]),
+        (break_an_earlier_wheel, [("pytorch", "repair", "torch")]),
+        (lose_an_earlier_extension, [("ml_extensions", "install", "xformers")]),
+        (
+            interrupt_an_earlier_change,
+            [("pytorch", "install", "PyTorch 2.9.1+cu130"), ("ml_extensions", "install", "xformers")],
+        ),
+    ],
+)
+def test_what_an_earlier_environment_lost_is_put_right_before_the_switch(
+    lose: Any, wanted: Pending, two: Any, decide: Decide
+) -> None:
+    lose(two)
+    decision = decide(two, **H100_WISH)
+    assert pending(decision) == [SWITCH_ON, *wanted, PROVE, SWITCH]
+    assert decision["environment"]["name"] == ENVIRONMENT
+
+
+def test_an_earlier_environment_of_the_same_kind_but_another_wish_is_kept(two: Any, decide: Decide) -> None:
+    """It is what a later wish, or a rollback, goes back to: it is never built over."""
+    decision = decide(two, **H100_WISH | {"extensions": ["triton"]})
+    assert decision["environment"]["name"] == "3-torch2.9.1-cu130"
+
+
+def test_a_newer_environment_is_not_built_over_after_a_rollback(two: Any, decide: Decide) -> None:
+    """The first is live again, the decision that stands is still the second's: each is known by what it says itself."""
+    first = earlier(two)
+    two["installed"]["environment"] |= first | {"path": f"/opt/podsmith/environments/{ENVIRONMENT}"}
+    assert (
+        decide(two, **H100_WISH)["environment"] | {"name": ENVIRONMENT, "live": True}
+        == (decide(two, **H100_WISH)["environment"])
+    )
+    decision = decide(two, **NEWER)
+    assert (decision["environment"]["name"], decision["environment"]["reused"]) == ("2-torch2.10.0-cu130", True)
+    assert decide(two, **NEWER | {"extensions": []})["environment"]["name"] == "3-torch2.10.0-cu130"
 
 
 def test_more_of_the_toolkit_is_installed_until_it_was_proved(pod: Any, decide: Decide) -> None:

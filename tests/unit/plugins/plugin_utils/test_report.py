@@ -17,6 +17,8 @@ h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod contai
   why      driver 570.133.20 is older than 580; cuda-compat-13-0 lists branch 570 (documented by NVIDIA)
            PyTorch 2.9.1+cu130 has machine code for NVIDIA H100 80GB HBM3 (compute capability 9.0)
            CUDA toolkit 13.0 is there at /usr/local/cuda-13.0; extensions of PyTorch 2.9.1+cu130 build with it
+  versions driver 570.133.20 speaks CUDA 12.8, PyTorch 2.9.1+cu130 and the CUDA toolkit are of CUDA 13.0: no
+           problem while the compat library of CUDA 13.0 stands in for the driver.
   change   + cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB to fetch
            + PyTorch 2.9.1+cu130   new environment, 2.9 GiB to fetch
            ~ proof                 the stack is proved before it goes live
