@@ -11,7 +11,7 @@
      pytorch: true,                                 # there is a virtual environment at path
      python: "3.12", site_packages: lib/python3.12/site-packages,
      cuda_home: <path>|null, cutlass_home: <path>|null,
-     compat_enabled: true, compat_path: <path>|null, compat_version: "580.95.05"|null,
+     compat_enabled: true, compat_path: <path>|null, compat_version: "580.95.05"|null, compat_branches: [535, 570],
      constraints: ["torch==2.9.1+cu130", …], adopt: <site-packages>|null, arch_list: "9.0;12.0"|null,
      settings: [{variable: CUDA_MODULE_LOADING|null, value: LAZY, what: …, default: …, unless: […]}, …]}
 """
@@ -85,9 +85,11 @@ def render_activation(environment: Mapping[str, Any], sysroot: str = "") -> str:
         "cutlass": environment.get("cutlass_home"),
         "enabled": "1" if is_compat_enabled(environment) else None,
         "compat": environment.get("compat_path"),
+        "branches": " ".join(map(str, environment.get("compat_branches") or ())),
         "architectures": environment.get("arch_list"),
         "sys": f"{sysroot}/sys/module/nvidia/version",
         "proc": f"{sysroot}/proc/driver/nvidia/version",
+        "gpus": f"{sysroot}/proc/driver/nvidia/gpus",
     }
     lines = "".join(f"_podsmith_{name}={shlex.quote(value or '')}\n" for name, value in settings.items())
     return f"{HEADER}{lines}\n{render_settings(environment.get('settings') or ())}{load_body('activate.sh')}"
@@ -114,7 +116,8 @@ def render_hook(environment: Mapping[str, Any], sysroot: str = "") -> str:
         for one in environment.get("settings") or ()
         if one["variable"]
     ]
-    calls.append(f"activate({compat!r}, enabled={enabled}, sysroot={sysroot!r})")
+    branches = tuple(map(int, environment.get("compat_branches") or ()))
+    calls.append(f"activate({compat!r}, enabled={enabled}, sysroot={sysroot!r}, branches={branches!r})")
     body = "".join(f"    {call}\n" for call in calls)
     return f"{HEADER}{load_body('_podsmith_cuda.py')}\n\ntry:\n{body}except Exception:\n    pass\n"
 

@@ -164,10 +164,10 @@ def unknown_warnings(host: Host) -> list[str]:
 
 def compat_warnings(compat: ForwardCompat, host: Host) -> list[str]:
     """Compat libraries that lie about, and one that is active where it must not be."""
-    if compat.enabled:
+    if compat.enabled and not compat.standby:
         return []
     if host.compat_active:
         because = "A compat library is first on the loader's path and breaks CUDA on this driver (error 803 or 804)"
         return [f"{because}; remove its folder from LD_LIBRARY_PATH and /etc/ld.so.conf.d."]
-    kept = [row for row in host.compat if row.get("package") not in compat.remove]
+    kept = [row for row in host.compat if row.get("package") not in (*compat.remove, compat.package)]
     return [f"{row.get('package')} {row.get('version')} is present; it stays off the path." for row in kept]

@@ -121,7 +121,7 @@ def _compat(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         row = {row["package"]: row for row in known["drivers"]["compat"].values()}[compat.package]
         size, disk = int(row["size_mib"]), int(row["installed_mib"])
         yield Change("forward_compat", INSTALL, compat.package, None, compat.version, size, disk, "/")
-    elif not is_proven(wanted, host):
+    elif not compat.standby and not is_proven(wanted, host):
         yield Change("forward_compat", SWITCH, f"{compat.package} {compat.version}", "off", "on")
 
 

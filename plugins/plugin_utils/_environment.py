@@ -45,6 +45,7 @@ class Environment:
     compat_enabled: bool
     compat_path: str | None
     compat_version: str | None
+    compat_branches: tuple[int, ...]  # of drivers under which the compat library may be used
     cuda_home: str | None
     cutlass_home: str | None
     adopt: str | None
@@ -88,6 +89,7 @@ def choose_environment(
         compat_enabled=compat.enabled,
         compat_path=compat.path,
         compat_version=compat.version,
+        compat_branches=compat.branches,
         cuda_home=toolkit.path if toolkit else None,
         cutlass_home=cutlass.path if cutlass else None,
         adopt=torch.adopt if torch else None,

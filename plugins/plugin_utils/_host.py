@@ -69,6 +69,7 @@ class Host:
     state: Row | None
     conflicts: tuple[Row, ...]
     compat_active: bool
+    target: bool = False  # an image under build: driver and GPUs are those that it is for, and nothing runs on them yet
 
     @property
     def wsl(self) -> bool:
@@ -144,6 +145,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         state=installed.get("state") or None,
         conflicts=_rows(observed.get("conflicts")),
         compat_active=bool(loader.get("compat_active")),
+        target=bool(observed.get("target")),
     )
 
 

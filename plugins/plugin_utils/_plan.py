@@ -31,7 +31,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
     Toolkit,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, parse_request
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Reason, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Compat, Reason, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._versions import Difference, Stack, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import Choice
@@ -264,7 +264,7 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         text = f"PyTorch {torch.local if torch else ''} at {choice.build.adopt['path']} is used as it is"
         draft.reasons.append(Reason("adopt-pytorch", text, "observed on the host"))
     toolkit, also = _toolkits(choice, torch, draft)
-    compat = provide.provide_compat(choice, host, known)
+    compat = provide.provide_compat(choice, _standby(choice, draft), host, known)
     cutlass = provide.provide_cutlass(host, request, layout, known)
     if isinstance(cutlass, str):
         draft.degrade("cutlass", cutlass, "Install git, or set cutlass to a release that PyPI has.")
@@ -280,7 +280,8 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         text = f"environment {environment.name} was built for this before: it is proved and switched to, not rebuilt"
         draft.reasons.append(Reason("reuse-environment", text, "observed on the host"))
     architectures = _proof_architectures(targets, toolkit, draft)
-    checks = _checks(choice.route != "cpu", toolkit, cutlass, torch, host)
+    gpu = choice.route != "cpu" and not host.target
+    checks = _checks(gpu, toolkit, cutlass, torch, host)
     toolkits = (*((toolkit,) if toolkit else ()), *also)
     wanted = Wanted(toolkits, compat, cutlass, torch, extensions, environment, "")
     digest = _digest(wanted, architectures, checks)
@@ -304,7 +305,7 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         cutlass=cutlass,
         environment=environment,
         settings=settings,
-        proof=Proof(architectures, choice.route != "cpu", checks, digest),
+        proof=Proof(architectures, gpu, checks, digest),
         download=download,
         versions=compare_versions(_versions(choice, torch, toolkit, also, host), known),
         reasons=tuple(draft.reasons),
@@ -331,6 +332,23 @@ def _versions(
         torch_cuda=torch.cuda if torch else None,
         compat=choice.compat.cuda if choice.compat else None,
     )
+
+
+def _standby(choice: Choice, draft: Draft) -> Compat | None:
+    """The compat library that waits for an older driver, where it is wished and can be had."""
+    host = draft.host
+    compat = provide.find_standby(choice, host, draft.request, draft.known)
+    if compat is None:
+        return None
+    if isinstance(compat, str):
+        draft.rejected.append(Rejection("standby", compat))
+        return None
+    because = None if compat.installed else provide.no_compat_package(host, draft.layout, draft.known)
+    if because:
+        draft.degrade("standby", because, "Run as root with scope: system, or set forward_compat: auto.")
+        return None
+    draft.reasons.append(compat.reason)
+    return compat
 
 
 def _toolkits(choice: Choice, torch: PyTorch | None, draft: Draft) -> tuple[Toolkit | None, tuple[Toolkit, ...]]:

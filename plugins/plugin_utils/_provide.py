@@ -13,7 +13,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rule
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _wheels as wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Row, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, unlisted
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import STANDBY, Request, unlisted
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Compat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import CPU, Build, Choice
 
 SYSTEM_PREFIX = "/opt/podsmith"
@@ -56,6 +57,8 @@ class ForwardCompat:
     confidence: str | None = None
     remove: tuple[str, ...] = ()
     repository: str | None = None
+    standby: bool = False  # installed and not tried: off until a start meets an older driver
+    branches: tuple[int, ...] = ()  # of drivers, under which the activation may use it
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,16 @@ def no_compat_package(host: Host, layout: Layout, known: Catalogue) -> str | Non
     return None
 
 
-def provide_compat(choice: Choice, host: Host, known: Catalogue) -> ForwardCompat:
+def find_standby(choice: Choice, host: Host, request: Request, known: Catalogue) -> Compat | str | None:
+    """The compat library that is wished for later starts, why it is of no use, or None where none is wished."""
+    if request.forward_compat != STANDBY or choice.compat or choice.build is None or choice.build.cuda is None:
+        return None
+    return rules.standby(host, choice.build.cuda, known)
+
+
+def provide_compat(choice: Choice, standby: Compat | None, host: Host, known: Catalogue) -> ForwardCompat:
     """The forward-compatibility part of a choice. Only packages that the collection installed are to be removed."""
-    compat = choice.compat
+    compat = choice.compat or standby
     kept = compat.package if compat else None
     remove = tuple(str(row["package"]) for row in host.compat if row.get("managed") and row["package"] != kept)
     if compat is None:
@@ -172,6 +182,8 @@ def provide_compat(choice: Choice, host: Host, known: Catalogue) -> ForwardCompa
         confidence=compat.confidence,
         remove=remove,
         repository=None if compat.installed else find_repository(host, compat.cuda, known),
+        standby=choice.compat is None or host.target,
+        branches=rules.usable_branches(host, compat.cuda, known),
     )
 
 

@@ -16,6 +16,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import par
 
 NAME = "stack_plan_request"
 POLICIES = ("forward_compat", "fallback", "fail")
+AUTO, STANDBY = "auto", "standby"
+COMPAT_USES = (AUTO, STANDBY)
 TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
 WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels")
 SCOPES = ("auto", "system", "user")
@@ -82,6 +84,7 @@ class Request:
     cuda: str = "newest"
     pytorch: str = "newest"
     on_old_driver: tuple[str, ...] = ("forward_compat", "fallback")
+    forward_compat: str = AUTO  # standby: installed and off, for a start on an older driver
     toolkit: Toolkit = field(default_factory=Toolkit)
     wheels: Wheels = field(default_factory=Wheels)
     cutlass: str = "none"
@@ -108,6 +111,7 @@ def parse_request(wished: Mapping[str, Any]) -> Request:
         cuda=_version("cuda", values.get("cuda", base.cuda), _RELEASE, "13.0"),
         pytorch=_version("pytorch", values.get("pytorch", base.pytorch), _DOTTED, "2.9 or 2.9.1"),
         on_old_driver=_policy(values.get("on_old_driver", base.on_old_driver)),
+        forward_compat=_choice("forward_compat", values.get("forward_compat", base.forward_compat), COMPAT_USES),
         toolkit=Toolkit(
             provider=_choice("toolkit.provider", toolkit.get("provider", base.toolkit.provider), TOOLKIT_PROVIDERS),
             components=_strings(

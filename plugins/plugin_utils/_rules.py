@@ -10,7 +10,7 @@ it has nothing to say. No rule reads a file, a clock or Ansible.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Row, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Gpu, Host, is_consumer
@@ -201,6 +201,46 @@ def forward_compat(host: Host, cuda: str, known: Catalogue) -> Compat | str:
         confidence,
         Reason("compat-branch-listed", text, row["source"]),
     )
+
+
+def standby(host: Host, cuda: str, known: Catalogue) -> Compat | str:
+    """The compat library of ``cuda`` to be kept off until a start meets an older driver, or why it is of no use here.
+
+    Of several GPUs one that may use it is enough: the activation looks at the GPU of each start.
+    """
+    row = known["drivers"]["compat"].get(cuda)
+    if row is None:
+        return f"there is no forward-compatibility package for CUDA {cuda}"
+    note = next((found for found in host.compat if str(found.get("cuda")) == cuda), None)
+    for rule in (compat_platform, compat_refused):
+        if because := rule(host, row, note):
+            return because
+    refusals = [compat_brand(replace(host, gpus=(gpu,)), row, note) for gpu in host.gpus or ()]
+    if not refusals:
+        return "the GPU is unknown, and forward compatibility is for data-centre GPUs alone"
+    if all(refusals):
+        return str(refusals[0])
+    version = str((note or {}).get("version") or row["version"])
+    branches = ", ".join(map(str, sorted(_branches(row, None))))
+    text = f"{row['package']} is installed and kept off; a start on a driver of branch {branches} uses it"
+    path = str((note or {}).get("path") or f"/usr/local/cuda-{cuda}/compat")
+    confidence = _confidence(host, row)
+    reason = Reason("compat-standby", text, row["source"])
+    return Compat(str(row["package"]), cuda, version, path, note is not None, confidence, reason)
+
+
+def usable_branches(host: Host, cuda: str, known: Catalogue) -> tuple[int, ...]:
+    """The driver branches under which the activation may use the compat library: the catalogue's, its own, this host's.
+
+    The note of an installed library is not read for it, so that installing one changes no file of ours; a branch that
+    the note alone lists is this host's own.
+    """
+    row = known["drivers"]["compat"][cuda]
+    listed = {*_branches(row, None), int(row["branch"])}
+    note = next((found for found in host.compat if str(found.get("cuda")) == cuda), None)
+    if host.branch in _branches(row, note):
+        listed.add(host.branch)
+    return tuple(sorted(listed))
 
 
 def compat_platform(host: Host, _row: Row, _note: Row | None) -> str | None:

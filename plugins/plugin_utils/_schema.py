@@ -287,6 +287,20 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
     },
     "tools": {"tools": (PACKAGE, {"version": _or_null(VERSION), "size_mib": NUMBER, "for": TEXT})},
+    "images": {
+        "systems": (
+            NAME,
+            {
+                "id": NAME,
+                "version": TEXT,
+                "codename": NAME,
+                "family": _one_of("debian"),
+                "glibc": VERSION,
+                "python": RELEASE,
+            },
+        ),
+        "bases": (RELEASE, {"tag": VERSION, "image": TEXT, "systems": _list(NAME)}),
+    },
     "pypi": {"generated": (_one_of("checksum"), {"sha256": _pattern("a sha256 sum", r"[0-9a-f]{64}")})},
 }
 
@@ -530,6 +544,15 @@ def _check_settings(catalogue: Catalogue) -> Iterator[str]:
         yield f"settings.yml switches {name} by nothing; add a row to its variables or programs."
 
 
+def _check_images(catalogue: Catalogue) -> Iterator[str]:
+    rows = catalogue["images"]
+    for cuda, row in rows["bases"].items():
+        where = f"images.yml bases {cuda}"
+        yield from _absent(where, cuda, catalogue["cuda"]["releases"], "cuda.yml releases")
+        for system in row["systems"]:
+            yield from _absent(where, system, rows["systems"], "images.yml systems")
+
+
 def _branch_of(where: str, driver: str, release: str, branches: Section) -> Iterator[str]:
     """A driver whose branch is not of the CUDA release it comes with."""
     branch = str(parse_version(driver)[0])
@@ -553,4 +576,5 @@ _CHECKS = (
     _check_packages,
     _check_benchmarks,
     _check_settings,
+    _check_images,
 )

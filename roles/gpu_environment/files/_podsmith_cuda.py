@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415, PTH110, PTH119, PTH123
+# ruff: noqa: PLC0415, PTH110, PTH112, PTH119, PTH123, PTH208
 # Every start of Python runs this, so it does without pathlib, and without ctypes until it needs it.
 """Load the right libcuda before anything else does: what activate.sh does, for a Python that no shell has started."""
 
@@ -46,6 +46,20 @@ def is_older(directory, driver):
     return () < parse_version(library_version(directory)) < driver
 
 
+def is_allowed(branch, branches, sysroot):
+    """Whether the compat library may be used: a listed branch, and a GPU that is no GeForce or Titan (error 804)."""
+    if branches and branch not in branches:
+        return False
+    folder, models = sysroot + "/proc/driver/nvidia/gpus", []
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        try:
+            with open(folder + "/" + name + "/information") as stream:
+                models.append(stream.readline().lower())
+        except OSError:
+            pass
+    return not models or any("geforce" not in model and "titan" not in model for model in models)
+
+
 def load(directory, version):
     """Load one driver's libraries by path; a later ``dlopen`` by SONAME, as torch and libcuda do it, finds these."""
     import ctypes
@@ -61,7 +75,7 @@ def set_default(value, *names):
         os.environ[names[0]] = value
 
 
-def activate(compat, *, enabled, sysroot=""):
+def activate(compat, *, enabled, sysroot="", branches=()):
     value = os.environ.get("LD_LIBRARY_PATH", "")
     if not enabled and not value:
         return
@@ -71,7 +85,8 @@ def activate(compat, *, enabled, sysroot=""):
     first = next((entry for entry in entries if os.path.exists(entry + "/libcuda.so.1")), None)
     stale = [entry for entry in entries if entry.rstrip("/").endswith("/compat") and is_older(entry, driver)]
     kept = [entry for entry in entries if entry != compat and entry not in stale]
-    if enabled and () < driver < parse_version(library_version(compat)):
+    older = enabled and () < driver < parse_version(library_version(compat))
+    if older and is_allowed(driver[0], branches, sysroot):
         load(compat, library_version(compat))
         kept = [compat, *kept]
     elif first is not None and (first == compat or is_older(first, driver)):

@@ -26,6 +26,26 @@ _podsmith_library() {
     done
 }
 
+# true where the compat library may be used: the driver is of a listed branch, and a GPU is no GeForce or Titan (error 804)
+_podsmith_allowed() {
+    case " ${_podsmith_branches:-${_podsmith_driver%%.*}} " in
+        *" ${_podsmith_driver%%.*} "*) ;;
+        *) return 1 ;;
+    esac
+    [ -d "$_podsmith_gpus" ] || return 0
+    [ -z "${ZSH_VERSION-}" ] || setopt local_options null_glob
+    _podsmith_found=
+    for _podsmith_file in "$_podsmith_gpus"/*/information; do
+        [ -r "$_podsmith_file" ] || continue
+        { IFS= read -r _podsmith_found <"$_podsmith_file"; } 2>/dev/null || :
+        case $_podsmith_found in
+            '' | *GeForce* | *TITAN* | *Titan*) ;;
+            *) return 0 ;;
+        esac
+    done
+    [ -z "$_podsmith_found" ]
+}
+
 # true where entry $1 of a search path is ours, of this or an earlier generation, or a compat directory older than the driver
 _podsmith_ours() {
     case $1 in
@@ -82,7 +102,7 @@ fi
 _podsmith_on=
 if [ -n "$_podsmith_enabled" ]; then
     _podsmith_library "$_podsmith_compat"
-    if _podsmith_older "$_podsmith_driver" "$_podsmith_found"; then
+    if _podsmith_older "$_podsmith_driver" "$_podsmith_found" && _podsmith_allowed; then
         _podsmith_on=$_podsmith_compat
     fi
 fi
@@ -129,8 +149,9 @@ export PODSMITH_PREFIX="$_podsmith_prefix"
 if [ -n "$_podsmith_noglob" ]; then
     set -f
 fi
-unset -f _podsmith_older _podsmith_library _podsmith_ours _podsmith_place
+unset -f _podsmith_older _podsmith_library _podsmith_allowed _podsmith_ours _podsmith_place
 unset _podsmith_prefix _podsmith_venv _podsmith_cuda _podsmith_cutlass _podsmith_enabled _podsmith_compat
+unset _podsmith_branches _podsmith_gpus
 unset _podsmith_architectures _podsmith_sys _podsmith_proc _podsmith_field _podsmith_left _podsmith_right
 unset _podsmith_found _podsmith_file _podsmith_rest _podsmith_own _podsmith_list _podsmith_entry
 unset _podsmith_noglob _podsmith_driver _podsmith_entries _podsmith_on

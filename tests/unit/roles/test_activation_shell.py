@@ -57,6 +57,13 @@ class Host:
         path.parent.mkdir(parents=True)
         path.write_text(f"{version}\n" if source == "sys" else NVRM.format(flavour=flavour, version=version))
 
+    def put_gpus(self, models: list[str]) -> None:
+        for number, model in enumerate(models):
+            folder = self.sysroot / f"proc/driver/nvidia/gpus/0000:0{number}:00.0"
+            folder.mkdir(parents=True)
+            (folder / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 41\n")
+        (self.sysroot / "proc/driver/nvidia/gpus").mkdir(parents=True, exist_ok=True)
+
     def put_library(self, directory: Path, version: str) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
@@ -160,6 +167,34 @@ def test_library_path(
     paths = {"compat": host.compat, "old": host.prefix / "compat" / "12.9", "foreign": foreign}
     found = host.source(shell, LD_LIBRARY_PATH=present.format(**paths))
     assert found["LD_LIBRARY_PATH"] == expected.format(**paths)
+
+
+MODELS = [
+    pytest.param(["NVIDIA H100 80GB HBM3"], True, id="data-centre"),
+    pytest.param(["NVIDIA GeForce RTX 4090"], False, id="geforce"),
+    pytest.param(["NVIDIA TITAN RTX", "NVIDIA GeForce RTX 4090"], False, id="titan"),
+    pytest.param(["NVIDIA GeForce RTX 4090", "NVIDIA L4"], True, id="one-of-two"),
+    pytest.param([], True, id="not-told"),
+]
+
+
+@pytest.mark.parametrize(("models", "on"), MODELS)
+def test_compat_is_never_on_for_a_geforce_alone(host: Host, shell: str, models: list[str], *, on: bool) -> None:
+    host.put_driver("570.133.20")
+    host.put_gpus(models)
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    assert host.source(shell)["LD_LIBRARY_PATH"] == (str(host.compat) if on else "(unset)")
+
+
+@pytest.mark.parametrize(
+    ("driver", "on"), [("535.183.01", True), ("560.35.03", False), ("570.26", True), ("57.1", False)]
+)
+def test_compat_is_on_only_for_the_branches_it_is_for(host: Host, shell: str, driver: str, *, on: bool) -> None:
+    host.put_driver(driver)
+    host.put_library(host.compat, "580.95.05")
+    host.write(compat_branches=[535, 570, 580])
+    assert host.source(shell)["LD_LIBRARY_PATH"] == (str(host.compat) if on else "(unset)")
 
 
 def test_a_shell_without_globbing_keeps_that_and_gets_compat(host: Host, shell: str) -> None:

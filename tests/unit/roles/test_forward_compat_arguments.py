@@ -53,6 +53,7 @@ def test_the_role_accepts_the_decision_that_calls_it(observed: dict[str, Any], a
     variables = {**load("vars/main.yml"), **load("defaults/main.yml")}
     trusted = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in variables.items()}
     templar = Templar(loader=DataLoader(), variables={**trusted, "stack_plan_decision": decision})
+    assert templar.template(trusted["forward_compat_standby"]) is False
     options = load("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     given = {name: templar.template(trusted[name]) for name in options}
     accepted = {name: {**option, "default": None} for name, option in options.items()}

@@ -215,6 +215,28 @@ def test_the_library_that_a_later_dlopen_finds(
     assert (done.stdout, done.stderr) == (f"{answer} {answer}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("driver", "models", "branches", "answer"),
+    [
+        pytest.param("570.26", ["NVIDIA H200"], (535, 570), 13, id="listed"),
+        pytest.param("560.35.03", ["NVIDIA H200"], (535, 570), 1, id="branch-not-listed"),
+        pytest.param("570.26", ["NVIDIA GeForce RTX 4090"], (535, 570), 1, id="geforce"),
+        pytest.param("570.26", ["NVIDIA GeForce RTX 4090", "NVIDIA L4"], (), 13, id="one-of-two"),
+    ],
+)
+def test_where_the_compat_library_is_of_no_use_the_drivers_own_is_found(
+    generation: Generation, driver: str, models: list[str], branches: tuple[int, ...], answer: int
+) -> None:
+    generation.put_driver(driver)
+    for number, model in enumerate(models):
+        folder = generation.root / f"host/proc/driver/nvidia/gpus/{number}"
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t\t {model}\n")
+    generation.write(compat_branches=branches)
+    done = generation.run(ASK, str(generation.native))
+    assert (done.stdout, done.stderr) == (f"{answer} {answer}\n", "")
+
+
 def test_without_the_hook_the_foreign_library_wins(generation: Generation) -> None:
     """What the table above heals: the stubs behave like the real thing."""
     done = generation.run(ASK, f"{generation.foreign}:{generation.native}")

@@ -426,3 +426,59 @@ def test_more_of_the_toolkit_is_installed_until_it_was_proved(pod: Any, decide: 
     assert ("cuda_toolkit", "repair", "CUDA toolkit 13.0") in pending(decision)
     pod["installed"]["state"]["decision"] = decision["digest"]
     assert pending(decide(pod, **wish)) == []
+
+
+# --- forward compatibility on standby ---
+
+STANDBY = {**H100_WISH, "forward_compat": "standby"}
+
+
+def test_standby_installs_the_library_where_the_driver_needs_none(host: Any, decide: Decide, applied: Any) -> None:
+    fresh = host("H100", "580.95.05", kind="container")
+    decision = decide(fresh, **STANDBY)
+    compat = decision["forward_compat"]
+    assert (decision["route"], compat["enabled"], compat["standby"]) == ("native", True, True)
+    assert ("forward_compat", "install", "cuda-compat-13-0") in pending(decision)
+    assert "compat-standby" in {reason["rule"] for reason in decision["reasons"]}
+    assert decision["environment"]["compat_branches"] == [535, 550, 565, 570, 575, 580]
+    assert pending(decide(applied(fresh, decision), **STANDBY)) == []
+
+
+def test_standby_goes_on_and_off_with_the_driver(host: Any, decide: Decide, applied: Any) -> None:
+    """The same library and the same files: only the proof is made again."""
+    fresh = host("H100", "570.133.20", kind="container")
+    pod = applied(fresh, decide(fresh, **STANDBY))
+    assert decide(pod, **STANDBY)["forward_compat"]["standby"] is False
+    pod["driver"] = {"status": "ok", "version": "580.95.05"}
+    newer = decide(pod, **STANDBY)
+    assert (newer["route"], newer["forward_compat"]["standby"], pending(newer)) == ("native", True, [PROVE])
+    pod["driver"] = {"status": "ok", "version": "590.44.01"}
+    assert pending(decide(pod, **STANDBY)) == [PROVE]
+
+
+def test_without_standby_a_library_that_nobody_needs_goes(pod: dict[str, Any], decide: Decide) -> None:
+    pod["driver"] = {"status": "ok", "version": "580.95.05"}
+    pod["installed"]["compat"][0]["managed"] = True
+    assert ("forward_compat", "remove", "cuda-compat-13-0") in pending(decide(pod, **H100_WISH))
+    assert ("forward_compat", "remove", "cuda-compat-13-0") not in pending(decide(pod, **STANDBY))
+
+
+@pytest.mark.parametrize(
+    ("observed", "verdict", "because"),
+    [
+        ({"gpu": "RTX4090"}, "ok", "of a brand without forward compatibility"),
+        ({"gpu": "H100", "kind": "wsl2", "driver": "581.42"}, "ok", "WSL2 has no forward compatibility"),
+        ({"gpu": "H100", "root": False}, "degraded", "in user scope nothing is installed outside the prefix"),
+        ({"gpu": "H100", "os": "fedora 42"}, "degraded", "has no apt"),
+    ],
+)
+def test_where_standby_is_of_no_use(observed: Any, verdict: str, because: str, host: Any, decide: Decide) -> None:
+    decision = decide(host(**observed), cuda="13.0", toolkit={"provider": "none"}, forward_compat="standby")
+    assert (decision["verdict"], decision["forward_compat"]["enabled"]) == (verdict, False)
+    [told] = [entry["because"] for entry in decision["rejected"] if entry["option"] == "standby"]
+    assert because in told
+
+
+def test_without_a_gpu_nothing_stands_by(host: Any, decide: Decide) -> None:
+    decision = decide(host(None, None), **STANDBY)
+    assert (decision["route"], decision["forward_compat"]["enabled"]) == ("cpu", False)

@@ -37,6 +37,7 @@ def test_null_means_the_default() -> None:
     [
         {},
         {"cuda": "13.0", "pytorch": "2.9", "cutlass": "4.3.0", "extensions": ["flash_attn", "Triton"]},
+        {"forward_compat": "standby", "on_old_driver": ["fallback"]},
         {"architectures": ["9.0a", "12.0"], "overrides": {"driver": "580.95.05", "brand_id": 14, "disk": False}},
         {
             "toolkit": {"also": ["12.8"], "components": ["full"]},
@@ -87,6 +88,11 @@ def test_names_are_normalised_and_kept_once() -> None:
             {"on_old_driver": "fallback"},
             'on_old_driver is "fallback", a list is wanted; write it such as [forward_compat].',
         ),
+        (
+            {"forward_compat": "stand-by"},
+            'forward_compat is "stand-by", one of auto, standby is wanted; did you mean standby?',
+        ),
+        ({"forward_compat": True}, "forward_compat is the number True, text is wanted"),
         ({"on_old_driver": ["fall_back"]}, "did you mean fallback?"),
         ({"on_old_driver": ["fail", "fallback"]}, "fail excludes the others; keep fail alone, or drop it."),
         (

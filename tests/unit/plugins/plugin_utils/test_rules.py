@@ -127,6 +127,18 @@ TABLES: dict[str, list[tuple[dict[str, Any], tuple[Any, ...], str | None]]] = {
         ({"driver": "525.147.05"}, ("13.0",), "not 525"),
         ({"driver": "570.133.20"}, ("11.8",), "there is no forward-compatibility package for CUDA 11.8"),
     ],
+    "standby": [
+        ({"driver": "580.95.05"}, ("13.0",), "listed"),
+        ({"driver": "570.133.20"}, ("13.0",), "documented"),
+        ({"driver": "525.147.05"}, ("13.0",), "listed"),
+        ({"gpu": "A6000", "driver": "610.43.02"}, ("13.0",), "probe"),
+        ({"gpu": "RTX4090", "driver": "580.95.05"}, ("13.0",), "of a brand without forward compatibility (error 804)"),
+        ({"gpu": "unheard of"}, ("13.0",), "the brand of unheard of is unknown"),
+        ({"gpu": None}, ("13.0",), "the GPU is unknown"),
+        ({"driver": "581.42", "kind": "wsl2"}, ("13.0",), "WSL2 has no forward compatibility"),
+        ({"refused": {"cuda-compat-13-0 580.95.05": 804}}, ("13.0",), "refused with error 804"),
+        ({"driver": "580.95.05"}, ("11.8",), "there is no forward-compatibility package for CUDA 11.8"),
+    ],
 }
 ROWS = [
     pytest.param(name, setup, extra, told, id=f"{name}-{number}")
@@ -181,7 +193,25 @@ def test_every_rule_has_a_table() -> None:
         and not name.startswith("_")
         and next(iter(inspect.signature(function).parameters), "") == "host"
     }
-    assert found - {"floor"} == set(TABLES)
+    assert found - {"floor", "usable_branches"} == set(TABLES)
+
+
+@pytest.mark.parametrize(
+    ("driver", "note", "wanted"),
+    [
+        ("580.95.05", None, (535, 550, 565, 570, 575, 580)),
+        ("560.35.03", None, (535, 550, 565, 570, 575, 580)),
+        ("560.35.03", [535, 560], (535, 550, 560, 565, 570, 575, 580)),
+        ("570.26", [535, 570], (535, 550, 565, 570, 575, 580)),
+    ],
+)
+def test_usable_branches(
+    driver: str, note: list[int] | None, wanted: tuple[int, ...], host: Any, known: Catalogue
+) -> None:
+    """Those of the catalogue whatever is installed, so that installing changes no file of ours; and this host's own."""
+    rows = [{"package": "cuda-compat-13-0", "cuda": "13.0", "branches": note}] if note else []
+    observed = read_host(host(driver=driver, compat=rows), Overrides(), known)
+    assert rules.usable_branches(observed, "13.0", known) == wanted
 
 
 @pytest.mark.parametrize(
