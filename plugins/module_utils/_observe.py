@@ -18,6 +18,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_child import
     start_call,
     start_command,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_disk import observe_disk
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import (
     add_xids,
     observe_driver,
@@ -38,8 +39,10 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_loader impor
     start_probe,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform import (
+    BIN_DIRS,
     Mount,
     find_compiler,
+    find_tool,
     measure_free,
     network_mounts,
     observe_platform,
@@ -154,7 +157,13 @@ def observe_installed(
     def ask_nvcc(path: str) -> str:
         return start_command([path, "--version"], environ, timeout).result().out
 
+    modinfo = find_tool(root, "modinfo", BIN_DIRS) if root.is_live else None
+
+    def ask_modinfo() -> str:
+        return start_command([str(modinfo), "nvidia"], environ, timeout).result().out
+
     return {
+        "driver": observe_disk(root, platform["kernel"], ask_modinfo if modinfo else None),
         "toolkits": find_toolkits(root, prefixes, environ, ask_nvcc if root.is_live else None),
         "compat": find_compat(root, prefixes),
         "cutlass": next(

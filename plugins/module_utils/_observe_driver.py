@@ -174,13 +174,13 @@ def observe_driver(
         status = "ok" if devices else "lost" if nvml["count"] else "no_device"
         problems.extend(nvml["problems"])
     elif code == LIB_RM_VERSION_MISMATCH:
-        status = "mismatch"
+        status, devices = "mismatch", _proc_devices(root)
     else:
-        smi = None if code == DRIVER_NOT_LOADED else _observe_smi(run_smi, timeout)
+        smi = None if code == DRIVER_NOT_LOADED else _observe_smi(root, run_smi, timeout)
         if smi:
             status, devices, problem = smi
             problems.extend(problem)
-            reported = next((device.pop("driver_version") for device in devices), None)
+            reported = next((device.pop("driver_version", None) for device in devices), None)
             for device in devices:
                 device.pop("driver_version", None)
             if reported and not version:
@@ -317,7 +317,7 @@ def add_xids(devices: list[Record], log: str | None) -> None:
 
 
 def _observe_smi(
-    run: Callable[[tuple[str, ...]], Outcome | None], timeout: float
+    root: Root, run: Callable[[tuple[str, ...]], Outcome | None], timeout: float
 ) -> tuple[str, list[Record], list[str]] | None:
     """``(status, devices, problems)`` by nvidia-smi, ``None`` where it is absent or of no use."""
     for fields in (SMI_FIELDS, SMI_FIELDS_OLD):
@@ -334,7 +334,7 @@ def _observe_smi(
             devices = parse_smi_csv(outcome.out, fields)
             return ("ok" if devices else "no_device"), devices, []
         if outcome.code == LIB_RM_VERSION_MISMATCH:
-            return "mismatch", [], []
+            return "mismatch", _proc_devices(root), []
         if outcome.code == SMI_NO_DEVICES:
             return "no_device", [], []
         if outcome.code != 2:  # 2: a field it does not know

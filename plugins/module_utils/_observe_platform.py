@@ -116,13 +116,7 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
     libc = os.confstr("CS_GNU_LIBC_VERSION") if root.is_live and "CS_GNU_LIBC_VERSION" in os.confstr_names else None
     cpus = len(os.sched_getaffinity(0)) if root.is_live else root.read("/proc/cpuinfo").count("processor\t") or 1
     return {
-        "kind": parse_kind(
-            root.read("/proc/version"),
-            root.exists("/dev/dxg"),
-            _is_container(root, pid1, environ),
-            root.read("/proc/cpuinfo", 8192),
-            " ".join(root.read(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")),
-        ),
+        "kind": find_kind(root, environ),
         "provider": provider,
         "os": parse_os_release(root.read("/etc/os-release") or root.read("/usr/lib/os-release")),
         "arch": os.uname().machine,
@@ -154,6 +148,17 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
             ],
         ),
     }
+
+
+def find_kind(root: Root, environ: Mapping[str, str]) -> str:
+    """What kind of machine it is; see ``parse_kind``."""
+    return parse_kind(
+        root.read("/proc/version"),
+        root.exists("/dev/dxg"),
+        _is_container(root, parse_environ(root.read_bytes("/proc/1/environ")), environ),
+        root.read("/proc/cpuinfo", 8192),
+        " ".join(root.read(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")),
+    )
 
 
 def find_tool(root: Root, name: str, path: Sequence[str]) -> str | None:

@@ -25,6 +25,7 @@ CONFLICTS = {
     "cuda_home": "names another CUDA toolkit than the plan",
     "hidden_devices": "hides every GPU from CUDA",
 }
+RELOAD = "Reload the modules: modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia_uvm;"
 BROKEN_DRIVER = {  # status of the driver → why it blocks, and what to do
     "mismatch": (
         "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
@@ -39,6 +40,30 @@ BROKEN_DRIVER = {  # status of the driver → why it blocks, and what to do
         "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
     ),
 }
+
+
+def broken_driver(host: Host) -> tuple[str, str]:
+    """Why a driver that is broken blocks, and what to do; of a mismatch both versions, and what brought it about."""
+    because, remedy = BROKEN_DRIVER[str(host.status)]
+    disk: Mapping[str, Any] = host.disk or {}
+    module, library = disk.get("loaded_version") or host.driver, disk.get("library_version")
+    if host.status != "mismatch" or not module or not library or module == library:
+        return because, remedy
+    because = (
+        f"the kernel runs driver {module} and its libraries on the disk are of {library} (driver/library mismatch)"
+    )
+    if host.kind == "container":
+        return because, "Start the container again: its runtime then brings the libraries of the host's driver."
+    if change := disk.get("changed"):
+        old = f" from {change['from']}" if change.get("from") else ""
+        by = f" by {change['by']}" if change.get("by") else ""
+        command = f' "{change["command"]}"{by}' if change.get("command") else ""
+        because += (
+            f"; {change.get('log')}: {change.get('at')}{command} brought {change['package']}{old} to {change['to']}"
+        )
+    if disk.get("in_use") is False:
+        return because, f"{RELOAD} nothing uses them now. Or reboot."
+    return because, "Reboot: the driver is in use, so its modules cannot be exchanged under it."
 
 
 def remedies(

@@ -242,7 +242,7 @@ def _left_out(decision: Decision, pending: Mapping[str, Any]) -> Iterator[dict[s
     ask = "let the host reach an archive, or install them in its image"
     for role, part in pending.items():
         for one in [part, *(decision.get("toolkits") or () if role == "cuda_toolkit" else ())]:
-            if one.get("provider") == "apt":
+            if one.get("provider") == "apt" or role == "nvidia_driver":
                 why = "packages of NVIDIA's repository bring others of the system along"
                 remedy = "ask for toolkit.provider pypi" if role == "cuda_toolkit" else ask
                 yield {"what": ", ".join(one.get("packages") or [one["package"]]), "why": f"{why}; {remedy}"}

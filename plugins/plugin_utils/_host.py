@@ -70,6 +70,8 @@ class Host:
     conflicts: tuple[Row, ...]
     compat_active: bool
     target: bool = False  # an image under build: driver and GPUs are those that it is for, and nothing runs on them yet
+    kernel: str | None = None
+    disk: Row | None = None  # the driver on the disk; None where nobody looked
 
     @property
     def wsl(self) -> bool:
@@ -146,6 +148,8 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         conflicts=_rows(observed.get("conflicts")),
         compat_active=bool(loader.get("compat_active")),
         target=bool(observed.get("target")),
+        kernel=_text(platform.get("kernel")),
+        disk=installed.get("driver") or None,
     )
 
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _advice as advice
+from ansible_collections.podsmith.gpu.plugins.plugin_utils import _driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _provide as provide
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _wheels as wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._changes import Change, Wanted, find_changes
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._driver import Driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._environment import Environment, choose_environment
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import Set, choose_extensions, split_companions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host, read_host
@@ -30,7 +32,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
     PyTorch,
     Toolkit,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, parse_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import KEEP, Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Compat, Reason, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._versions import Difference, Stack, compare_versions
@@ -66,6 +68,7 @@ class Plan:
     route: str
     summary: str
     cuda: str | None
+    driver: Driver
     toolkit: Toolkit | None
     toolkits: tuple[Toolkit, ...]
     forward_compat: ForwardCompat
@@ -99,6 +102,8 @@ class Draft:
     warnings: list[str] = field(default_factory=list)
     degraded: bool = False
     blocked: str | None = None  # why nothing works
+    driver: Driver = field(default_factory=Driver)
+    observed: Host | None = None  # with the driver that runs now; ``host`` has the one that will
 
     def block(self, because: str, *remedies: str) -> None:
         """Nothing works; the first reason is kept."""
@@ -118,6 +123,7 @@ def check_request(wished: Mapping[str, Any], known: Catalogue) -> Request:
     Raises RequestError for what cannot be understood and for what the catalogue does not have.
     """
     request = parse_request(wished)
+    drivers.check_driver(request, known)
     wheels.check_cuda(request, known)
     wheels.wished_torches(request, known)
     provide.check_components(request, known)
@@ -139,6 +145,7 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any], known: Catal
     layout = provide.choose_layout(host, request)
     draft = Draft(provide.confine(host, layout), request, layout, known)
     draft.warnings += advice.observed_warnings(observed, host, request)
+    _plan_driver(draft)
     if host.root is False and draft.layout.scope == "system":
         draft.block("system scope needs root, and this is not root", "Run with become: true, or set scope: user.")
         return _blocked(draft)
@@ -165,9 +172,28 @@ def to_decision(plan: Plan) -> dict[str, Any]:
         }
         for change in decision["changes"]
     ]
+    for part in ("reasons", "warnings"):
+        decision["driver"].pop(part)
     for entry in decision["extensions"].values():
         entry.pop("mib", None)
     return decision
+
+
+# --- the driver ---
+
+
+def _plan_driver(draft: Draft) -> None:
+    """Decide the driver, and go on with the host as it will be then."""
+    driver = drivers.plan_driver(draft.host, draft.request, draft.layout, draft.known)
+    draft.observed = draft.host
+    if isinstance(driver, tuple):
+        draft.block(*driver)
+        draft.rejected.append(Rejection(f"driver {draft.request.driver}", driver[0]))
+        return
+    draft.driver = driver
+    draft.reasons += driver.reasons
+    draft.warnings += driver.warnings
+    draft.host = drivers.project(draft.host, driver, draft.request, draft.known)
 
 
 # --- the route ---
@@ -219,7 +245,7 @@ def _choose_gpu(draft: Draft) -> Choice:
     """The stack of a host with GPUs and a driver."""
     host, request, known = draft.host, draft.request, draft.known
     if host.status in advice.BROKEN_DRIVER:
-        because, remedy = advice.BROKEN_DRIVER[host.status]
+        because, remedy = advice.broken_driver(host)
         draft.block(because, remedy)
         return Choice(BLOCKED, None, rejected=(Rejection("native", because),))
     for rule in (rules.gpu_floor, rules.gpu_dropped):
@@ -286,7 +312,8 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     wanted = Wanted(toolkits, compat, cutlass, torch, extensions, environment, "")
     digest = _digest(wanted, architectures, checks)
     wanted = dataclasses.replace(wanted, digest=digest)
-    changes = find_changes(wanted, host, known)
+    before = draft.observed or host
+    changes = (*drivers.find_changes(draft.driver, before), *find_changes(wanted, host, known))
     download = _download(changes, draft)
     if draft.blocked:
         return _blocked(draft)
@@ -297,6 +324,7 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         route=choice.route,
         summary=_summary(choice, torch, toolkit),
         cuda=choice.build.cuda if choice.build and choice.build.cuda else toolkit.version if toolkit else None,
+        driver=draft.driver,
         toolkit=toolkit,
         toolkits=also,
         forward_compat=compat,
@@ -546,6 +574,7 @@ def _blocked(draft: Draft) -> Plan:
         route=BLOCKED,
         summary=f"blocked: {because}",
         cuda=None,
+        driver=dataclasses.replace(draft.driver, action=KEEP, packages=(), reboot=drivers.NO),
         toolkit=None,
         toolkits=(),
         forward_compat=ForwardCompat(),

@@ -13,7 +13,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rule
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _wheels as wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, Row, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import STANDBY, Request, unlisted
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import KEEP, STANDBY, Request, unlisted
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._rules import Compat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._wheels import CPU, Build, Choice
 
@@ -100,7 +100,7 @@ class PyTorch:
 
 def choose_layout(host: Host, request: Request) -> Layout:
     """Scope, prefix and home. ``auto`` is system for root on a host with a driver or a GPU."""
-    gpu = host.status in ("ok", "mismatch", "timeout", "lost", "no_device") or bool(host.gpus)
+    gpu = host.status in ("ok", "mismatch", "timeout", "lost", "no_device") or bool(host.gpus) or request.driver != KEEP
     scope = request.scope if request.scope != "auto" else "system" if host.root and gpu else "user"
     home = host.home or ("/root" if host.root else "~")
     if request.prefix != "auto":

@@ -101,7 +101,7 @@ def observe_recording(folder: Path) -> Facts:
     facts["conflicts"] = find_conflicts(Root(str(root)), home, {}, facts["driver"])
     if "cuinit" in host:
         facts["loader"] = _loader(host)
-    for key in ("extensions", "environment", "environments", "generations", "files", "state"):
+    for key in ("driver", "extensions", "environment", "environments", "generations", "files", "state"):
         del facts["installed"][key]
     return {key: value for key, value in facts.items() if key not in ("sources", "timings")}
 

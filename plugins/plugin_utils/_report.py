@@ -11,10 +11,10 @@ from typing import Any
 
 WIDTH = 110
 INDENT = 11  # "  route    "
-SIGNS = {"install": "+", "remove": "-", "replace": "~", "repair": "~", "prove": "~", "switch": "~"}
+SIGNS = {"install": "+", "remove": "-", "replace": "~", "repair": "~", "prove": "~", "switch": "~", "reboot": "~"}
 PROVIDERS = {"runpod": "RunPod", "vast": "Vast", "lambda": "Lambda"}
 KINDS = {"bare_metal": "bare metal", "vm": "virtual machine", "container": "container", "wsl2": "WSL2"}
-COLORS = {"ok": "32", "degraded": "33", "blocked": "31", "failed": "31"}
+COLORS = {"ok": "32", "pending": "33", "degraded": "33", "blocked": "31", "failed": "31"}
 
 
 def render_text(
@@ -49,14 +49,18 @@ def render_text(
     for label, texts in rows:
         lines += _section(label, texts)
     word = f"\033[{COLORS[verdict]}m{verdict}\033[0m" if color else verdict
-    lines.append(f"  {'verdict':<9}{word}{_told(decision, verdict, ran=ran, unproved=bool(_failed(results)))}")
+    told = _told(decision, verdict, ran=ran, unproved=bool(_failed(results)))
+    first, *more = _wrap(f"  {'verdict':<9}", f"{verdict}{told}", INDENT)
+    lines += [f"  {'verdict':<9}{word}{first[INDENT + len(verdict) :]}", *more]
     return "\n".join(lines)
 
 
 def _verdict(decision: Mapping[str, Any], results: Sequence[Mapping[str, Any]] | None, *, unfinished: bool) -> str:
-    """The decision's verdict, or failed where a check of the proof failed or the run ended early."""
+    """The decision's verdict; failed where a check failed or the run ended early, pending before a reboot."""
     stopped = unfinished and decision["verdict"] != "blocked"
-    return "failed" if stopped or _failed(results) else str(decision["verdict"])
+    if stopped or _failed(results):
+        return "failed"
+    return "pending" if (decision.get("driver") or {}).get("reboot") == "pending" else str(decision["verdict"])
 
 
 def _failed(results: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
@@ -68,6 +72,13 @@ def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: boo
         return ": nothing was switched" if unproved else ": the run ended early, for the reason above"
     if verdict == "blocked":
         return ": nothing was changed"
+    if verdict == "pending":
+        driver = decision["driver"]
+        return (
+            f": driver {driver['version']} is installed and driver {driver['loaded']} still runs; nothing "
+            "that needs the new one"
+            " was changed. Reboot, then run this again; or allow the reboot with nvidia_driver_reboot: true"
+        )
     return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
 
 
@@ -127,7 +138,10 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
         "replace": f"{old} → {new}, swapped by hand: put right",
         "switch": f"{old} → {new}" if old else str(new),
         "install": str(new or ""),
+        "reboot": f"{old} → {new} by a reboot",
     }
+    if change["role"] == "nvidia_driver":
+        words |= {"replace": f"{old} → {new}", "repair": f"{old or 'none'} → {new}, so that apt does not move it"}
     how = (
         "new environment" if change["role"] == "pytorch" and change["action"] == "install" else words[change["action"]]
     )

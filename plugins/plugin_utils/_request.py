@@ -22,6 +22,7 @@ TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
 WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels")
 SCOPES = ("auto", "system", "user")
 LOADINGS = ("lazy", "eager")
+KEEP = "keep"
 
 _RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _DOTTED = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9}){1,3}")
@@ -29,6 +30,7 @@ _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 _FILE = re.compile(r"(?:/|~/)[^\x00-\x1f\x7f]+")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_DRIVER = re.compile(r"[0-9]{3,4}(?:(?:\.[0-9]{1,4}){1,2})?")
 _CAPABILITY = re.compile(r"[0-9]{1,2}\.[0-9]")
 _ARCHITECTURE = re.compile(r"[0-9]{1,2}\.[0-9][af]?")
 _COMPONENT = re.compile(r"[a-z][a-z0-9_]*")
@@ -87,6 +89,7 @@ class Request:
     forward_compat: str = AUTO  # standby: installed and off, for a start on an older driver
     toolkit: Toolkit = field(default_factory=Toolkit)
     wheels: Wheels = field(default_factory=Wheels)
+    driver: str = KEEP
     cutlass: str = "none"
     extensions: tuple[str, ...] = ()
     python: str = "auto"
@@ -120,6 +123,7 @@ def parse_request(wished: Mapping[str, Any]) -> Request:
             also=_strings("toolkit.also", toolkit.get("also", ()), _RELEASE, "12.8"),
         ),
         wheels=Wheels(_choice("wheels.provider", wheels.get("provider", base.wheels.provider), WHEEL_PROVIDERS)),
+        driver=_driver(values.get("driver", base.driver)),
         cutlass=_version("cutlass", values.get("cutlass", base.cutlass), _DOTTED, "4.2.0"),
         extensions=tuple(
             dict.fromkeys(
@@ -236,6 +240,16 @@ def _policy(value: Any) -> tuple[str, ...]:
             f"{NAME}.on_old_driver is [{', '.join(policies)}], fail excludes the others; keep fail alone, or drop it."
         )
     return policies
+
+
+def _driver(value: Any) -> str:
+    text = _text("driver", value, "580")
+    if text == KEEP or _DRIVER.fullmatch(text):
+        return text
+    raise RequestError(
+        f"{NAME}.driver is {_show(text)}, a branch or a version of the driver is wanted; write it such as 580 or "
+        "580.95.05, or keep."
+    )
 
 
 def _python(value: Any) -> str:

@@ -152,6 +152,18 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
             },
         ),
         "errors": (DIGITS, {"name": NAME, "cause": TEXT, "remedy": TEXT}),
+        "packages": (
+            NAME,
+            {
+                "os": _one_of("ubuntu", "debian"),
+                "first_branch": _or_null(NUMBER),
+                "last_branch": _or_null(NUMBER),
+                "open": _list(PACKAGE),
+                "proprietary": _list(PACKAGE),
+                "headers": PACKAGE,
+            },
+        ),
+        "modules": (_one_of("open", "proprietary"), {"default_since": _or_null(NUMBER)}),
     },
     "gpus": {
         "brands": (DIGITS, {"name": NAME}),
@@ -177,6 +189,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "compute_capability": RELEASE,
                 "brand_id": NUMBER,
                 "least_driver": _or_null(VERSION),
+                "open_module": _optional(BOOLEAN),
             },
         ),
     },

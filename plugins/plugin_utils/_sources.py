@@ -11,7 +11,13 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue
 
 FETCHES = ("install", "replace", "repair")
-PARTS = {"cuda_toolkit": "toolkit", "cutlass": "cutlass", "forward_compat": "forward_compat", "pytorch": "pytorch"}
+PARTS = {
+    "nvidia_driver": "driver",
+    "cuda_toolkit": "toolkit",
+    "cutlass": "cutlass",
+    "forward_compat": "forward_compat",
+    "pytorch": "pytorch",
+}
 
 Mirrors = Mapping[str, str | None]
 Source = dict[str, str]
@@ -47,7 +53,7 @@ def pending_parts(decision: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _repository(pending: Mapping[str, Mapping[str, Any]], mirrors: Mirrors, known: Catalogue) -> Iterator[Source]:
     base = mirrors.get("cuda_toolkit_repository_url") or known["cuda"]["bases"]["cuda"]["url"]
     for part in pending.values():
-        if part.get("provider") == "apt":
+        if part.get("provider") == "apt" or (part is pending.get("nvidia_driver") and part.get("repository")):
             yield {"name": "NVIDIA's package repository", "url": base, "variable": "cuda_toolkit_repository_url"}
 
 

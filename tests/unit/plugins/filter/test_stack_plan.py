@@ -14,6 +14,7 @@ KEYS = [
         "route",
         "summary",
         "cuda",
+        "driver",
         "toolkit",
         "toolkits",
         "forward_compat",
