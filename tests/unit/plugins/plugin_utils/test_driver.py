@@ -389,7 +389,8 @@ UPGRADE = {
             "bare_metal",
             [
                 "the kernel runs driver 570.133.20 and its libraries on the disk are of 570.211.01",
-                '/var/log/apt/history.log: 2026-11-20 06:12:33 "/usr/bin/unattended-upgrade" brought libcuda1 from 570.133',
+                '/var/log/apt/history.log: 2026-11-20 06:12:33 "/usr/bin/unattended-upgrade" brought libcuda1',
+                "from 570.133.20-1 to 570.211.01-1",
                 "Reboot: the driver is in use",
             ],
             id="in-use",
