@@ -11,13 +11,11 @@ short_description: Install NVIDIA's driver by apt, pinned, or take out again wha
 version_added: 1.0.0
 description:
   - Asks apt first what it would do, and changes nothing where it would bring a driver of other versions than O(pin),
-    remove what is
-    no part of the driver, or mix NVIDIA's packages with those of the distribution or of NVIDIA's C(.run) installer.
+    remove what is no part of the driver, or mix NVIDIA's packages with those of the distribution or of NVIDIA's
+    C(.run) installer.
   - Pins the versions in a file of apt's preferences, which works for every branch, offline, and before the first
-    package is there;
-    and marks the driver's packages as held, so that neither C(apt upgrade) nor unattended upgrades exchange
-    libraries under a kernel
-    module that is loaded.
+    package is there; and marks the driver's packages as held, so that neither C(apt upgrade) nor unattended upgrades
+    exchange libraries under a kernel module that is loaded.
   - Remembers in O(record) what was there before, what it installed and what it holds.
   - Fails in a container and on WSL2, whose driver is their host's. Never reboots.
 author:
@@ -33,7 +31,7 @@ options:
     type: str
   hold:
     description: Whether the driver's packages are pinned and held; with V(false) a pin and holds of this module are
-    taken back.
+      taken back.
     type: bool
     default: true
   state:
@@ -51,7 +49,7 @@ options:
     default: /etc/apt/preferences.d/podsmith-nvidia-driver
   listed:
     description: Whether apt knows the repository's packages already. In check mode apt is not asked what it does not
-    know.
+      know.
     type: bool
     default: true
   lock_timeout:
