@@ -31,6 +31,7 @@ CHECKS: Mapping[str, str] = {
     "cutlass": "standard",
     "extension": "standard",
     "health": "standard",
+    "features": "full",
     "compile": "full",
     "pip_fence": "full",
 }
@@ -43,6 +44,7 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "matmul": ("environment",),
     "extension": ("environment",),
     "health": ("health",),
+    "features": ("environment",),
     "compile": ("environment",),
     "pip_fence": ("environment",),
 }
@@ -66,6 +68,7 @@ AGAIN: Mapping[str, str] = {
     "cutlass": "Run the cutlass role again, and see that this CUTLASS release supports the CUDA release.",
     "extension": "See that the C++ compiler and the toolkit are those that PyTorch supports.",
     "health": "Look at nvidia-smi -q and the kernel's log; in a rented container return this pod.",
+    "features": "Run the pytorch role again; a PyTorch that cannot say what it was built with does not work.",
     "compile": "See that a C++ compiler, this Python's headers and, on a GPU, triton are there.",
     "pip_fence": "Source the environment's activate.sh, which sets PIP_CONSTRAINT, before pip install.",
 }
@@ -73,7 +76,7 @@ AGAIN: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to be proved; ``expected`` has any of nvcc, torch, cuda, arch_list, site_packages."""
+    """What is to be proved; ``expected`` has any of nvcc, torch, cuda, arch_list, site_packages, features."""
 
     folder: str
     python: str
@@ -120,10 +123,15 @@ def choose_checks(wanted: Sequence[str] | None, settings: Settings) -> list[str]
     Those of level full go with torch, so that a plan need not name them.
     """
     depth = LEVELS.index(settings.level)
-    names = [name for name, level in CHECKS.items() if LEVELS.index(level) <= depth]
+    names = [name for name in CHECKS if LEVELS.index(_first_level(name, settings)) <= depth]
     if wanted is not None:
         return [name for name in names if name in wanted or (CHECKS[name] == "full" and "torch" in wanted)]
     return [name for name in names if not find_lacking(name, settings) and (settings.gpu or name not in GPU_ONLY)]
+
+
+def _first_level(name: str, settings: Settings) -> str:
+    """The level from which on a check runs: what a build is to have is looked at in every proof of it."""
+    return "light" if name == "features" and settings.expected.get("features") else CHECKS[name]
 
 
 def find_lacking(name: str, settings: Settings) -> list[str]:
@@ -274,6 +282,29 @@ def _plan_extension(settings: Settings) -> Check:
     return _plan_record("extension", settings, argv, judge.judge_wrong)
 
 
+def _plan_features(settings: Settings) -> Check:
+    """Show what PyTorch was built with, and compare it with what is wanted of the build."""
+    expected = settings.expected.get("features") or {}
+
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        record = _record(outcomes["features"])
+        found = judge.find_features(record)
+        if not found and not expected:
+            return Finding(skipped="this PyTorch does not say what it was built with")
+        if not found:
+            return Finding([f"This PyTorch does not say what it was built with, {', '.join(expected)} was wanted."])
+        kept = {name: record[name] for name in ("version", "cuda", "arch_list", "versions")}
+        return Finding(
+            judge.judge_features(found, expected),
+            {**kept, "features": found, "config": record["config"]},
+            advice=judge.advise_features(found, expected),
+            warnings=judge.unknown_features(found, expected),
+        )
+
+    job = Job("features", _proof(settings, _environment_python(settings), "features"), settings.timeout)
+    return Check("features", (job,), judged)
+
+
 def _plan_compile(settings: Settings) -> Check:
     argv = _proof(settings, _environment_python(settings), "compile", *_devices(settings))
     return _plan_record("compile", settings, argv, judge.judge_wrong)
@@ -329,6 +360,7 @@ PLANS: Mapping[str, Callable[[Settings], Check]] = {
     "cutlass": _plan_cutlass,
     "extension": _plan_extension,
     "health": _plan_health,
+    "features": _plan_features,
     "compile": _plan_compile,
     "pip_fence": _plan_pip_fence,
 }

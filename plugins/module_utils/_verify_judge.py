@@ -19,6 +19,11 @@ ARCHITECTURE = re.compile(r"(?:sm|compute)_(?P<number>\d+)(?P<feature>[af]?)")
 ERROR_CODE = re.compile(r'"code": (\d+)|\b[Ee]rror (\d+):|\bCUDA error[: ]+(\d+)\b')
 NO_KERNEL_IMAGE = "no kernel image is available"
 CUDA_MAJOR = re.compile(r"-cu(\d+)$")
+# USE_NCCL=1 of PyTorch's own build summary, and -DUSE_FBGEMM among its compiler's flags
+SETTING = re.compile(r"(?<![\w-])(USE_\w+)=(\w+)")
+DEFINE = re.compile(r"(?<!\S)-D(USE_\w+)(?:=(\w+))?(?=[\s,]|$)")
+# What the summary leaves out, so that the flags alone say it: absent means off.
+ONLY_DEFINED = ("USE_FBGEMM", "USE_KINETO", "USE_MSLK", "USE_PYTORCH_QNNPACK", "USE_XNNPACK")
 # Packages without a CUDA suffix in their name whose own version is CUDA's.
 CUDA_VERSIONED = ("nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cublas", "cuda-toolkit")
 
@@ -36,6 +41,11 @@ ADVICE: Sequence[tuple[str, str]] = (
     ("No module named 'torch'", "Run the pytorch role again: torch is not in this environment."),
     ("libcuda.so.1: cannot open", "Give this host its driver's library, or start the container with --gpus all."),
     ("out of memory", "Free the GPU's memory (nvidia-smi shows who holds it), or the host's, and prove again."),
+    (
+        "working triton installation",
+        "List triton in the request's extensions: only PyTorch's own CUDA wheels bring it.",
+    ),
+    ("No module named 'setuptools'", "Run the pytorch role again: PyTorch's build tools import setuptools."),
     ("CUDA version mismatch", "Use a toolkit of the CUDA major that PyTorch was built with."),
     ("detected CUDA version", "Use a toolkit of the CUDA major that PyTorch was built with."),
 )
@@ -194,6 +204,54 @@ def judge_torch_devices(found: Record) -> list[str]:
         for index, device in enumerate(found["devices"])
         if not covers(found["arch_list"], device)
     ]
+
+
+def parse_build(text: str) -> dict[str, bool]:
+    """The switches that ``torch.__config__.show()`` tells, ``USE_NCCL`` → on or off; none from another text."""
+    flags = text.partition("CXX_FLAGS=")[2].partition(", ")[0]
+    if not flags:
+        return {}
+    found = dict.fromkeys(ONLY_DEFINED, False)
+    found.update((match[1], is_on(match[2] or "1")) for match in DEFINE.finditer(flags))
+    found.update((match[1], is_on(match[2])) for match in SETTING.finditer(text))
+    return found
+
+
+def is_on(value: Any) -> bool:
+    """Whether a value switches something on, as CMake and the environment write it."""
+    return str(value).upper() not in ("0", "OFF", "FALSE", "NO", "N", "")
+
+
+def find_features(record: Record) -> dict[str, bool]:
+    """Each switch of a build and whether it is on; what the built code answers weighs more than its summary."""
+    found = {**parse_build(record["config"]), **record["answers"]}
+    return dict(sorted(found.items()))
+
+
+def judge_features(found: Mapping[str, bool], expected: Mapping[str, Any]) -> list[str]:
+    """Compare the switches of a build with those wanted, as far as the build shows them."""
+    words = {True: "on", False: "off"}
+    return [
+        f"{name} is {words[found[name]]} in this PyTorch, {words[is_on(wanted)]} was wanted."
+        for name, wanted in sorted(expected.items())
+        if name in found and found[name] != is_on(wanted)
+    ]
+
+
+def advise_features(found: Mapping[str, bool], expected: Mapping[str, Any]) -> str | None:
+    """How to build it anew, None where no switch differs."""
+    wrong = [name for name, wanted in sorted(expected.items()) if name in found and found[name] != is_on(wanted)]
+    if not wrong:
+        return None
+    switches = " ".join(f"{name}={int(is_on(expected[name]))}" for name in wrong)
+    lacking = " What its configure step does not find it leaves out, and says so." if "=1" in switches else ""
+    return f"Build PyTorch anew with {switches}, or take what is there into gpu_verify_features.{lacking}"
+
+
+def unknown_features(found: Mapping[str, bool], expected: Mapping[str, Any]) -> list[str]:
+    """What is wanted of switches that the build does not show."""
+    names = sorted(name for name in expected if name not in found)
+    return [f"Not known of this PyTorch: {', '.join(names)}; neither its summary nor its code shows it."] * bool(names)
 
 
 def is_same_build(found: str, wanted: str) -> bool:

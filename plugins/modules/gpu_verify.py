@@ -37,13 +37,13 @@ options:
     description: The checks to run; V(auto) runs those that fit the other options.
     type: list
     elements: str
-    choices: [auto, cuinit, nvcc, torch, matmul, kernel, cutlass, extension, health, compile, pip_fence]
+    choices: [auto, cuinit, nvcc, torch, matmul, kernel, cutlass, extension, health, features, compile, pip_fence]
     default: [auto]
   level:
     description:
       - V(light) compiles nothing, V(standard) compiles kernels and an extension and reads the health of the GPUs at
-        rest, V(full) also reads it under load, tries C(torch.compile), whether C(pip) keeps torch, and CUTLASS for
-        every architecture.
+        rest, V(full) also reads it under load, shows what PyTorch was built with, tries C(torch.compile), whether
+        C(pip) keeps torch, and CUTLASS for every architecture.
     type: str
     choices: [light, standard, full]
     default: standard
@@ -72,6 +72,11 @@ options:
       site_packages:
         description: Folder that torch must be imported from, where that is not O(environment).
         type: path
+      features:
+        description:
+          - Switches of PyTorch's build and whether each must be on, such as C(USE_NCCL), as the built PyTorch shows
+            them. With it the check C(features) runs at every level.
+        type: dict
   sources:
     description: The sources that are compiled and run, file name to text; the role gpu_verify passes its own.
     type: dict
@@ -256,6 +261,7 @@ SPEC: dict[str, Any] = {
             "cuda": {"type": "str"},
             "arch_list": {"type": "list", "elements": "str"},
             "site_packages": {"type": "path"},
+            "features": {"type": "dict"},
         },
     },
     "sources": {"type": "dict", "required": True},

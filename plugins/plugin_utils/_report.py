@@ -191,7 +191,24 @@ def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
     passed = len(results) - len(skipped)
     told = f", {len(skipped)} skipped ({'; '.join(skipped)})" if skipped else ""
     warnings = [f"{result['check']}: {words}" for result in results for words in result.get("warnings", ())]
-    return [f"{passed} {'check' if passed == 1 else 'checks'} passed{told}", *warnings]
+    return [f"{passed} {'check' if passed == 1 else 'checks'} passed{told}", *_features(results), *warnings]
+
+
+def _features(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What PyTorch was built with, where a check has looked."""
+    for result in results:
+        found = (result.get("evidence") or {}).get("features") if result["check"] == "features" else None
+        if found:
+            names = {
+                on: [name.removeprefix("USE_") for name, value in found.items() if value is on] for on in (True, False)
+            }
+            versions = [f"{name} {version}" for name, version in (result["evidence"].get("versions") or {}).items()]
+            return [
+                f"PyTorch was built with {', '.join(names[True]) or 'nothing'}",
+                f"and without {', '.join(names[False]) or 'nothing'}",
+                *([f"it has {', '.join(versions)}"] if versions else []),
+            ]
+    return []
 
 
 def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:

@@ -137,6 +137,25 @@ def test_another_wish_is_built_beside_and_switched_after_its_proof(site: Site) -
     assert site.sh(f'. {site.prefix}/activate.sh && echo "$CUTLASS_HOME"').stdout.strip().endswith("cutlass/3.8.0")
 
 
+def test_a_setting_reaches_every_process_and_rewrites_two_files(site: Site) -> None:
+    ask = "import os; print(os.environ.get('CUDA_MODULE_LOADING'), os.environ.get('PYTORCH_ALLOC_CONF'))"
+    before = snapshot(site.prefix)
+    wish = {"cutlass": "3.8.0", "settings": {"module_loading": "eager", "expandable_segments": True}}
+    run = site.play("bootstrap.yml", request=wish)
+    assert run.rc == 0, run.out
+    assert run.roles("applied") == ["gpu_environment"] * 2
+    changed = {path for path, seen in snapshot(site.prefix).items() if before.get(path) != seen}
+    assert {path.rsplit("/", 1)[-1] for path in changed} == {
+        *("activate.sh", "_podsmith_cuda.py"),
+        *("decision.json", "history.json"),
+    }
+    program = f'{site.current}/bin/python -c "{ask}"'
+    assert site.sh(program).stdout == "EAGER expandable_segments:True\n"
+    assert site.sh(f". {site.prefix}/activate.sh; {program}", CUDA_MODULE_LOADING="LAZY").stdout.startswith("LAZY ")
+    assert site.play("bootstrap.yml", request={"cutlass": "3.8.0"}).roles("applied") == ["gpu_environment"] * 2
+    assert site.sh(program).stdout == "None None\n"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -192,6 +211,20 @@ def test_verify_proves_the_live_environment_and_a_broken_one_fails(site: Site) -
     assert run.rc != 0
     assert "cutlass failed" in run.out
     assert "nvcc failed" not in run.out
+
+
+def test_what_torch_was_built_with_is_read_from_the_built_torch(site: Site) -> None:
+    wanted = {"USE_GLOO": True, "USE_MPI": True}
+    variables = {"request": {"cutlass": "3.8.0"}, "gpu_verify_checks": ["features"]}
+    run = site.play("playbooks/verify.yml", **variables, gpu_verify_features=wanted)
+    assert run.rc != 0
+    text = " ".join(run.out.split())
+    assert "USE_MPI is off in this PyTorch, on was wanted. Build PyTorch anew with USE_MPI=1" in text
+    assert "USE_GLOO is" not in text
+    evidence = json.loads((site.prefix / "state/verdict.json").read_text(encoding="utf-8"))["checks"][0]["evidence"]
+    found = evidence["features"]
+    assert (found["USE_GLOO"], found["USE_FBGEMM"], found["USE_MPI"]) == (True, True, False)
+    assert found["USE_CUDA"] is (evidence["cuda"] is not None)
 
 
 FAULTS = """

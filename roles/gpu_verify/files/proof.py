@@ -185,6 +185,82 @@ def torch_facts() -> Record:
     return record
 
 
+def features() -> Record:
+    """What the PyTorch that is here was built with: the text of its own build, and what the built code answers.
+
+    ``answers`` has the switches of PyTorch's setup.py that a function or a library of the build shows, and only those
+    that depend on the build alone: not on this host's GPU or processor.
+    """
+    import torch
+
+    answers = {}
+    for name, ask in FEATURES.items():
+        try:
+            answers[name] = bool(ask(torch))
+        except (AttributeError, ImportError, OSError, RuntimeError):
+            continue  # this release has no such function
+    versions = {}
+    for name, ask in VERSIONS.items():
+        try:
+            versions[name] = ask(torch)
+        except (AttributeError, ImportError, OSError, RuntimeError) as error:
+            versions[name] = f"not known ({str(error).partition(chr(10))[0]})"
+    flags = torch._C._cuda_getArchFlags() if torch.version.cuda else None
+    return {
+        "version": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "arch_list": (flags or "").split(),
+        "config": torch.__config__.show() if hasattr(torch, "__config__") else "",
+        "answers": answers,
+        "versions": {name: version for name, version in versions.items() if version is not None},
+    }
+
+
+def _library_has(torch: Any, name: str, words: bytes) -> bool:
+    """Whether a library of PyTorch's holds some bytes; FileNotFoundError where it has no such library."""
+    import mmap
+
+    with Path(torch.__file__).with_name("lib").joinpath(name).open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ).find(words) >= 0
+
+
+def _has_efficient_attention(torch: Any) -> bool:
+    # The operator is there in any case; the names of its kernels only where they were compiled.
+    return torch.version.cuda is not None and _library_has(torch, "libtorch_cuda.so", b"fmha_cutlassF_")
+
+
+def _nccl_version(torch: Any) -> str | None:
+    if not torch.distributed.is_nccl_available():
+        return None
+    return ".".join(map(str, torch.cuda.nccl.version()))
+
+
+FEATURES: dict[str, Callable[[Any], Any]] = {
+    "USE_CUDA": lambda torch: torch.backends.cuda.is_built(),
+    "USE_CUDNN": lambda torch: torch._C._has_cudnn,
+    "USE_CUSPARSELT": lambda torch: torch._C._has_cusparselt,
+    "USE_DISTRIBUTED": lambda torch: torch.distributed.is_available(),
+    "USE_FLASH_ATTENTION": lambda torch: torch.backends.cuda.is_flash_attention_available(),
+    "USE_GLOO": lambda torch: torch.distributed.is_gloo_available(),
+    "USE_ITT": lambda torch: torch.profiler.itt.is_available(),
+    "USE_KINETO": lambda torch: torch.autograd.kineto_available(),
+    "USE_MAGMA": lambda torch: torch._C._has_magma,
+    "USE_MEM_EFF_ATTENTION": _has_efficient_attention,
+    "USE_MKL": lambda torch: torch.backends.mkl.is_available(),
+    "USE_MKLDNN": lambda torch: torch.backends.mkldnn.is_available(),
+    "USE_MPI": lambda torch: torch.distributed.is_mpi_available(),
+    "USE_NCCL": lambda torch: torch.distributed.is_nccl_available(),
+    "USE_OPENMP": lambda torch: torch.backends.openmp.is_available(),
+    "USE_TENSORPIPE": lambda torch: hasattr(torch._C._distributed_rpc, "TensorPipeAgent"),
+    "USE_UCC": lambda torch: torch.distributed.is_ucc_available(),
+    "USE_XNNPACK": lambda torch: torch._C._is_xnnpack_enabled(),
+}
+VERSIONS: dict[str, Callable[[Any], Any]] = {
+    "cuDNN": lambda torch: torch.backends.cudnn.version() if torch._C._has_cudnn else None,
+    "NCCL": _nccl_version,
+}
+
+
 def matmul_bound(depth: int, eps_sum: float, eps_result: float) -> tuple[float, float]:
     """The factors f, g of the bound f·(|A|·|B|) + g·|A·B| on the error of a product over ``depth`` terms.
 
@@ -333,6 +409,7 @@ CHECKS: dict[str, Callable[..., Record]] = {
     "torch": torch_facts,
     "matmul": matmul,
     "extension": extension,
+    "features": features,
     "load": load,
     "compile": compiled,
     "pip_fence": pip_fence,

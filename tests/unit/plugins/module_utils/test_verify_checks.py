@@ -53,7 +53,24 @@ def settings(**changes: Any) -> Settings:
         pytest.param(None, {"health": {"limits": {}}}, [], id="health-without-gpu"),
         pytest.param(["torch", "kernel"], {**ALL, "level": "light"}, ["torch"], id="asked-for-light"),
         pytest.param(["nvcc"], {**ALL, "level": "full"}, ["nvcc"], id="full-without-torch"),
-        pytest.param(["torch"], {**ALL, "level": "full"}, ["torch", "compile", "pip_fence"], id="full-with-torch"),
+        pytest.param(
+            ["torch"], {**ALL, "level": "full"}, ["torch", "features", "compile", "pip_fence"], id="full-with-torch"
+        ),
+        pytest.param(
+            ["torch", "features"],
+            {**ALL, "level": "light", "expected": {"features": {"USE_NCCL": True}}},
+            ["torch", "features"],
+            id="features-wanted",
+        ),
+        pytest.param(
+            None,
+            {"environment": "/env", "level": "light", "expected": {"features": {"USE_NCCL": True}}},
+            ["torch", "matmul", "features"],
+            id="features-wanted-of-all-that-fit",
+        ),
+        pytest.param(
+            ["torch"], {**ALL, "level": "light", "expected": {"features": {}}}, ["torch"], id="no-features-wanted"
+        ),
         pytest.param(["kernel"], {}, ["kernel"], id="asked-for-and-lacking"),
     ],
 )
@@ -136,6 +153,33 @@ def test_conclude_tells_advice_and_warnings() -> None:
     finding = Finding(["It is hot."], advice="Cool it.", warnings=["It is loud."])
     result = conclude(check_of(finding), {"torch": Outcome(0, "", 1.0, 9.0)}, settings())
     assert (result["advice"], result["warnings"]) == ("Cool it.", ["It is loud."])
+
+
+def features_of(record: dict[str, Any], **expected: Any) -> Finding:
+    chosen = settings(environment="/env", expected={"features": expected})
+    told = {"version": "2", "cuda": None, "arch_list": [], "config": "", "answers": {}, "versions": {}}
+    return plan_check("features", chosen).judge({"features": Outcome(0, json.dumps(told | record), 1.0, 9.0)})
+
+
+def test_features_are_told_and_compared() -> None:
+    built = {"answers": {"USE_NCCL": False, "USE_MPI": True, "USE_GLOO": True}}
+    found = features_of(built)
+    assert (found.problems, found.warnings, found.advice) == ([], [], None)
+    assert found.evidence["features"] == {"USE_GLOO": True, "USE_MPI": True, "USE_NCCL": False}
+    found = features_of(built, USE_NCCL=True, USE_MPI=False, USE_GLOO=True, USE_CUFILE=True)
+    assert found.problems == [
+        "USE_MPI is on in this PyTorch, off was wanted.",
+        "USE_NCCL is off in this PyTorch, on was wanted.",
+    ]
+    assert str(found.advice).startswith("Build PyTorch anew with USE_MPI=0 USE_NCCL=1, or take what is there into")
+    assert found.warnings == ["Not known of this PyTorch: USE_CUFILE; neither its summary nor its code shows it."]
+
+
+def test_a_torch_that_tells_nothing_is_no_torch_without_features() -> None:
+    found = features_of({})
+    assert (found.problems, found.skipped) == ((), "this PyTorch does not say what it was built with")
+    found = features_of({}, USE_NCCL=True)
+    assert found.problems == ["This PyTorch does not say what it was built with, USE_NCCL was wanted."]
 
 
 def health_of(readings: dict[str, Any], **changes: Any) -> Finding:

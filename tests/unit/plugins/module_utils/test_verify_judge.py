@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ ERRORS = {
     "209": {"name": "CUDA_ERROR_NO_BINARY_FOR_GPU", "cause": "No kernel image.", "remedy": "Compile for it."},
     "803": {"name": "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "cause": "Old compat.", "remedy": "Take it out."},
 }
+
+
+BUILDS = Path(__file__).resolve().parents[3] / "fixtures" / "pytorch-builds"
 
 
 def elf(number: int, *, abi: int = 8, machine: int = 190) -> bytes:
@@ -283,6 +287,10 @@ def test_judge_fence(code: int, constrained: bool, problems: list[str]) -> None:
         pytest.param(
             "fatal error: cute/tensor.hpp: No such file or directory", "Run the cutlass role again", id="headers"
         ),
+        pytest.param(
+            "ModuleNotFoundError: No module named 'setuptools'", "Run the pytorch role again", id="setuptools"
+        ),
+        pytest.param("Cannot find a working triton installation.", "List triton in the request's", id="no-triton"),
         pytest.param("ModuleNotFoundError: No module named 'torch'", "Run the pytorch role again", id="no-torch"),
         pytest.param('{"code": 4711}', "else", id="unknown-code"),
         pytest.param("", "else", id="silence"),
@@ -319,3 +327,94 @@ def test_shell_environment_forgets_the_environment_of_ansible() -> None:
         "LD_LIBRARY_PATH": "/usr/local/nvidia/lib64",
         "HOME": "/root",
     }
+
+
+CPU = {
+    *("USE_FBGEMM", "USE_GLOO", "USE_KINETO", "USE_MKL", "USE_MKLDNN", "USE_NNPACK", "USE_OPENMP", "USE_PTHREADPOOL"),
+    "USE_PYTORCH_QNNPACK",
+}
+CUDA = {"USE_CUDA", "USE_CUDNN", "USE_CUSPARSELT", "USE_MSLK", "USE_NCCL", "USE_XNNPACK"}
+NEVER = {"USE_GFLAGS", "USE_GLOG", "USE_MPI", "USE_ROCM", "USE_ROCM_KERNEL_ASSERT", "USE_XCCL", "USE_XPU"}
+
+
+@pytest.mark.parametrize(("name", "on"), [("2.13.0+cpu", CPU), ("2.12.1+cu130", CPU | CUDA)])
+def test_the_switches_of_a_recorded_build(name: str, on: set[str]) -> None:
+    found = judge.parse_build((BUILDS / f"{name}.txt").read_text(encoding="utf-8"))
+    assert {switch for switch, value in found.items() if value} == on
+    assert {switch for switch, value in found.items() if not value} == NEVER | ((CPU | CUDA) - on)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("", {}, id="nothing"),
+        pytest.param("hello USE_NCCL=1", {}, id="no-summary"),
+        pytest.param("CXX_FLAGS= -O2, ", dict.fromkeys(judge.ONLY_DEFINED, False), id="absent-flags-are-off"),
+        pytest.param(
+            "CXX_FLAGS= -DUSE_FBGEMM=OFF -DUSE_MSLK, USE_NCCL=0, ", {"USE_FBGEMM": False, "USE_NCCL": False}, id="off"
+        ),
+        pytest.param("CXX_FLAGS= -DUSE_MSLK, CUDA_FLAGS= -DUSE_XNNPACK, ", {"USE_XNNPACK": False}, id="other-flags"),
+        pytest.param("CXX_FLAGS= -DNO_USE_XNNPACK, MY_USE_NCCL=1, ", {"USE_XNNPACK": False}, id="part-of-a-name"),
+    ],
+)
+def test_parse_build(text: str, expected: dict[str, bool]) -> None:
+    found = judge.parse_build(text)
+    assert {name: found[name] for name in expected} == expected
+    assert ("USE_NCCL" in found) == ("USE_NCCL" in expected)
+    assert bool(found) == bool(expected)
+
+
+def test_what_the_code_answers_weighs_more_than_the_summary() -> None:
+    record = {"config": "CXX_FLAGS= -O2, USE_NCCL=1, ", "answers": {"USE_NCCL": False, "USE_UCC": True}}
+    found = judge.find_features(record)
+    assert (found["USE_NCCL"], found["USE_UCC"], found["USE_MSLK"]) == (False, True, False)
+    assert list(found) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "on"),
+    [
+        (True, True),
+        ("1", True),
+        (1, True),
+        ("ON", True),
+        (False, False),
+        ("0", False),
+        ("off", False),
+        ("FALSE", False),
+    ],
+)
+def test_is_on(value: Any, *, on: bool) -> None:
+    assert judge.is_on(value) is on
+
+
+@pytest.mark.parametrize(
+    ("expected", "problems", "advice"),
+    [
+        pytest.param({}, [], None, id="nothing"),
+        pytest.param({"USE_NCCL": True, "USE_MPI": "0"}, [], None, id="met"),
+        pytest.param(
+            {"USE_MPI": True},
+            ["USE_MPI is off in this PyTorch, on was wanted."],
+            "Build PyTorch anew with USE_MPI=1",
+            id="off",
+        ),
+        pytest.param(
+            {"USE_NCCL": "0"},
+            ["USE_NCCL is on in this PyTorch, off was wanted."],
+            "Build PyTorch anew with USE_NCCL=0",
+            id="on",
+        ),
+        pytest.param({"USE_CUFILE": True}, [], None, id="unknown"),
+    ],
+)
+def test_judge_features(expected: dict[str, Any], problems: list[str], advice: str | None) -> None:
+    found = {"USE_NCCL": True, "USE_MPI": False}
+    assert judge.judge_features(found, expected) == problems
+    told = judge.advise_features(found, expected)
+    assert told is None if advice is None else str(told).startswith(advice)
+    assert judge.unknown_features(found, expected) == [
+        f"Not known of this PyTorch: {name}; neither its summary nor its code shows it."
+        for name in expected
+        if name not in found
+    ]

@@ -81,6 +81,18 @@ def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applie
     ]
 
 
+def test_the_features_of_a_build_are_a_table(pod: Any, decide: Decide) -> None:
+    found = {"USE_CUDA": True, "USE_MPI": False, "USE_NCCL": True, "USE_XPU": False}
+    evidence = {"features": found, "versions": {"NCCL": "2.27.5"}}
+    results = [{"check": "torch", "ok": True}, {"check": "features", "ok": True, "evidence": evidence}]
+    assert lines(render_text(decide(pod, **WISH), pod, "h100-1", results=results), "proof") == [
+        "2 checks passed",
+        "PyTorch was built with CUDA, NCCL",
+        "and without MPI, XPU",
+        "it has NCCL 2.27.5",
+    ]
+
+
 def test_a_failed_check_is_the_verdict(pod: Any, decide: Decide) -> None:
     results = [{"check": "matmul", "ok": False, "error": "it is off by 0.3.", "advice": "Report it."}]
     text = render_text(decide(pod, **WISH), pod, "h100-1", results=results, changed=[])
