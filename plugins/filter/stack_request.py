@@ -17,6 +17,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Reque
 def stack_request(wished: Mapping[str, Any] | None, shortcuts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The request, checked and complete; a shortcut that is set wins over its key."""
     given = {key: value for key, value in (shortcuts or {}).items() if value is not None}
+    if "wheels" in given:
+        given["wheels"] = {"provider": given["wheels"]}
     try:
         merged = {**wished, **given} if isinstance(wished, Mapping) else wished or given
         return as_mapping(check_request(merged, load_catalogue()))

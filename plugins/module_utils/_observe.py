@@ -30,6 +30,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_installed im
     find_compat,
     find_cutlasses,
     find_toolkits,
+    find_wheels,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_loader import (
     TIMEOUT,
@@ -175,6 +176,7 @@ def observe_installed(
         "environment": environment,
         "environments": root.listdir(f"{live}/environments"),
         "generations": find_generations(root, live),
+        "wheels": find_wheels(root, prefixes),
         "files": digest_files(root, prefixes, home),
     }
 

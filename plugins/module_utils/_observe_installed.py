@@ -23,6 +23,7 @@ SIZED = 65536  # bytes; a smaller file is only looked for, not measured
 LIBCUDA = re.compile(r"^libcuda\.so\.(?P<version>\d{3,}(?:\.\d+){1,2})$")
 RELEASE = re.compile(r"/(?:cuda-)?(?P<release>\d+\.\d+)(?=/|$)")
 RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,(\d*)$', re.MULTILINE)
+KEY = re.compile(r"^[0-9a-f]{16}$")  # of a folder with a wheel that was built here
 CUTLASS_HEADERS = ("include/cutlass/version.h", "include/cutlass/cutlass.h", "include/cute/tensor.hpp")
 
 
@@ -174,6 +175,19 @@ def find_cutlasses(root: Root, prefixes: Sequence[str], environ: Mapping[str, st
             "broken": _broken_cutlass(root, folder)[:BROKEN_LIMIT],
         }
     return list(found.values())
+
+
+def find_wheels(root: Root, prefixes: Sequence[str]) -> list[Record]:
+    """The contract's ``wheels``: those that were built here and are kept by the key of what they were built from."""
+    found = []
+    for prefix in prefixes:
+        for path in root.glob(f"{prefix}/wheels/*/*.whl"):
+            key, name = path.split("/")[-2:]
+            words = name[: -len(".whl")].split("-")
+            if KEY.match(key) and len(words) >= 5:
+                distribution = re.sub(r"[-_.]+", "-", words[0]).lower()
+                found.append({"key": key, "name": distribution, "version": words[1], "path": path})
+    return found
 
 
 def read_commit(root: Root, folder: str) -> str | None:

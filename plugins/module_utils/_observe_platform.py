@@ -96,6 +96,19 @@ def parse_memory(meminfo: str, limits: Iterable[str]) -> float | None:
     return round(min(sizes) / GIB, 1) if sizes else None
 
 
+def parse_free_memory(meminfo: str, groups: Iterable[tuple[str, str]]) -> float | None:
+    """Memory in GiB that programs may still take: the machine's, or the least that a control group leaves.
+
+    :param groups: limit and usage of each control group (bytes, or ``max``).
+    """
+    available = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo, re.MULTILINE)
+    sizes = [int(available.group(1)) * 1024] if available else []
+    sizes += [
+        max(0, int(limit) - int(used)) for limit, used in groups if limit.strip().isdigit() and used.strip().isdigit()
+    ]
+    return round(min(sizes) / GIB, 1) if sizes else None
+
+
 def parse_cpus(available: int, quotas: Iterable[str]) -> int:
     """Usable CPUs: those it may run on, or what the control groups' quotas (``<quota> <period>``) amount to."""
     cpus = available
@@ -131,6 +144,7 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
             "git": find_tool(root, "git", path),
             "uv": find_tool(root, "uv", [*path, f"{home}/.local/bin", f"{home}/.cargo/bin"]),
             "ninja": find_tool(root, "ninja", path),
+            "ccache": find_tool(root, "ccache", path),
             "apt": find_tool(root, "apt-get", path),
         },
         "persistent_dir": find_volume(root, mounts) if provider in ("runpod", "vast") else None,
@@ -138,6 +152,17 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
         "memory_gib": parse_memory(
             root.read("/proc/meminfo"),
             [root.read(f"{group}/{name}") for group in groups for name in ("memory.max", "memory.limit_in_bytes")],
+        ),
+        "memory_free_gib": parse_free_memory(
+            root.read("/proc/meminfo"),
+            [
+                (root.read(f"{group}/{limit}"), root.read(f"{group}/{used}"))
+                for group in groups
+                for limit, used in (
+                    ("memory.max", "memory.current"),
+                    ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+                )
+            ],
         ),
         "cpus": parse_cpus(
             cpus,

@@ -19,6 +19,7 @@ Observed = Mapping[str, Any]
 WITH_PYTORCH = ("pytorch", "ml_extensions")  # roles that fill the same environment
 HOST_DIR = "bundle_host_dir"
 CONTROLLER_DIR = "bundle_dir"
+BUILT_HERE = "{{ stack_plan_decision['source']['links'] | default([]) }}"  # wheels that the host has of its own builds
 
 
 class BundleError(Exception):
@@ -130,12 +131,12 @@ def host_variables(decision: Decision, observed: Observed, request: Mapping[str,
         "stack_plan_request": pin(request, decision),
         "pytorch_index_url": index,
         "pytorch_extra_index_urls": [],
-        "pytorch_find_links": [],
+        "pytorch_find_links": BUILT_HERE,
         "cuda_toolkit_index_url": "",
         "cutlass_index_url": "",
         "cutlass_git_url": f"file://{{{{ {HOST_DIR} }}}}/git/cutlass.git",
         "ml_extensions_index_urls": [],
-        "ml_extensions_find_links": [],
+        "ml_extensions_find_links": BUILT_HERE,
     }
 
 
@@ -183,13 +184,15 @@ def _environment(
         return
     adopted = _adopted(torch, observed)
     extensions = [entry for entry in (decision.get("extensions") or {}).values() if entry.get("requirement")]
+    compiled = {build["requirement"] for build in (decision.get("source") or {}).get("builds", ())}
     wishes = [*torch["requirements"], *_tools(known), *(str(entry["requirement"]) for entry in extensions)]
+    wishes = [wish for wish in wishes if wish not in compiled]
     requirements = [_uv.parse_requirement(wish) for wish in wishes]
     outstanding = [wish for wish in requirements if not _uv.satisfied(wish, adopted)]
     have = set(adopted) - {wish.name for wish in outstanding}
-    if torch["provider"] == "host_wheels":
+    if torch["provider"] in ("host_wheels", "source"):
         have.add("torch")
-    keys = {torch["index"]} if torch["provider"] == "pytorch_index" else set()
+    keys = {torch["index"]} if torch["provider"] in ("pytorch_index", "source") else set()
     keys |= {str(entry.get("index")) for entry in extensions} & set(known["pytorch"]["indexes"])
     indexes = known["pytorch"]["indexes"]
     urls = [mirrors.get("pytorch_index_url") or str(indexes[key]["url"]) for key in sorted(keys)]
@@ -198,7 +201,7 @@ def _environment(
             f"PyTorch {torch['local']}{' (adopted)' if torch.get('adopt') else ''} and what stands beside it",
             target.python,
             tuple(wish.text for wish in outstanding),
-            tuple(pin for pin in decision["environment"]["constraints"] if not adopted),
+            tuple(pin for pin in decision["environment"]["constraints"] if not adopted and pin not in compiled),
             tuple(dict.fromkeys(urls)),
             have=tuple(sorted(have)),
         )
@@ -238,7 +241,11 @@ def _repositories(pending: Mapping[str, Any], mirrors: Mirrors, known: Catalogue
 
 
 def _left_out(decision: Decision, pending: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Packages of the system, which a bundle does not hold."""
+    """Packages of the system and what is compiled on the host, which a bundle does not hold."""
+    for build in (decision.get("source") or {}).get("builds", ()):
+        if build["pending"]:
+            why = "a bundle holds no source builds; build it on a host like this one and copy its folder"
+            yield {"what": f"{build['name']} {build['version']}", "why": f"{why} {build['key']} of wheels/ there"}
     ask = "let the host reach an archive, or install them in its image"
     for role, part in pending.items():
         for one in [part, *(decision.get("toolkits") or () if role == "cuda_toolkit" else ())]:

@@ -18,8 +18,10 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import Cutlass, ForwardCompat, PyTorch, Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import normalise
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._settings import all_choices
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._source import TORCH, Source, describe_build
 
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
+BUILD = "build"
 UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
 LOST_NAMED = 3  # files that are named where they are missing; more are counted
 PROVEN_ROLES = ("cuda_toolkit", "forward_compat", "cutlass", "pytorch", "ml_extensions")
@@ -50,6 +52,7 @@ class Wanted:
     extensions: Set
     environment: Environment
     digest: str
+    source: Source | None = None
 
 
 def find_changes(wanted: Wanted, host: Host, known: Catalogue) -> tuple[Change, ...]:
@@ -58,7 +61,9 @@ def find_changes(wanted: Wanted, host: Host, known: Catalogue) -> tuple[Change, 
         *_toolkits(wanted, host, known),
         *_compat(wanted, host, known),
         *_cutlass(wanted, host, known),
+        *_source(wanted, torch=True),
         *_pytorch(wanted, host, known),
+        *_source(wanted, torch=False),
         *_extensions(wanted, host),
     ]
     environment = list(_environment(wanted, host, known))
@@ -149,13 +154,22 @@ def _cutlass_mib(cutlass: Cutlass, host: Host, known: Catalogue) -> int:
     return int(known["cutlass"]["releases"][cutlass.version]["size_mib"])
 
 
+def _source(wanted: Wanted, *, torch: bool) -> Iterator[Change]:
+    """What is compiled: the source is fetched, the build tree and the wheel lie in the prefix."""
+    for build in wanted.source.builds if wanted.source else ():
+        if build.pending and (build.name == TORCH) == torch:
+            what, place = f"{build.name} {build.version}", wanted.environment.prefix
+            mib = build.fetch_mib
+            yield Change("pytorch_source", BUILD, what, None, describe_build(build), mib, build.disk_mib, place)
+
+
 def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
     torch, environment = wanted.torch, wanted.environment
     if torch is None:
         return
     sizes = known["pytorch"]["sizes"].get(torch.index, {})
     size, disk = (0, 20) if torch.adopt else (int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0)))
-    if torch.provider == "host_wheels":
+    if torch.provider in ("host_wheels", "source"):
         size = 0
     what = f"PyTorch {torch.local}{' (adopted)' if torch.adopt else ''}"
     if not (environment.live or environment.reused):

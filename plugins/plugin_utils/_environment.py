@@ -65,11 +65,15 @@ def choose_environment(
     targets: tuple[str, ...],
     settings: tuple[Setting, ...],
     repair_files: tuple[str, ...],
+    built: tuple[tuple[str, str], ...] = (),
 ) -> Environment:
-    """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for."""
+    """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for.
+
+    ``built`` is package and key of what is compiled here: the same version for another GPU is another environment.
+    """
     python = torch.python.version if torch else None
     kind, constraints = kind_of(torch, toolkit), _constraints(torch, extensions)
-    identity = identify(kind, python, constraints, toolkit, cutlass)
+    identity = identify(kind, python, constraints, toolkit, cutlass, built)
     name = choose_name(kind, identity, python, host)
     live = host.live is not None and host.live.get("name") == name
     return Environment(
@@ -110,15 +114,22 @@ def kind_of(torch: PyTorch | None, toolkit: Toolkit | None) -> str:
     """What a generation's name says after its number."""
     if torch is None:
         return f"cuda{toolkit.version}" if toolkit else "empty"
-    return f"torch{torch.version}-{torch.index}{'-adopted' if torch.adopt else ''}"
+    suffix = "-adopted" if torch.adopt else "-source" if torch.provider == "source" else ""
+    return f"torch{torch.version}-{torch.index}{suffix}"
 
 
 def identify(
-    kind: str, python: str | None, constraints: tuple[str, ...], toolkit: Toolkit | None, cutlass: Cutlass | None
+    kind: str,
+    python: str | None,
+    constraints: tuple[str, ...],
+    toolkit: Toolkit | None,
+    cutlass: Cutlass | None,
+    built: tuple[tuple[str, str], ...] = (),
 ) -> str:
     """What a generation is built for. Forward compatibility and GPUs are not part of it: they change with the host."""
     releases = (toolkit.version if toolkit else None, cutlass.version if cutlass else None)
-    return hashlib.sha256(repr((kind, python, constraints, releases)).encode()).hexdigest()[:16]
+    what = (kind, python, constraints, releases, *([built] if built else []))
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
 
 def choose_name(kind: str, identity: str, python: str | None, host: Host) -> str:

@@ -39,29 +39,58 @@ class Skipped:
 Set = dict[str, "Extension | Skipped"]
 
 
-def choose_extensions(wished: tuple[str, ...], torch: PyTorch | None, host: Host, known: Catalogue) -> Set:
+def choose_extensions(
+    wished: tuple[str, ...],
+    torch: PyTorch | None,
+    host: Host,
+    known: Catalogue,
+    built: Mapping[str, Mapping[str, Row] | str] | None = None,
+) -> Set:
     """The newest release of each wished extension that fits PyTorch and the others.
+
+    ``built`` are those that are compiled here: package → its releases, or why it cannot be built.
 
     Raises RequestError for a package that the catalogue does not have.
     """
     packages = known["extensions"]["packages"]
     for name in wished:
-        if name not in packages:
+        if name not in packages and name not in (built or {}):
             raise unlisted("extensions", name, sorted(packages))
     if torch is None:
         return {name: Skipped("no PyTorch is wished, which it extends") for name in wished}
     if torch.adopt:
         row = next((row for row in host.pytorches if row.get("path") == torch.adopt), {})
-        return {name: Extension(str(row["packages"][name]), None, "adopt") for name in wished}
+        adopted = {str(name): str(version) for name, version in (row.get("packages") or {}).items()}
     chosen: Set = {}
     pins: dict[str, str] = {"torch": torch.version}
     bundled = _bundled(torch, known)
     pins.update(bundled)
     for name in sorted(wished, key=lambda name: (name not in COMPANIONS, wished.index(name))):
-        chosen[name] = _choose(name, torch, host, known, pins, bundled)
+        if name in (built or {}):
+            chosen[name] = _compiled(name, (built or {})[name], torch, pins)
+        elif torch.adopt:
+            chosen[name] = Extension(adopted[name], None, "adopt")
+        else:
+            chosen[name] = _choose(name, torch, host, known, pins, bundled)
         if isinstance(found := chosen[name], Extension):
             pins[name] = found.version
     return {name: chosen[name] for name in wished}
+
+
+def _compiled(
+    name: str, releases: Mapping[str, Row] | str, torch: PyTorch, pins: Mapping[str, str]
+) -> Extension | Skipped:
+    """The newest release whose metadata fits; what its wheels are for does not count, as there are none."""
+    if isinstance(releases, str):
+        return Skipped(releases)
+    newest = ""
+    for version in sorted(releases, key=parse_version, reverse=True):
+        row = releases[version]
+        because = _misfit_metadata(row, {}, torch, pins)
+        if because is None:
+            return Extension(version, f"{name}=={version}", "source")
+        newest = newest or f"{version} {because}"
+    return Skipped(newest or "the catalogue has no release of it")
 
 
 def split_companions(torch: PyTorch, chosen: Set) -> PyTorch:
@@ -119,7 +148,7 @@ def _hardware(about: Row, torch: PyTorch, host: Host) -> str | None:
             else f"PyTorch {torch.version} has none"
         )
     if not about.get("wheels", True):
-        return "it is published as source only and would be compiled for hours; install it into the environment by hand"
+        return "it is published as source only; list it in source.extensions to have it compiled here"
     least = about.get("least_capability")
     if least is None:
         return None
@@ -140,6 +169,19 @@ def _is_near(row: Row, about: Row, torch: PyTorch) -> bool:
 
 def _misfit(version: str, row: Row, about: Row, torch: PyTorch, host: Host, pins: Mapping[str, str]) -> str | None:
     """Why one release does not fit, or None. What its metadata says of PyTorch comes first."""
+    if because := _misfit_metadata(row, about, torch, pins):
+        return because
+    python = torch.python.version
+    tags = (row.get("tags") or {}).get(host.arch, [])
+    if not tags:
+        return f"has no wheel for {host.arch}"
+    if python and not any(fits_tag(tag, python) for tag in tags):
+        return f"has no wheel for Python {python}"
+    return _misfit_cuda(version, row, about, torch, host)
+
+
+def _misfit_metadata(row: Row, about: Row, torch: PyTorch, pins: Mapping[str, str]) -> str | None:
+    """What speaks against a release in its own words."""
     if row.get("yanked"):
         return "was withdrawn"
     requires = row.get("requires") or {}
@@ -151,17 +193,12 @@ def _misfit(version: str, row: Row, about: Row, torch: PyTorch, host: Host, pins
     python = torch.python.version
     if python and row.get("python") and not satisfies(python, row["python"]):
         return f"requires Python {_words(row['python'])}"
-    tags = (row.get("tags") or {}).get(host.arch, [])
-    if not tags:
-        return f"has no wheel for {host.arch}"
-    if python and not any(fits_tag(tag, python) for tag in tags):
-        return f"has no wheel for Python {python}"
-    return _misfit_cuda(version, row, about, torch, host)
+    return None
 
 
 def _unbuilt(version: str, about: Row, torch: PyTorch, known: Catalogue) -> str | None:
     """A package that is numbered as PyTorch (torchaudio) was built for the CUDAs of the PyTorch of its own number."""
-    release = known["pytorch"]["releases"].get(version)
+    release = known["pytorch"]["releases"].get(torch.version if torch.provider == "source" else version)
     if release is None or not _per_cuda(about, torch) or (torch.index or CPU) in release["indexes"]:
         return None
     return f"has no build for CUDA {torch.cuda}"

@@ -53,6 +53,8 @@ class Host:
     compiler_missing: bool  # looked for and not there
     missing_tools: frozenset[str]
     free_gib: Mapping[str, float]
+    memory_free_gib: float | None
+    cpus: int | None
     status: str | None
     driver: str | None
     driver_cuda: str | None  # level of the driver itself
@@ -62,6 +64,7 @@ class Host:
     compat: tuple[Row, ...]
     cutlasses: tuple[Row, ...]
     pytorches: tuple[Row, ...]
+    compiled: tuple[Row, ...]  # wheels that were built here
     live: Row | None
     generations: tuple[str, ...] | None
     built: tuple[Row, ...]  # the generations that say what they were built for
@@ -128,6 +131,8 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         compiler_missing="compiler" in platform and platform["compiler"] is None,
         missing_tools=frozenset(str(name) for name, path in _mapping(platform, "tools").items() if path is None),
         free_gib={str(path): float(free) for path, free in _mapping(platform, "free_gib").items() if free is not None},
+        memory_free_gib=_number(platform.get("memory_free_gib") or platform.get("memory_gib")),
+        cpus=None if _number(platform.get("cpus")) is None else int(platform["cpus"]),
         status="ok" if overrides.driver else _text(driver.get("status")),
         driver=version,
         driver_cuda=level(version, known)
@@ -140,6 +145,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         cutlasses=_rows(installed.get("cutlasses"))
         or _rows([installed["cutlass"]] if installed.get("cutlass") else None),
         pytorches=_rows(installed.get("pytorch")),
+        compiled=_rows(installed.get("wheels")),
         live=installed.get("environment") or None,
         generations=None if installed.get("environments") is None else tuple(map(str, installed["environments"])),
         built=_rows(installed.get("generations")),
@@ -220,6 +226,10 @@ def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _rows(value: Any) -> tuple[Row, ...]:
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, Mapping)) else ()
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str | None:

@@ -18,12 +18,22 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils import _driver as dri
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _provide as provide
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _rules as rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _settings as run_time
+from ansible_collections.podsmith.gpu.plugins.plugin_utils import _source as sources
 from ansible_collections.podsmith.gpu.plugins.plugin_utils import _wheels as wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._changes import Change, Wanted, find_changes
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._driver import Driver
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._environment import Environment, choose_environment
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import Set, choose_extensions, split_companions
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._environment import (
+    Environment,
+    choose_environment,
+    find_built,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._extensions import (
+    Extension,
+    Set,
+    choose_extensions,
+    split_companions,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._host import Host, read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._provide import (
     Cutlass,
@@ -74,6 +84,7 @@ class Plan:
     forward_compat: ForwardCompat
     pytorch: PyTorch | None
     extensions: Set
+    source: sources.Source | None
     cutlass: Cutlass | None
     environment: Environment | None
     settings: tuple[Setting, ...]
@@ -130,6 +141,7 @@ def check_request(wished: Mapping[str, Any], known: Catalogue) -> Request:
     nowhere = read_host({}, request.overrides, known)
     provide.provide_cutlass(nowhere, request, Layout("user", provide.SYSTEM_PREFIX, "/root"), known)
     choose_extensions(request.extensions, None, nowhere, known)
+    sources.check_source(request, known)
     return request
 
 
@@ -176,6 +188,8 @@ def to_decision(plan: Plan) -> dict[str, Any]:
         decision["driver"].pop(part)
     for entry in decision["extensions"].values():
         entry.pop("mib", None)
+    for build in (decision["source"] or {}).get("builds", ()):
+        build.pop("fetch_mib")
     return decision
 
 
@@ -227,10 +241,12 @@ def _no_gpu(draft: Draft) -> str | None:
 
 def _choose_cpu(draft: Draft, because: str) -> Choice:
     """The stack of a host without a usable GPU: PyTorch for the CPU; a toolkit may still compile."""
-    source = str(draft.known["pytorch"]["indexes"][wheels.CPU]["source"])
-    reasons = [Reason("no-gpu", f"{because}: PyTorch runs on the CPU", source)]
+    told = str(draft.known["pytorch"]["indexes"][wheels.CPU]["source"])
+    reasons = [Reason("no-gpu", f"{because}: PyTorch runs on the CPU", told)]
     if draft.request.pytorch == "none":
         return Choice("cpu", None, tuple(reasons))
+    if draft.request.wheels.provider == sources.PROVIDER and draft.request.cuda != "none":
+        return _choose_elsewhere(draft, reasons)
     build, rejected = provide.choose_cpu(draft.host, draft.request, draft.known)
     if build is None:
         draft.block("no PyTorch for the CPU fits", *advice.python_remedies(draft.host, draft.request, draft.known))
@@ -239,6 +255,20 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
         text = f"{offer}, which is taken for {draft.request.pytorch}"
         reasons.append(Reason("host-wheels", text, str(build.wheel.get("path") or "the host's pip configuration")))
     return Choice("cpu", build, tuple(reasons), tuple(rejected))
+
+
+def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
+    """A PyTorch for CUDA that is compiled here for GPUs of other hosts."""
+    builds = wheels.wished_builds(draft.host, draft.request, draft.known)
+    for build in builds if draft.request.architectures else ():
+        if not wheels.unfit(build, draft.host, draft.request, draft.known, ptx=False):
+            return Choice("cpu", build, tuple(reasons))
+    found = " ".join(draft.request.architectures or ("auto",))
+    draft.block(
+        f"a GPU, or architectures, are wanted to compile PyTorch for; found no GPU, and architectures: {found}",
+        "Set architectures to the compute capabilities it is for, or cuda: none to compile it for the CPU.",
+    )
+    return Choice("cpu", None, tuple(reasons))
 
 
 def _choose_gpu(draft: Draft) -> Choice:
@@ -277,9 +307,13 @@ def _choose_gpu(draft: Draft) -> Choice:
 
 def _assemble(choice: Choice, draft: Draft) -> Plan:
     """All parts of the stack for the chosen build, and what of them is pending."""
-    host, request, known, layout = draft.host, draft.request, draft.known, draft.layout
-    torch = provide.describe_torch(choice.build, host, request) if choice.build and choice.build.torch else None
-    extensions = choose_extensions(request.extensions, torch, host, known)
+    host, known, layout = draft.host, draft.known, draft.layout
+    torch = provide.describe_torch(choice.build, host, draft.request) if choice.build and choice.build.torch else None
+    _widen_toolkit(torch, draft)
+    toolkit, also = _toolkits(choice, torch, draft)
+    if torch and draft.request.wheels.provider == sources.PROVIDER:
+        torch = _compile_torch(torch, toolkit, draft)
+    extensions, compiled = _extensions(torch, toolkit, draft)
     if torch and not torch.adopt:
         torch = split_companions(torch, extensions)
     if torch and torch.python.version is None:
@@ -289,7 +323,7 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     if choice.build and choice.build.adopt:
         text = f"PyTorch {torch.local if torch else ''} at {choice.build.adopt['path']} is used as it is"
         draft.reasons.append(Reason("adopt-pytorch", text, "observed on the host"))
-    toolkit, also = _toolkits(choice, torch, draft)
+    request = draft.request
     compat = provide.provide_compat(choice, _standby(choice, draft), host, known)
     cutlass = provide.provide_cutlass(host, request, layout, known)
     if isinstance(cutlass, str):
@@ -298,18 +332,23 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     if draft.blocked:
         return _blocked(draft)
     targets = _targets(host, request)
+    source = sources.plan_source(compiled, torch, toolkit, layout, host, request, known)
+    keys = source.keys if source else ()
     settings = run_time.choose_settings(request.settings, torch.version if torch else None, known)
     environment = choose_environment(
-        layout, host, torch, toolkit, cutlass, compat, extensions, targets, settings, request.repair_files
+        layout, host, torch, toolkit, cutlass, compat, extensions, targets, settings, request.repair_files, keys
     )
     if environment.reused:
         text = f"environment {environment.name} was built for this before: it is proved and switched to, not rebuilt"
         draft.reasons.append(Reason("reuse-environment", text, "observed on the host"))
+    source = sources.settle(source, find_built(environment.name, host), host)
+    for build in source.builds if source else ():
+        draft.reasons.append(Reason("source-build", *sources.explain(build, host, known)))
     architectures = _proof_architectures(targets, toolkit, draft)
     gpu = choice.route != "cpu" and not host.target
     checks = _checks(gpu, toolkit, cutlass, torch, host)
     toolkits = (*((toolkit,) if toolkit else ()), *also)
-    wanted = Wanted(toolkits, compat, cutlass, torch, extensions, environment, "")
+    wanted = Wanted(toolkits, compat, cutlass, torch, extensions, environment, "", source)
     digest = _digest(wanted, architectures, checks)
     wanted = dataclasses.replace(wanted, digest=digest)
     before = draft.observed or host
@@ -330,6 +369,7 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         forward_compat=compat,
         pytorch=torch,
         extensions=extensions,
+        source=source,
         cutlass=cutlass,
         environment=environment,
         settings=settings,
@@ -379,6 +419,52 @@ def _standby(choice: Choice, draft: Draft) -> Compat | None:
     return compat
 
 
+def _widen_toolkit(torch: PyTorch | None, draft: Draft) -> None:
+    """The toolkit gets what the wished builds need of it."""
+    request = draft.request
+    if torch is None or torch.cuda is None:
+        return
+    names = list(sources.wished_extensions(request))
+    names += [sources.TORCH] if request.wheels.provider == sources.PROVIDER else []
+    parts = sources.components(names, request.toolkit.components, draft.known)
+    draft.request = dataclasses.replace(request, toolkit=dataclasses.replace(request.toolkit, components=parts))
+
+
+def _compile_torch(torch: PyTorch, toolkit: Toolkit | None, draft: Draft) -> PyTorch:
+    """The PyTorch that is compiled here; one that cannot be blocks the plan, as nothing else was wished."""
+    request, host, known = draft.request, draft.host, draft.known
+    if refusal := sources.refuse(sources.TORCH, torch, toolkit, host, request, known):
+        draft.block(f"PyTorch {torch.version} cannot be built here: {refusal.because}", refusal.remedy)
+        draft.rejected.append(Rejection(f"PyTorch {torch.version} from source", refusal.because))
+        return torch
+    _features, refused = sources.choose_features(torch.version, torch.cuda, host.arch, request.source.features, known)
+    for entry in refused:
+        draft.degrade("source.features", entry.because, entry.remedy)
+    return sources.name_torch(torch, host, request, known)
+
+
+def _extensions(torch: PyTorch | None, toolkit: Toolkit | None, draft: Draft) -> tuple[Set, dict[str, str]]:
+    """The extensions, and of these package → version of what is compiled here."""
+    request, host, known = draft.request, draft.host, draft.known
+    built: dict[str, Any] = {}
+    for name, version in sources.wished_extensions(request).items():
+        releases = sources.releases(name, known)
+        built[name] = {version: releases[version]} if version else releases
+        refusal = torch and sources.refuse(name, torch, toolkit, host, request, known)
+        if refusal:
+            built[name] = f"it cannot be built here: {refusal.because}"
+            draft.degraded = True
+            draft.remedies.append(refusal.remedy)
+    wished = tuple(dict.fromkeys((*request.extensions, *built)))
+    extensions = choose_extensions(wished, torch, host, known, built)
+    compiled = {
+        name: entry.version
+        for name, entry in extensions.items()
+        if isinstance(entry, Extension) and entry.index == sources.PROVIDER
+    }
+    return extensions, compiled
+
+
 def _toolkits(choice: Choice, torch: PyTorch | None, draft: Draft) -> tuple[Toolkit | None, tuple[Toolkit, ...]]:
     """The active toolkit and those beside it."""
     host, request, layout, known = draft.host, draft.request, draft.layout, draft.known
@@ -395,7 +481,7 @@ def _toolkits(choice: Choice, torch: PyTorch | None, draft: Draft) -> tuple[Tool
     if toolkit is None:
         release = next(iter(_toolkit_releases(choice, draft)), "")
         remedy = "Run as root with scope: system, use an image that has it, or set toolkit.provider: none."
-        if torch is None:
+        if torch is None or request.wheels.provider == sources.PROVIDER:
             draft.block(f"no CUDA toolkit {release} can be had: {because}", remedy)
         draft.degrade(f"CUDA toolkit {release}".strip(), because, remedy)
     else:
@@ -424,6 +510,8 @@ def _toolkit_releases(choice: Choice, draft: Draft) -> list[str]:
         torch = build.torch if build and build.torch in known["pytorch"]["releases"] else None
         indexes = wheels.torch_indexes(torch, known) if torch else []
         return [str(wheels.index_cuda(index, known)) for index in indexes] or every
+    if request.wheels.provider == sources.PROVIDER and build.torch:
+        return [build.cuda]  # what it is compiled with is what it is named after
     major = parse_version(build.cuda)[0]
     seen = {str(row.get("release")) for row in host.toolkits}
     nearby = [release for release in every if release in seen and parse_version(release)[0] == major]
@@ -513,7 +601,7 @@ def _checks(
 def _digest(wanted: Wanted, architectures: tuple[str, ...], checks: tuple[str, ...]) -> str:
     """A digest of all that is wanted, and of nothing that is installed: where a part comes from does not count."""
     torch, environment = wanted.torch, wanted.environment
-    content = {
+    content: dict[str, Any] = {
         "toolkits": [(entry.version, entry.path, entry.components) for entry in wanted.toolkits],
         "compat": (wanted.compat.enabled, wanted.compat.package),
         "cutlass": (wanted.cutlass.version, wanted.cutlass.path) if wanted.cutlass else None,
@@ -521,6 +609,8 @@ def _digest(wanted: Wanted, architectures: tuple[str, ...], checks: tuple[str, .
         "environment": (environment.scope, environment.prefix, environment.constraints, environment.arch_list),
         "proof": (architectures, checks),
     }
+    if wanted.source:
+        content["source"] = wanted.source.keys
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -568,7 +658,7 @@ def _blocked(draft: Draft) -> Plan:
     """The plan of a host on which nothing works: why, and what would help."""
     because = draft.blocked or "nothing works here"
     rejected = draft.rejected or [Rejection("the wish", because)]
-    source = str(draft.known["pytorch"]["indexes"][wheels.CPU]["source"])
+    told = str(draft.known["pytorch"]["indexes"][wheels.CPU]["source"])
     return Plan(
         verdict=BLOCKED,
         route=BLOCKED,
@@ -580,13 +670,14 @@ def _blocked(draft: Draft) -> Plan:
         forward_compat=ForwardCompat(),
         pytorch=None,
         extensions={},
+        source=None,
         cutlass=None,
         environment=None,
         settings=(),
         proof=Proof((), False, (), ""),
         download=Download(0, 0, None),
         versions=(),
-        reasons=(*draft.reasons, Reason(BLOCKED, because, source)),
+        reasons=(*draft.reasons, Reason(BLOCKED, because, told)),
         rejected=tuple(rejected),
         remedies=_unique(draft.remedies) or ("Ask for another host.",),
         warnings=_unique(draft.warnings),

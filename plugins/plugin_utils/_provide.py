@@ -416,7 +416,9 @@ def choose_cpu(host: Host, request: Request, known: Catalogue) -> tuple[Build | 
     """
     rejected: list[rules.Rejection] = []
     builds = [
-        build for torch in wheels.wished_torches(request, known) if (build := wheels.cpu_build(str(torch), host, known))
+        build
+        for torch in wheels.wished_torches(request, known)
+        if (build := wheels.cpu_build(str(torch), host, known, compiled=request.wheels.provider == "source"))
     ]
     if request.wheels.provider in ("auto", "host_wheels"):
         builds = [build for build in builds if next(_host_wheels(build, host), None)] + builds

@@ -101,8 +101,10 @@ def observe_recording(folder: Path) -> Facts:
     facts["conflicts"] = find_conflicts(Root(str(root)), home, {}, facts["driver"])
     if "cuinit" in host:
         facts["loader"] = _loader(host)
-    for key in ("driver", "extensions", "environment", "environments", "generations", "files", "state"):
+    for key in ("driver", "extensions", "environment", "environments", "generations", "wheels", "files", "state"):
         del facts["installed"][key]
+    for known, key in ((platform, "memory_free_gib"), (platform["tools"], "ccache")):  # older recordings lack these
+        del known[key]
     return {key: value for key, value in facts.items() if key not in ("sources", "timings")}
 
 

@@ -11,7 +11,16 @@ from typing import Any
 
 WIDTH = 110
 INDENT = 11  # "  route    "
-SIGNS = {"install": "+", "remove": "-", "replace": "~", "repair": "~", "prove": "~", "switch": "~", "reboot": "~"}
+SIGNS = {
+    "install": "+",
+    "remove": "-",
+    "replace": "~",
+    "repair": "~",
+    "prove": "~",
+    "switch": "~",
+    "reboot": "~",
+    "build": "+",
+}
 PROVIDERS = {"runpod": "RunPod", "vast": "Vast", "lambda": "Lambda"}
 KINDS = {"bare_metal": "bare metal", "vm": "virtual machine", "container": "container", "wsl2": "WSL2"}
 COLORS = {"ok": "32", "pending": "33", "degraded": "33", "blocked": "31", "failed": "31"}
@@ -139,6 +148,7 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
         "switch": f"{old} → {new}" if old else str(new),
         "install": str(new or ""),
         "reboot": f"{old} → {new} by a reboot",
+        "build": f"built {new}",
     }
     if change["role"] == "nvidia_driver":
         words |= {"replace": f"{old} → {new}", "repair": f"{old or 'none'} → {new}, so that apt does not move it"}

@@ -19,7 +19,7 @@ POLICIES = ("forward_compat", "fallback", "fail")
 AUTO, STANDBY = "auto", "standby"
 COMPAT_USES = (AUTO, STANDBY)
 TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
-WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels")
+WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels", "source")
 SCOPES = ("auto", "system", "user")
 LOADINGS = ("lazy", "eager")
 KEEP = "keep"
@@ -34,6 +34,9 @@ _DRIVER = re.compile(r"[0-9]{3,4}(?:(?:\.[0-9]{1,4}){1,2})?")
 _CAPABILITY = re.compile(r"[0-9]{1,2}\.[0-9]")
 _ARCHITECTURE = re.compile(r"[0-9]{1,2}\.[0-9][af]?")
 _COMPONENT = re.compile(r"[a-z][a-z0-9_]*")
+_BUILT = re.compile(rf"(?:{_PACKAGE.pattern})(?:==[0-9][0-9A-Za-z.]{{0,40}})?")
+_SWITCH = re.compile(r"[A-Z][A-Z0-9_]{1,60}")
+_ADDRESS = re.compile(r"(?:https?|file|ssh)://[^\s'\"`$\\\x00-\x1f\x7f]+")
 
 
 class RequestError(Exception):
@@ -67,6 +70,16 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The wish for what is compiled here: extensions as ``name`` or ``name==version``; jobs None: as memory allows."""
+
+    extensions: tuple[str, ...] = ()
+    features: dict[str, bool] = field(default_factory=dict)
+    jobs: int | None = None
+    urls: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Overrides:
     """What the operator knows better than the observation or the rules; None or True: nothing is overridden."""
 
@@ -90,6 +103,7 @@ class Request:
     toolkit: Toolkit = field(default_factory=Toolkit)
     wheels: Wheels = field(default_factory=Wheels)
     driver: str = KEEP
+    source: Source = field(default_factory=Source)
     cutlass: str = "none"
     extensions: tuple[str, ...] = ()
     python: str = "auto"
@@ -124,6 +138,7 @@ def parse_request(wished: Mapping[str, Any]) -> Request:
         ),
         wheels=Wheels(_choice("wheels.provider", wheels.get("provider", base.wheels.provider), WHEEL_PROVIDERS)),
         driver=_driver(values.get("driver", base.driver)),
+        source=_source(values.get("source", {})),
         cutlass=_version("cutlass", values.get("cutlass", base.cutlass), _DOTTED, "4.2.0"),
         extensions=tuple(
             dict.fromkeys(
@@ -147,6 +162,7 @@ def as_mapping(request: Request) -> dict[str, Any]:
     content["overrides"] = {
         key: value for key, value in content["overrides"].items() if value is not None and value is not True
     }
+    content["source"].update(extensions=list(request.source.extensions), jobs=request.source.jobs or "auto")
     content["toolkit"].update(components=list(request.toolkit.components), also=list(request.toolkit.also))
     for key in ("on_old_driver", "extensions", "repair_files"):
         content[key] = list(content[key])
@@ -299,6 +315,67 @@ def _settings(value: Any) -> Settings:
     if "module_loading" in values:
         values["module_loading"] = _choice("settings.module_loading", values["module_loading"], LOADINGS)
     return Settings(**values)
+
+
+def _source(value: Any) -> Source:
+    where = "source"
+    values = _mapping(f"{NAME}.{where}", value, Source.__dataclass_fields__)
+    listed = _strings(f"{where}.extensions", values.get("extensions", ()), _BUILT, "flash-attn or flash-attn==2.8.3")
+    names = [name.partition("==") for name in listed]
+    return Source(
+        extensions=tuple(dict.fromkeys(f"{normalise(name)}{sign}{version}" for name, sign, version in names)),
+        features=_features(values.get("features", {})),
+        jobs=_jobs(values.get("jobs", "auto")),
+        urls=_urls(values.get("urls", {})),
+    )
+
+
+def _features(value: Any) -> dict[str, bool]:
+    """Switches of PyTorch's build; whether there is such a switch is the catalogue's to say."""
+    features = _named("source.features", value, _SWITCH, "USE_NCCL: true")
+    for name, wanted in features.items():
+        if not isinstance(wanted, bool):
+            raise RequestError(
+                f"{NAME}.source.features.{name} is {_show(wanted)}, true or false is wanted; write {name}: true."
+            )
+    return features
+
+
+def _jobs(value: Any) -> int | None:
+    """Compilers at once; a number may come as text, from ``-e``."""
+    if value == "auto":
+        return None
+    if not isinstance(value, bool) and re.fullmatch(r"[1-9][0-9]{0,3}", str(value)):
+        return int(value)
+    raise RequestError(
+        f"{NAME}.source.jobs is {_show(value)}, auto or a number of compilers at once is wanted; write it such as 8."
+    )
+
+
+def _urls(value: Any) -> dict[str, str]:
+    """Package → where its source comes from instead."""
+    urls = {normalise(name): url for name, url in _named("source.urls", value, _PACKAGE, "torch: https://…").items()}
+    for name, url in urls.items():
+        if not isinstance(url, str) or not _ADDRESS.fullmatch(url):
+            raise RequestError(
+                f"{NAME}.source.urls.{name} is {_show(url)}, the address of a repository or an archive is wanted; "
+                "write it such as https://mirror.example/pytorch.git or https://mirror.example/pytorch-v{version}.tar.gz."
+            )
+    return urls
+
+
+def _named(where: str, value: Any, form: re.Pattern[str], example: str) -> dict[str, Any]:
+    """A mapping whose keys are names of a form."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{NAME}.{where} is {_show(value)}, a mapping is wanted; write it such as {{{example}}}.")
+    for key in value:
+        if not isinstance(key, str) or not form.fullmatch(key):
+            raise RequestError(
+                f"{NAME}.{where} has the key {_show(key)}, a name is wanted; write it such as {{{example}}}."
+            )
+    return {str(key): item for key, item in value.items()}
 
 
 def _overrides(value: Any) -> Overrides:

@@ -89,6 +89,11 @@ CODE = _record(linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")), ptx=
 CASE = _pattern("a case of the benchmark, such as gemm/8192-fp16", r"[a-z_0-9]+/[A-Za-z0-9_*-]+")
 VARIABLE = _pattern("a variable of the environment", r"[A-Z][A-Z0-9_]*")
 WISH = _one_of("true", "false", *LOADINGS)
+SWITCH = _pattern("a switch, such as USE_NCCL", r"[A-Z][A-Z0-9_]+")
+REQUIREMENT = _pattern(
+    "a requirement, such as ninja",
+    r"[a-z][a-z0-9-]*((^|,|(?<=[a-z0-9]))(==|!=|~=|>=|<=|>|<)[0-9][0-9a-z.]*)*",
+)
 INDEX = _pattern("cpu or a name such as cu130", r"cpu|cu\d+")
 
 # What any row may have beside its own fields. source: where its values are read; confidence: A read or measured,
@@ -298,6 +303,48 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
             _one_of(*(field.name for field in fields(Settings))),
             {"line": _pattern("text with {value} in it", r".*\{value\}.*"), "what": TEXT, "default": TEXT},
         ),
+    },
+    "source": {
+        "features": (
+            SWITCH,
+            {
+                "does": TEXT,
+                "default": _or_null(BOOLEAN),
+                "needs": _or_null(_one_of("cuda", "x86_64", "aarch64")),
+                "first": _or_null(VERSION),
+                "last": _or_null(VERSION),
+            },
+        ),
+        "unreal": (SWITCH, {"because": TEXT}),
+        "libraries": (VERSION, {"cuda": DIGITS, "packages": _mapping(PACKAGE, VERSION)}),
+        "layouts": (PACKAGE, {"switch": SWITCH, "links": _mapping(TEXT, TEXT), "environment": _mapping(SWITCH, TEXT)}),
+        "packages": (
+            PACKAGE,
+            {
+                "kind": _one_of("pypi", "archive", "git"),
+                "url": _or_null(URL),
+                "ref": _or_null(TEXT),
+                "submodules": BOOLEAN,
+                "releases": _mapping(
+                    VERSION,
+                    _record(python=SPECIFIER, torch=SPECIFIER, sha256=_pattern("a sha256 sum", r"[0-9a-f]{64}")),
+                ),
+                "cuda": _one_of("required", "optional"),
+                "architectures": _mapping(SWITCH, _one_of("dotted", "digits")),
+                "offers": _or_null(_list(RELEASE)),
+                "least_capability": RELEASE,
+                "environment": _mapping(SWITCH, TEXT),
+                "build_requires": _list(REQUIREMENT),
+                "components": _list(NAME),
+                "tools": _list(PACKAGE),
+                "optional_tools": _list(PACKAGE),
+                "job_mib": NUMBER,
+                "fetch_mib": NUMBER,
+                "disk_mib": NUMBER,
+                "steps": _or_null(NUMBER),
+            },
+        ),
+        "times": (NAME, {"package": PACKAGE, "cores": NUMBER, "architectures": NUMBER, "minutes": AMOUNT}),
     },
     "tools": {"tools": (PACKAGE, {"version": _or_null(VERSION), "size_mib": NUMBER, "for": TEXT})},
     "images": {
@@ -566,6 +613,35 @@ def _check_images(catalogue: Catalogue) -> Iterator[str]:
             yield from _absent(where, system, rows["systems"], "images.yml systems")
 
 
+def _check_source(catalogue: Catalogue) -> Iterator[str]:
+    source, published = catalogue["source"], catalogue["pypi"]["packages"]
+    components, capabilities = catalogue["cuda"]["components"], catalogue["gpus"]["capabilities"]
+    yield from _absent("source.yml: what is built", "torch", source["packages"], "source.yml packages")
+    for name in source["unreal"].keys() & source["features"].keys():
+        yield f"source.yml: {name} is both a switch and none; remove one of the rows."
+    for name, row in source["packages"].items():
+        where = f"source.yml: packages: {name}"
+        if not row["releases"] and name != "torch":
+            section = catalogue["extensions"]["packages"]
+            yield from _absent(f"{where}: a package without releases", name, section, "extensions.yml packages")
+        if (row["url"] is None) != (row["kind"] == "pypi"):
+            yield f"{where}: url is {_shown(row['url'])} and kind {row['kind']}; pypi alone has none."
+        for component in row["components"]:
+            yield from _absent(f"{where}: a component", component, components, "cuda.yml components")
+        for capability in (row["least_capability"], *(row["offers"] or ())):
+            yield from _absent(f"{where}: a capability", capability, capabilities, "gpus.yml capabilities")
+    for release in source["libraries"]:
+        yield from _absent("source.yml: libraries: a release", release, published["torch"], "pypi.yml torch")
+    for name, row in source["layouts"].items():
+        yield from _absent(
+            f"source.yml: layouts: {name}: switch", row["switch"], source["features"], "source.yml features"
+        )
+    for name, row in source["times"].items():
+        yield from _absent(
+            f"source.yml: times: {name}: package", row["package"], source["packages"], "source.yml packages"
+        )
+
+
 def _branch_of(where: str, driver: str, release: str, branches: Section) -> Iterator[str]:
     """A driver whose branch is not of the CUDA release it comes with."""
     branch = str(parse_version(driver)[0])
@@ -590,4 +666,5 @@ _CHECKS = (
     _check_benchmarks,
     _check_settings,
     _check_images,
+    _check_source,
 )

@@ -33,6 +33,7 @@ def required_sources(decision: Mapping[str, Any], mirrors: Mirrors, known: Catal
         *_repository(pending, mirrors, known),
         *_wheels(pending, mirrors, known),
         *_git(pending, mirrors, known),
+        *_compiled(decision),
     ]
     return list({source["url"]: source for source in found}.values())
 
@@ -41,6 +42,8 @@ def needs_pypi(decision: Mapping[str, Any]) -> bool:
     """Whether a pending change fetches from the indexes of the host's own pip configuration."""
     pending = pending_parts(decision)
     wheels = {"pytorch", "ml_extensions"} & pending.keys()
+    if any(build["pending"] for build in (decision.get("source") or {}).get("builds", ())):
+        return True  # what a build needs, its own environment and often the source itself
     return bool(wheels) or any(part.get("provider") == "pypi" for part in pending.values())
 
 
@@ -69,3 +72,10 @@ def _git(pending: Mapping[str, Mapping[str, Any]], mirrors: Mirrors, known: Cata
     if pending.get("cutlass", {}).get("provider") == "git":
         url = mirrors.get("cutlass_git_url") or known["cutlass"]["sources"]["git"]["url"]
         yield {"name": "CUTLASS's repository", "url": url, "variable": "cutlass_git_url"}
+
+
+def _compiled(decision: Mapping[str, Any]) -> Iterator[Source]:
+    for build in (decision.get("source") or {}).get("builds", ()):
+        if build["pending"] and build["origin"]["url"]:
+            variable = f"stack_plan_request.source.urls.{build['name']}"
+            yield {"name": f"the source of {build['name']}", "url": build["origin"]["url"], "variable": variable}

@@ -225,10 +225,14 @@ def fits_tag(tag: str, python: str) -> bool:
 
 def wished_builds(host: Host, request: Request, known: Catalogue) -> Iterator[Build]:
     """The builds that are what was wished, the best first: the newest PyTorch, then the newest CUDA."""
+    compiled = request.wheels.provider == "source"
     for torch in wished_torches(request, known):
         indexes = torch_indexes(torch, known)
-        for index in _matching_indexes(indexes, request.cuda, known):
-            yield from _builds(torch, index, host, known)
+        found = _matching_indexes(indexes, request.cuda, known)
+        if compiled and torch and not found:
+            found = _compilable(indexes, request.cuda, known)
+        for index in found:
+            yield from _builds(torch, index, host, known, compiled=compiled)
 
 
 def fallback_builds(host: Host, request: Request, known: Catalogue) -> Iterator[Build]:
@@ -247,7 +251,7 @@ def fallback_builds(host: Host, request: Request, known: Catalogue) -> Iterator[
         lower = [index for index in indexes if target is None or _key(index_cuda(index, known)) <= target]
         upper = [index for index in reversed(indexes) if index not in lower]
         for index in (*lower, *upper):
-            yield from _builds(torch, index, host, known)
+            yield from _builds(torch, index, host, known, compiled=request.wheels.provider == "source")
 
 
 def wished_torches(request: Request, known: Catalogue) -> list[str | None]:
@@ -324,7 +328,14 @@ def _matching_indexes(indexes: list[str], cuda: str, known: Catalogue) -> list[s
     return older[:1] or same_major[-1:]
 
 
-def _builds(torch: str | None, index: str, host: Host, known: Catalogue) -> Iterator[Build]:
+def _compilable(indexes: list[str], cuda: str, known: Catalogue) -> list[str]:
+    """A CUDA release that PyTorch publishes no wheel for, and compiles with: it is of a major that it publishes for."""
+    majors = {_key(index_cuda(index, known))[0] for index in indexes}
+    return [f"cu{cuda.replace('.', '')}"] if parse_version(cuda)[0] in majors else []
+
+
+def _builds(torch: str | None, index: str, host: Host, known: Catalogue, *, compiled: bool = False) -> Iterator[Build]:
+    """The build of an index, or one that is compiled here, which has code for whatever nvcc has."""
     cuda = index_cuda(index, known)
     if torch is None:
         row = known["cuda"]["releases"][str(cuda)]
@@ -332,6 +343,12 @@ def _builds(torch: str | None, index: str, host: Host, known: Catalogue) -> Iter
         yield Build(None, index, cuda, archs, False, (), None, str(row["source"]))
         return
     row = known["pytorch"]["releases"][torch]
+    if compiled:
+        code = known["cuda"]["releases"][cuda]["gpu_code"] if cuda else ()
+        archs = tuple(f"sm_{number}" for number in code)
+        source = str(known["source"]["packages"]["torch"]["source"])
+        yield Build(torch, index, cuda, archs, False, tuple(row["pythons"]), None, source)
+        return
     content = row["indexes"][index].get(host.arch)
     if content is None:
         return
@@ -347,10 +364,12 @@ def _builds(torch: str | None, index: str, host: Host, known: Catalogue) -> Iter
     )
 
 
-def cpu_build(torch: str, host: Host, known: Catalogue) -> Build | None:
+def cpu_build(torch: str, host: Host, known: Catalogue, *, compiled: bool = False) -> Build | None:
     """The build without CUDA of a release."""
     return (
-        next(_builds(torch, CPU, host, known), None) if CPU in known["pytorch"]["releases"][torch]["indexes"] else None
+        next(_builds(torch, CPU, host, known, compiled=compiled), None)
+        if CPU in known["pytorch"]["releases"][torch]["indexes"]
+        else None
     )
 
 

@@ -20,6 +20,7 @@ KEYS = [
         "forward_compat",
         "pytorch",
         "extensions",
+        "source",
         "cutlass",
     ),
     *(

@@ -15,6 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_installed im
     find_compat,
     find_cutlasses,
     find_toolkits,
+    find_wheels,
     parse_cuda_header,
     parse_cutlass_version,
     parse_dpkg_status,
@@ -273,3 +274,20 @@ def test_the_wheels_list_counts_where_there_is_one(tmp_path: Path) -> None:
     folder = f"{PREFIX}/cutlass/4.2.0"
     root = write(tmp_path, {**headers(folder), f"{folder}/nvidia_cutlass-4.2.0.0.dist-info/RECORD": listed})
     assert find_cutlasses(root, [PREFIX], {})[0]["broken"] == ["cutlass_library/source/include/cute/layout.hpp"]
+
+
+def test_wheels_that_were_built_here(tmp_path: Path) -> None:
+    store = f"{PREFIX}/wheels"
+    files = {
+        f"{store}/0123456789abcdef/Flash_Attn-2.8.3-cp312-cp312-linux_x86_64.whl": "",
+        f"{store}/0123456789abcdef/build.json": "{}",
+        f"{store}/fedcba9876543210/torch-2.13.0+cu130.src0a1b2c3d-cp312-cp312-linux_x86_64.whl": "",
+        f"{store}/unfinished/torch-2.13.0-cp312-cp312-linux_x86_64.whl": "",
+        f"{store}/aaaaaaaaaaaaaaaa/notes.whl": "",
+    }
+    found = find_wheels(write(tmp_path, {path[1:]: text for path, text in files.items()}), [PREFIX, "/none"])
+    assert [(row["key"], row["name"], row["version"]) for row in found] == [
+        ("0123456789abcdef", "flash-attn", "2.8.3"),
+        ("fedcba9876543210", "torch", "2.13.0+cu130.src0a1b2c3d"),
+    ]
+    assert found[0]["path"] == f"{store}/0123456789abcdef/Flash_Attn-2.8.3-cp312-cp312-linux_x86_64.whl"

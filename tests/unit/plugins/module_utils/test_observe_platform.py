@@ -16,6 +16,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform imp
     network_mounts,
     observe_platform,
     parse_cpus,
+    parse_free_memory,
     parse_kind,
     parse_memory,
     parse_mounts,
@@ -101,6 +102,22 @@ def test_mounts() -> None:
 def test_memory(limits: list[str], gib: float) -> None:
     assert parse_memory("MemTotal:       25165824 kB\nMemFree: 1 kB\n", limits) == gib
     assert parse_memory("", []) is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "gib"),
+    [
+        pytest.param([], 12.0, id="the-machine"),
+        pytest.param([("max", "4096")], 12.0, id="no-limit"),
+        pytest.param([("8589934592", "2147483648")], 6.0, id="what-a-group-leaves"),
+        pytest.param([("8589934592", "9663676416")], 0.0, id="nothing-left"),
+        pytest.param([("8589934592", "")], 12.0, id="usage-unknown"),
+        pytest.param([("68719476736", "0"), ("4294967296", "1073741824")], 3.0, id="the-least"),
+    ],
+)
+def test_parse_free_memory(groups: list[tuple[str, str]], gib: float) -> None:
+    assert parse_free_memory("MemTotal: 25165824 kB\nMemAvailable:   12582912 kB\n", groups) == gib
+    assert parse_free_memory("MemTotal: 25165824 kB\n", []) is None
 
 
 @pytest.mark.parametrize(

@@ -181,3 +181,14 @@ def test_every_mirror_variable_of_the_roles_is_set() -> None:
         if name.endswith(("_index_url", "_index_urls", "_find_links", "_git_url"))
     }
     assert mirrors - set(variables) == set()
+
+
+@pytest.mark.parametrize("wheels", ["source", "pytorch_index"])
+def test_what_is_compiled_on_the_host_is_named_and_not_bundled(wheels: str) -> None:
+    found = needs(observe(), extensions=[], wheels={"provider": wheels}, source={"extensions": ["flash-attn"]})
+    texts = [text for one in found.wheels for text in (*one.requirements, *one.constraints)]
+    assert [text for text in texts if "flash-attn" in text or ".src" in text] == []
+    assert any("torch" in one.have for one in found.wheels) == (wheels == "source")
+    told = {entry["what"].split()[0]: entry["why"] for entry in found.left_out}
+    assert {"flash-attn", *(["torch"] if wheels == "source" else [])} <= told.keys()
+    assert told["flash-attn"].startswith("a bundle holds no source builds; build it on a host like this one")

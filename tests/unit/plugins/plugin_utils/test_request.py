@@ -83,7 +83,7 @@ def test_names_are_normalised_and_kept_once() -> None:
         ({"cutlass": "v4"}, 'stack_plan_request.cutlass is "v4", a version is wanted'),
         ({"scope": "sytem"}, 'is "sytem", one of auto, system, user is wanted; did you mean system?'),
         ({"toolkit": {"provider": "pip"}}, "did you mean pypi?"),
-        ({"wheels": {"provider": "conda"}}, "one of auto, adopt, pytorch_index, pypi, host_wheels is wanted"),
+        ({"wheels": {"provider": "conda"}}, "one of auto, adopt, pytorch_index, pypi, host_wheels, source is wanted"),
         (
             {"on_old_driver": "fallback"},
             'on_old_driver is "fallback", a list is wanted; write it such as [forward_compat].',
