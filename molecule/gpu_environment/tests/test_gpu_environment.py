@@ -34,6 +34,26 @@ def test_the_settings_are_those_of_the_generation(host: Any) -> None:
     )
 
 
+ASK = "printenv CUDA_MODULE_LOADING"
+
+
+@pytest.mark.parametrize(
+    ("command", "value"),
+    [
+        pytest.param(ASK, "EAGER", id="ssh pod command"),
+        pytest.param(f"bash -lc '{ASK}'", "EAGER", id="login shell"),
+        pytest.param(
+            f"env -i PATH=/usr/bin:/bin {PREFIX}/current/bin/python -c 'import os; os.system(\"{ASK}\")'",
+            "EAGER",
+            id="no shell",
+        ),
+        pytest.param(f"env CUDA_MODULE_LOADING=LAZY bash -lc '{ASK}'", "LAZY", id="the user's own"),
+    ],
+)
+def test_a_run_time_setting_is_everybody_s_default(host: Any, command: str, value: str) -> None:
+    assert host.run(command).stdout == f"{value}\n"
+
+
 def test_the_fence_keeps_torch(host: Any) -> None:
     done = host.run(f"{PREFIX}/current/bin/python -m pip install --no-index --no-deps --dry-run 'torch!=2.9.1'")
     assert done.rc != 0
