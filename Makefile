@@ -1,7 +1,7 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap plan verify benchmark report bundle acceptance disaster test performance lock readmes fixtures clean
-STAGES := lint types unit docs package compat images sanity main_job molecule
+STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets
 .PHONY: $(STAGES)
 
 # The hosts that `make bootstrap` is about, and what else ansible-playbook shall hear: make bootstrap LIMIT=h100 ARGS=--check

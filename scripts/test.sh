@@ -66,6 +66,20 @@ molecule() {
   fi
 }
 
+# In a whole run: the scenarios of one role or profile each, beside the other lane …
+roles() {
+  local path name chosen=()
+  for path in molecule/*/molecule.yml; do
+    name=$(basename "$(dirname "$path")")
+    case " default $alone " in *" $name "*) ;; *) chosen+=("$name") ;; esac
+  done
+  SCENARIO=${chosen[*]} molecule
+}
+
+# … and then those that start many machines at once or hold one bootstrap against another.
+alone="fleet life performance"
+fleets() { SCENARIO=$alone molecule; }
+
 # What is published: it builds, Galaxy accepts it, and it works from where it is installed, far from the checkout.
 package() {
   local made=$work/package tarball
@@ -157,7 +171,7 @@ run() {
 
 lane() { for stage; do run "$stage"; done; }
 
-stages="lint types unit docs package compat images sanity main_job molecule"
+stages="lint types unit docs package compat images sanity main_job molecule roles fleets"
 for stage; do
   case " $stages " in
     *" $stage "*) ;;
@@ -180,11 +194,11 @@ if [ $# -gt 0 ]; then
   exit
 fi
 
-# Two lanes for two cores; what measures times or starts many machines comes after them, alone.
+# Two lanes for two cores: a scenario of one role keeps about one of them busy. What starts many pods comes after, alone.
 set -m # each lane is a process group, so that the other one can be ended
-lane images sanity & lanes=($!)
-lane lint types unit docs package compat & lanes+=($!)
+lane images roles & lanes=($!)
+lane lint types unit docs package compat sanity main_job & lanes+=($!)
 wait -n
 wait -n
-lane main_job molecule
+lane fleets
 echo "Everything passed in $SECONDS s."

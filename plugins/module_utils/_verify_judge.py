@@ -23,7 +23,7 @@ CUDA_MAJOR = re.compile(r"-cu(\d+)$")
 SETTING = re.compile(r"(?<![\w-])(USE_\w+)=(\w+)")
 DEFINE = re.compile(r"(?<!\S)-D(USE_\w+)(?:=(\w+))?(?=[\s,]|$)")
 # What the summary leaves out, so that the flags alone say it: absent means off.
-ONLY_DEFINED = ("USE_FBGEMM", "USE_KINETO", "USE_MSLK", "USE_PYTORCH_QNNPACK", "USE_XNNPACK")
+ONLY_DEFINED = ("USE_FBGEMM", "USE_FBGEMM_GENAI", "USE_KINETO", "USE_MSLK", "USE_PYTORCH_QNNPACK", "USE_XNNPACK")
 # Packages without a CUDA suffix in their name whose own version is CUDA's.
 CUDA_VERSIONED = ("nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cublas", "cuda-toolkit")
 

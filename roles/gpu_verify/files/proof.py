@@ -229,6 +229,16 @@ def _has_efficient_attention(torch: Any) -> bool:
     return torch.version.cuda is not None and _library_has(torch, "libtorch_cuda.so", b"fmha_cutlassF_")
 
 
+def _has_numpy(torch: Any) -> bool:
+    try:
+        torch.zeros(1).numpy()
+    except RuntimeError as error:
+        if "without NumPy" in str(error):
+            return False
+        raise  # NumPy is not installed, and nothing is known of the bridge to it
+    return True
+
+
 def _nccl_version(torch: Any) -> str | None:
     if not torch.distributed.is_nccl_available():
         return None
@@ -243,6 +253,7 @@ FEATURES: dict[str, Callable[[Any], Any]] = {
     "USE_FLASH_ATTENTION": lambda torch: torch.backends.cuda.is_flash_attention_available(),
     "USE_GLOO": lambda torch: torch.distributed.is_gloo_available(),
     "USE_ITT": lambda torch: torch.profiler.itt.is_available(),
+    "USE_KLEIDIAI": lambda torch: torch.backends.kleidiai.is_available(),
     "USE_KINETO": lambda torch: torch.autograd.kineto_available(),
     "USE_MAGMA": lambda torch: torch._C._has_magma,
     "USE_MEM_EFF_ATTENTION": _has_efficient_attention,
@@ -250,6 +261,7 @@ FEATURES: dict[str, Callable[[Any], Any]] = {
     "USE_MKLDNN": lambda torch: torch.backends.mkldnn.is_available(),
     "USE_MPI": lambda torch: torch.distributed.is_mpi_available(),
     "USE_NCCL": lambda torch: torch.distributed.is_nccl_available(),
+    "USE_NUMPY": _has_numpy,
     "USE_OPENMP": lambda torch: torch.backends.openmp.is_available(),
     "USE_TENSORPIPE": lambda torch: hasattr(torch._C._distributed_rpc, "TensorPipeAgent"),
     "USE_UCC": lambda torch: torch.distributed.is_ucc_available(),

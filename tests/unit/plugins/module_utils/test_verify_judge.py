@@ -334,7 +334,16 @@ CPU = {
     "USE_PYTORCH_QNNPACK",
 }
 CUDA = {"USE_CUDA", "USE_CUDNN", "USE_CUSPARSELT", "USE_MSLK", "USE_NCCL", "USE_XNNPACK"}
-NEVER = {"USE_GFLAGS", "USE_GLOG", "USE_MPI", "USE_ROCM", "USE_ROCM_KERNEL_ASSERT", "USE_XCCL", "USE_XPU"}
+NEVER = {
+    "USE_FBGEMM_GENAI",
+    "USE_GFLAGS",
+    "USE_GLOG",
+    "USE_MPI",
+    "USE_ROCM",
+    "USE_ROCM_KERNEL_ASSERT",
+    "USE_XCCL",
+    "USE_XPU",
+}
 
 
 @pytest.mark.parametrize(("name", "on"), [("2.13.0+cpu", CPU), ("2.12.1+cu130", CPU | CUDA)])
