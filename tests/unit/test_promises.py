@@ -14,7 +14,12 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-RESULTS = {"stack_plan_decision", "gpu_verify_results", "gpu_benchmark_results"}  # what roles publish for others
+RESULTS = {
+    "stack_plan_decision",
+    "gpu_verify_results",
+    "gpu_benchmark_results",
+    "pytorch_source_results",
+}  # what roles publish for others
 PLUGIN_KINDS = ("modules", "action", "filter", "lookup", "callback", "inventory")
 PLUGINS = sorted(
     path.relative_to(ROOT / "plugins")
@@ -172,7 +177,7 @@ def test_every_variable_is_declared() -> None:
         if path.suffix in {".yml", ".j2"} and "meta" not in path.parts
         for name in used_variables(path)
     }
-    assert {(path, name) for path, name in used if name not in declared | values} == set()
+    assert {(path, name) for path, name in used if name not in declared.union(values, ROLES)} == set()
 
 
 @pytest.mark.parametrize("path", TASK_FILES, ids=str)

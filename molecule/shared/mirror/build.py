@@ -32,8 +32,18 @@ from _catalogue import load_catalogue
 
 SHARED = ROOT / "molecule" / "shared"
 CACHE = ROOT / ".cache" / "molecule"
-ENTRIES = ("cuda", "whl", "pypi", "cutlass.git", "fingerprint")  # of a complete mirror
+ENTRIES = (
+    "cuda",
+    "whl",
+    "pypi",
+    "cutlass.git",
+    "podsmith-kernels.git",
+    "podsmith-kernels-cuda.git",
+    "fingerprint",
+)  # of a complete mirror
 STAMP = ".stamp"
+PROJECT = ROOT / "molecule" / "pytorch_source"  # a CUDA extension: project/ and its submodule kernels/
+SDIST = "podsmith_kernels-1.0"
 HEADERS = "cutlass_library/source/"  # CUTLASS inside its wheel
 
 
@@ -44,7 +54,13 @@ class BuildError(Exception):
 def digest_inputs() -> str:
     """SHA-256 of everything that the mirror is made from, but for the wheels, which the catalogue names."""
     digest = hashlib.sha256()
-    folders = (SHARED / "mirror", SHARED / "simulated_driver", ROOT / "catalogue")
+    folders = (
+        SHARED / "mirror",
+        SHARED / "simulated_driver",
+        ROOT / "catalogue",
+        PROJECT / "project",
+        PROJECT / "kernels",
+    )
     for path in sorted(path for folder in folders for path in folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md":
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
@@ -108,7 +124,8 @@ def build(mirror: Path, image: str) -> None:
         stage, new = Path(folder, "stage"), Path(folder, "mirror")
         (stage / "packages").mkdir(parents=True)
         new.mkdir()
-        real = [wheels.link_wheel(new / "pypi" / wanted.name, path) for wanted, path in found.items()]
+        sdist = wheels.write_sdist(new / "pypi" / "podsmith-kernels", SDIST, stage_project(stage))
+        real = [sdist, *(wheels.link_wheel(new / "pypi" / wanted.name, path) for wanted, path in found.items())]
         versions = {cuda: packages.version_of(path) for cuda, path in runtimes.items()}
         for place, made in standins.write_all(new, known, versions).items():
             wheels.write_index(new / place, made + real)
@@ -126,6 +143,17 @@ def build(mirror: Path, image: str) -> None:
         unpack_cutlass(found[downloads.cutlass_of(known)], stage / "cutlass")
         publish(Path(folder), image)
         replace_contents(mirror, new)
+
+
+def stage_project(stage: Path) -> dict[str, bytes]:
+    """Put the project and its submodule where publish.sh makes repositories of them; return what an sdist has."""
+    contents = {}
+    for name, below in (("project", ""), ("kernels", "kernels/")):
+        shutil.copytree(PROJECT / name, stage / name)
+        for path in sorted((PROJECT / name).rglob("*")):
+            if path.is_file():
+                contents[f"{below}{path.relative_to(PROJECT / name)}"] = path.read_bytes()
+    return contents
 
 
 def unpack_cutlass(wheel: Path, folder: Path) -> None:

@@ -4,8 +4,9 @@
 # Packs what build.py staged, in a container of the pods' image. Usage: publish.sh WORK KEY SHARED
 #   WORK    stage/ and mirror/, of one file system
 #   stage   packages/<tree>/, compat (a line each: tree, folder, version, CUDA, branches, brands), repositories (a line each:
-#           NVIDIA's folder), cutlass/include, cutlass.tags (a line each: tag, then the three numbers of the version)
-#   mirror  gets cuda/repos/, cutlass.git/ and fingerprint
+#           NVIDIA's folder), cutlass/include, cutlass.tags (a line each: tag, then the three numbers of the version),
+#           project and kernels: a CUDA extension and its submodule
+#   mirror  gets cuda/repos/, cutlass.git/, podsmith-kernels.git/, podsmith-kernels-cuda.git/ and fingerprint
 #   KEY     GnuPG's folder with the key that signs; made where it is empty
 #   SHARED  the folder that holds simulated_driver
 set -eu
@@ -58,16 +59,37 @@ done <"$stage/repositories"
 gpgconf --kill gpg-agent
 
 # CUTLASS: one commit and one tag a release. The headers are those of the wheel, but for the version that they tell.
-cd "$stage/cutlass"
-git init --quiet
-git config user.name 'Simulated mirror'
-git config user.email mirror@example.invalid
-git config gc.auto 0
+export GIT_AUTHOR_DATE='2026-01-01T00:00:00Z' GIT_COMMITTER_DATE='2026-01-01T00:00:00Z'
+begin() {
+  cd "$1"
+  git init --quiet
+  git config user.name 'Simulated mirror'
+  git config user.email mirror@example.invalid
+  git config gc.auto 0
+}
+begin "$stage/cutlass"
 while read -r tag major minor patch; do
   sed -i -E "s/^(#define CUTLASS_MAJOR).*/\1 $major/; s/^(#define CUTLASS_MINOR).*/\1 $minor/; s/^(#define CUTLASS_PATCH).*/\1 $patch/" \
     include/cutlass/version.h
   git add --all
-  GIT_AUTHOR_DATE='2026-01-01T00:00:00Z' GIT_COMMITTER_DATE='2026-01-01T00:00:00Z' git commit --quiet --message "CUTLASS $major.$minor.$patch"
+  git commit --quiet --message "CUTLASS $major.$minor.$patch"
   git tag "$tag"
 done <"$stage/cutlass.tags"
 git clone --quiet --bare "$stage/cutlass" "$mirror/cutlass.git"
+
+# A CUDA extension whose kernels are a submodule; 1.1 does not compile.
+begin "$stage/kernels"
+git add --all
+git commit --quiet --message 'Kernels'
+git clone --quiet --bare "$stage/kernels" "$mirror/podsmith-kernels-cuda.git"
+begin "$stage/project"
+git -c protocol.file.allow=always submodule --quiet add "$mirror/podsmith-kernels-cuda.git" kernels
+git config --file .gitmodules submodule.kernels.url ../podsmith-kernels-cuda.git
+git add --all
+git commit --quiet --message 'Release 1.0'
+git tag v1.0
+sed -i 's/version="1.0"/version="1.1"/' setup.py
+sed -i '1i #include "not_there.hpp"' src/module.cpp
+git commit --quiet --all --message 'Release 1.1'
+git tag v1.1
+git clone --quiet --bare "$stage/project" "$mirror/podsmith-kernels.git"

@@ -7,8 +7,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
 import os
 import re
+import tarfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,7 +19,7 @@ from typing import NamedTuple
 
 
 class Wheel(NamedTuple):
-    """A wheel of the mirror: its file, the SHA-256 of it and of its METADATA, and the Pythons that it allows."""
+    """A wheel of the mirror: its file, the SHA-256 of it and of its METADATA ("" of an sdist), its Pythons."""
 
     path: Path
     sha256: str
@@ -57,6 +59,20 @@ def write_wheel(
     return _describe(path, metadata, python)
 
 
+def write_sdist(folder: Path, stem: str, files: Mapping[str, bytes]) -> Wheel:
+    """Write a source distribution with these files and what an index wants to know of it."""
+    name, _dash, version = stem.rpartition("-")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}.tar.gz"
+    info = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    with tarfile.open(path, "w:gz") as archive:
+        for member, content in {**files, "PKG-INFO": info}.items():
+            entry = tarfile.TarInfo(f"{stem}/{member}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return Wheel(path, hashlib.sha256(path.read_bytes()).hexdigest(), "", None)
+
+
 def link_wheel(folder: Path, source: Path) -> Wheel:
     """Give a wheel that was downloaded a second name in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,10 +109,9 @@ def _describe(path: Path, metadata: bytes, python: str | None) -> Wheel:
 def _link(folder: Path, wheel: Wheel) -> str:
     target = os.path.relpath(wheel.path, folder).replace("+", "%2B")
     python = f' data-requires-python="{html.escape(wheel.python)}"' if wheel.python else ""
-    return (
-        f'<a href="{target}#sha256={wheel.sha256}" data-core-metadata="sha256={wheel.metadata_sha256}"'
-        f' data-dist-info-metadata="sha256={wheel.metadata_sha256}"{python}>{wheel.path.name}</a>'
-    )
+    known = "".join(f' data-{name}metadata="sha256={wheel.metadata_sha256}"' for name in ("core-", "dist-info-"))
+    known = known if wheel.metadata_sha256 else ""
+    return f'<a href="{target}#sha256={wheel.sha256}"{known}{python}>{wheel.path.name}</a>'
 
 
 def _page(links: Iterable[str]) -> str:
