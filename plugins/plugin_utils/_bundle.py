@@ -137,6 +137,9 @@ def host_variables(decision: Decision, observed: Observed, request: Mapping[str,
         "cutlass_git_url": f"file://{{{{ {HOST_DIR} }}}}/git/cutlass.git",
         "ml_extensions_index_urls": [],
         "ml_extensions_find_links": BUILT_HERE,
+        "pytorch_source_index_url": "",
+        "pytorch_source_extra_index_urls": [],
+        "pytorch_source_find_links": BUILT_HERE,
     }
 
 
