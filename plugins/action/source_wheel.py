@@ -47,7 +47,10 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(" ".join(problems))
         self.label = f"{self.build['name']} {self.build['version']}"
         try:
-            if self.arguments.get("state") == "absent":
+            if self.build.get("pending") is False and not self.build.get("wheel"):
+                # The plan found it installed; its wheel is gone and needed by nobody.
+                result.update(name=self.build["name"], wheel=None, requirement=None, changed=False, how="installed")
+            elif self.arguments.get("state") == "absent":
                 result.update(self.call("absent"))
             else:
                 result.update(self.bring(self.call("look")))
@@ -114,6 +117,11 @@ class ActionModule(ActionBase):
     def make(self, seen: dict[str, Any]) -> dict[str, Any]:
         """Build it, or wait for the build that is at work."""
         if not seen["running"]:
+            origin = self.build["origin"]
+            if origin.get("url") and origin["kind"] != "git" and not origin.get("sha256"):
+                display.warning(
+                    f"{self.host}: {self.label}: {origin['url']} has no sha256, so that nothing compares what comes."
+                )
             for text in seen.get("cautions") or []:
                 display.warning(f"{self.host}: {self.label}: {text}")
             if seen.get("problems"):
@@ -151,6 +159,8 @@ class ActionModule(ActionBase):
             "uv_version": given.get("uv_version"),
             "hint": "name a mirror of PyPI in the host's pip configuration, or correct the build's build_requires",
         }
+        if links := _source_build.links_of(self.build):
+            wished["links"] = links
         passed = ("index_url", "extra_index_urls", "find_links", *(("adopt",) if torch else ()))
         wished.update({name: given[name] for name in passed if given.get(name)})
         task = self._task.copy()

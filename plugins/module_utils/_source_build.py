@@ -15,7 +15,8 @@ ATTEMPT = "podsmith: attempt "  # begins the line in the log that each start of 
 KINDS = ("pypi", "archive", "git")
 KEYS = (
     *("name", "version", "origin", "requirement", "environment", "build_requires", "torch", "python", "cuda_home"),
-    *("system_packages", "jobs", "steps", "minutes", "disk_gib", "key", "wheel"),
+    *("system_packages", "architectures", "links", "jobs", "steps", "minutes", "disk_mib", "fetch_mib", "key", "wheel"),
+    "pending",
 )
 GIB_A_JOB = 2  # what a compiler of templates and kernels needs, about
 RECENT = 400  # lines of the log in which a cause is looked for: what configured long before had other troubles
@@ -191,6 +192,10 @@ def check_build(build: Mapping[str, Any]) -> list[str]:
     jobs = build.get("jobs")
     if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
         problems.append(f"{label} has {jobs!r} jobs; give a number from 1 on.")
+    if build.get("links") and not (isinstance(python, Mapping) and python.get("version")):
+        problems.append(
+            f"{label} has links and a python without version; give it, as the place of the links is named by it."
+        )
     key = build.get("key")
     if key is not None and not _KEY.fullmatch(str(key)):
         problems.append(f"{label} has the key {key!r}; give 16 hexadecimal digits, or leave it out.")
@@ -209,8 +214,6 @@ def _check_origin(origin: Mapping[str, Any]) -> list[str]:
         problems.append(f"its origin is of the kind {kind} and has no url; name one.")
     if kind == "git" and (ref is None or not _REF.fullmatch(str(ref))):
         problems.append(f"its origin has the ref {ref!r}; give a tag, a branch or a whole commit.")
-    if kind == "archive" and sha256 is None:
-        problems.append("its origin is an archive without sha256; give its checksum.")
     if sha256 is not None and not _SHA256.fullmatch(str(sha256)):
         problems.append(f"its origin has the sha256 {sha256!r}; give 64 hexadecimal digits.")
     return problems
@@ -312,6 +315,7 @@ def build_environment(
     work: str,
     outer: Mapping[str, str],
     *,
+    site: str,
     ccache: str | None,
     ccache_links: str | None,
     cache: str,
@@ -319,6 +323,7 @@ def build_environment(
     """The whole environment that a build sees.
 
     :param outer: the environment of the one who asks, of which the ways to the network, home and language stay.
+    :param site: its own site-packages, which ``{site}`` in a value stands for.
     :param ccache: path of ccache, where the host has one.
     :param ccache_links: folder in which compilers' names lead to ccache.
     :param cache: folder of all caches.
@@ -351,8 +356,16 @@ def build_environment(
         found["CCACHE_DIR"] = f"{cache}/ccache"
         if cuda:
             found["PYTORCH_NVCC"] = f"{ccache} {cuda}/bin/nvcc"  # what torch.utils.cpp_extension calls
-    found.update({str(name): str(value) for name, value in (build.get("environment") or {}).items()})
+    own = (build.get("environment") or {}).items()
+    found.update({str(name): str(value).replace("{site}", site) for name, value in own})
     return found
+
+
+def links_of(build: Mapping[str, Any]) -> dict[str, str]:
+    """The links that a build's environment needs in its site-packages, relative to the environment."""
+    minor = ".".join(str((build.get("python") or {}).get("version") or "").split(".")[:2])
+    links = (build.get("links") or {}).items()
+    return {f"lib/python{minor}/site-packages/{path}": str(target) for path, target in links}
 
 
 # How far it is

@@ -69,7 +69,7 @@ options:
     elements: str
     default: []
   find_links:
-    description: Folders or pages with wheels.
+    description: Folders or pages with wheels. A folder that is not there holds none.
     type: list
     elements: str
     default: []
@@ -258,7 +258,7 @@ class Packages:
             parse_pip_config(read_pip_config(Root(), home, environ), environ),
             index_url=self.params["index_url"],
             extra_index_urls=self.params["extra_index_urls"],
-            find_links=self.params["find_links"],
+            find_links=[link for link in self.params["find_links"] if "://" in link or pathlib.Path(link).exists()],
             ca_bundle=environ.get("SSL_CERT_FILE") or bundle,
         )
         try:

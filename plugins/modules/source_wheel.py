@@ -320,10 +320,10 @@ class Builder:
                 f"{cuda}/bin/nvcc does not know {', '.join(unknown)}, it compiles for {', '.join(listed)};"
                 " choose a newer toolkit, or leave that out of TORCH_CUDA_ARCH_LIST."
             )
-        wanted, free = build.get("disk_gib"), free_gib(self.work)
-        if wanted and free < float(wanted):
+        wanted, free = float(build.get("disk_mib") or 0) / 1024, free_gib(self.work)
+        if free < wanted:
             problems.append(
-                f"{self.work.parent} has {free:.1f} GiB free, the build wants {wanted}; free space, or set"
+                f"{self.work.parent} has {free:.1f} GiB free, the build wants {wanted:.1f}; free space, or set"
                 " pytorch_source_work_dir to a larger file system."
             )
         return problems
@@ -351,6 +351,7 @@ class Builder:
             self.build,
             str(self.work),
             os.environ,
+            site=next(map(str, self.work.glob("environment/lib/python3*/site-packages")), ""),
             ccache=ccache,
             ccache_links=links if ccache else None,
             cache=str(self.prefix / "cache"),

@@ -54,7 +54,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def("scale", &scale); m.def("launch
 """
 KERNEL = """\
 __global__ void scale(float *x, int n, float f) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i < n) x[i] *= f; }
-int launch_scale(float *data, int count, float factor) { scale<<<1, 32>>>(data, count, factor); return cudaGetLastError(); }
+int launch_scale(float *x, int n, float factor) { scale<<<1, 32>>>(x, n, factor); return cudaGetLastError(); }
 """
 USE = """
 import json, sys, zipfile

@@ -135,7 +135,7 @@ def test_a_source_that_does_not_compile_says_why(host: Any) -> None:
             {"key": None, "cuda_home": "/usr/local/cuda-9.9"}, ["/usr/local/cuda-9.9/bin/nvcc is not there"], id="nvcc"
         ),
         pytest.param(
-            {"key": None, "environment": {"TORCH_CUDA_ARCH_LIST": "7.0"}, "disk_gib": 1e6},
+            {"key": None, "environment": {"TORCH_CUDA_ARCH_LIST": "7.0"}, "disk_mib": 1024000000},
             ["does not know sm_70", "sm_120", "choose a newer toolkit", "the build wants 1000000"],
             id="gpu-and-disk",
         ),

@@ -137,6 +137,18 @@ def test_torch_itself_is_built_without_another(tmp_path: pathlib.Path, lines: li
     assert "adopt" not in host.plugin._shared_loader_obj.action_loader.get.call_args.kwargs["task"].args
 
 
+def test_what_is_installed_is_not_built_again(tmp_path: pathlib.Path, lines: list[str]) -> None:
+    host = Host("h", tmp_path, [], build={**BUILD, "pending": False, "wheel": None})
+    result = host.run()
+    assert (host.asked, result["changed"], result["requirement"], result["how"]) == ([], False, None, "installed")
+
+
+def test_an_archive_without_a_checksum_is_told(tmp_path: pathlib.Path, lines: list[str]) -> None:
+    build = {**BUILD, "origin": {"kind": "archive", "url": "https://x.org/y.tar.gz"}}
+    Host("h", tmp_path, [ABSENT, BEGUN, DONE], build=build).run()
+    assert lines[0] == "h: thing 1.0: https://x.org/y.tar.gz has no sha256, so that nothing compares what comes."
+
+
 def test_a_build_at_work_is_waited_for(tmp_path: pathlib.Path, lines: list[str]) -> None:
     host = Host("h", tmp_path, [{**ABSENT, "running": True}, {**BEGUN, "attached": True}, DONE])
     assert host.run()["how"] == "attached"

@@ -45,13 +45,13 @@ def test_a_whole_entry_has_no_problem() -> None:
             ["the ref '--upload-pack=x'"],
         ),
         ({"origin": {"kind": "git", "url": "ext::sh -c x", "ref": "v1"}}, ["the url 'ext::sh -c x'"]),
-        ({"origin": {"kind": "archive", "url": "https://x.org/y.tar.gz"}}, ["without sha256", "checksum"]),
         ({"origin": {"kind": "archive", "url": "https://x.org/y", "sha256": "abc"}}, ["'abc'", "64 hexadecimal"]),
         ({"python": {"path": "python3"}}, ["the python", "/usr/bin/python3"]),
         ({"environment": {"A-B": "1"}}, ["'A-B'", "letters"]),
         ({"environment": {"A": "1\n2"}}, ["'A'", "one line"]),
         ({"environment": {"TORCH_CUDA_ARCH_LIST": "sm_120"}}, ["'sm_120'", "compute capabilities"]),
         ({"jobs": 0}, ["0 jobs", "from 1 on"]),
+        ({"links": {"a": "b"}}, ["links and a python without version"]),
         ({"key": "../../etc"}, ["'../../etc'", "16 hexadecimal"]),
     ],
 )
@@ -144,7 +144,7 @@ def test_the_build_sees_its_toolkit_its_switches_and_the_way_to_the_network() ->
         "LD_LIBRARY_PATH": "/compat",
         "PATH": "/bin",
     }
-    seen = source.build_environment(BUILD, "/w", outer, ccache=None, ccache_links=None, cache="/c")
+    seen = source.build_environment(BUILD, "/w", outer, site="/s", ccache=None, ccache_links=None, cache="/c")
     assert seen["PATH"] == "/w/environment/bin:/usr/local/cuda-13.0/bin:/bin"
     assert (seen["CUDA_HOME"], seen["MAX_JOBS"], seen["TORCH_CUDA_ARCH_LIST"]) == (
         "/usr/local/cuda-13.0",
@@ -159,12 +159,20 @@ def test_the_build_sees_its_toolkit_its_switches_and_the_way_to_the_network() ->
 def test_ccache_is_used_where_it_is_and_an_entry_has_the_last_word() -> None:
     build = {**BUILD, "environment": {"MAX_JOBS": "3", "CMAKE_CXX_COMPILER_LAUNCHER": ""}}
     seen = source.build_environment(
-        build, "/w", {}, ccache="/usr/bin/ccache", ccache_links="/usr/lib/ccache", cache="/c"
+        build, "/w", {}, site="/s", ccache="/usr/bin/ccache", ccache_links="/usr/lib/ccache", cache="/c"
     )
     assert seen["PATH"].split(":")[:3] == ["/w/environment/bin", "/usr/lib/ccache", "/usr/local/cuda-13.0/bin"]
     assert (seen["CCACHE_DIR"], seen["CMAKE_CUDA_COMPILER_LAUNCHER"]) == ("/c/ccache", "/usr/bin/ccache")
     assert seen["PYTORCH_NVCC"] == "/usr/bin/ccache /usr/local/cuda-13.0/bin/nvcc"
     assert (seen["MAX_JOBS"], seen["CMAKE_CXX_COMPILER_LAUNCHER"]) == ("3", "")
+
+
+def test_what_a_build_needs_in_its_own_site_packages() -> None:
+    build = {**BUILD, "environment": {"CUDNN_ROOT": "{site}/nvidia/cudnn"}, "links": {"nvidia/lib/a.so": "a.so.9"}}
+    seen = source.build_environment(build, "/w", {}, site="/s", ccache=None, ccache_links=None, cache="/c")
+    assert seen["CUDNN_ROOT"] == "/s/nvidia/cudnn"
+    build["python"] = {"path": "/usr/bin/python3", "version": "3.12.3"}
+    assert source.links_of(build) == {"lib/python3.12/site-packages/nvidia/lib/a.so": "a.so.9"}
 
 
 # How far it is

@@ -26,7 +26,8 @@ UV = """#!{python}
 import json, os, pathlib, sys
 words = sys.argv[1:]
 log = pathlib.Path({log!r})
-call = {{"words": words, "index": os.environ.get("UV_INDEX"), "cache": os.environ["UV_CACHE_DIR"]}}
+given = os.environ
+call = {{"words": words, "index": given.get("UV_INDEX"), "links": given.get("UV_FIND_LINKS"), "cache": given["UV_CACHE_DIR"]}}
 log.open("a").write(json.dumps(call) + "\\n")
 pathlib.Path(os.environ["UV_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
 def value(name):
@@ -293,3 +294,11 @@ def test_a_host_without_uv_asks_for_the_controllers(host: Host) -> None:
 def test_bad_input_is_refused(host: Host, params: dict[str, Any], words: str) -> None:
     assert words in host.run(**params, fails=True)["msg"]
     assert not host.environment.exists()
+
+
+def test_a_folder_of_wheels_that_is_not_there_holds_none(host: Host) -> None:
+    there = host.root / "wheels"
+    there.mkdir()
+    host.run(requirements=["torch==2.9.1"], find_links=[str(there), str(host.root / "later"), "https://w.example.org/"])
+    links = json.loads(host.log.read_text().splitlines()[-1])["links"]
+    assert links == f"{there},https://w.example.org/"

@@ -235,7 +235,7 @@ def test_a_number_that_another_process_has_now_is_no_build(host: Host) -> None:
         ({"python": {"path": "/no/python"}}, ["/no/python does not run"]),
         ({"environment": {"CXX": "/no/g++"}}, ["no C++ compiler (/no/g++)", "pytorch_source_system_packages"]),
         ({"cuda_home": "/no/cuda"}, ["/no/cuda/bin/nvcc is not there", "cuda_home"]),
-        ({"disk_gib": 1e9}, ["GiB free, the build wants", "pytorch_source_work_dir"]),
+        ({"disk_mib": 1000000000000}, ["GiB free, the build wants", "pytorch_source_work_dir"]),
     ],
 )
 def test_what_is_in_the_way(host: Host, changes: dict[str, Any], words: list[str]) -> None:
