@@ -27,7 +27,8 @@ import json, os, pathlib, sys
 words = sys.argv[1:]
 log = pathlib.Path({log!r})
 given = os.environ
-call = {{"words": words, "index": given.get("UV_INDEX"), "links": given.get("UV_FIND_LINKS"), "cache": given["UV_CACHE_DIR"]}}
+names = {{"index": "UV_INDEX", "links": "UV_FIND_LINKS", "cache": "UV_CACHE_DIR"}}
+call = {{"words": words, **{{key: given.get(name) for key, name in names.items()}}}}
 log.open("a").write(json.dumps(call) + "\\n")
 pathlib.Path(os.environ["UV_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
 def value(name):
