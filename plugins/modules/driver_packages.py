@@ -125,9 +125,7 @@ ELSEWHERE = {
     "driver in Windows.",
 }
 BY_BRANCH = re.compile(r"(?<![\d.])\d{3,}(?![\d.])")  # nvidia-open-580, not libcuda1
-BY_OTHERS = re.compile(
-    r"dkms|kernel|^cuda-drivers|^nvidia-open|^linux-"
-)  # what the wished packages bring by themselves
+MODULES = re.compile(r"dkms|^cuda-drivers|^nvidia-open|^linux-|^nvidia-driver-\d")  # of one kind of kernel modules
 STEP = re.compile(r"^(?P<verb>Inst|Remv|Purg) (?P<name>\S+)(?: \[(?P<old>[^\]]+)\])?(?: \((?P<new>\S+))?", re.MULTILINE)
 
 
@@ -142,12 +140,17 @@ def render_preferences(pin: str) -> str:
 
 
 def list_asked(packages: list[str], before: dict[str, Any], pin: str) -> list[str]:
-    """What apt is asked for: the wished packages, and those of the driver that are there and go with any branch."""
-    branch = pin.partition(".")[0]
+    """What apt is asked for: the wished packages, and those of the driver that are there and stay.
+
+    All are named: apt goes back to an older version of what it was asked for alone, and holds keep the others. Those of
+    another branch or of the other kind of kernel modules go.
+    """
+    branch, is_open = pin.partition(".")[0], any("open" in name.split("-") for name in packages)
     more = [
         name
         for name in before
-        if not BY_OTHERS.search(name) and all(number == branch for number in BY_BRANCH.findall(name))
+        if all(number == branch for number in BY_BRANCH.findall(name))
+        and (not MODULES.search(name) or ("open" in name.split("-")) == is_open)
     ]
     return list(dict.fromkeys([*packages, *more]))
 

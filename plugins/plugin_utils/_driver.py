@@ -382,6 +382,6 @@ def _branches(known: Catalogue) -> list[str]:
 
 def _reason(action: str, wish: str, there: str | None, row: Row) -> Reason:
     old = f"driver {there} is there" if there else "there is no driver"
-    verb = {INSTALL: "is installed", UPGRADE: "replaces it", DOWNGRADE: "replaces it, as an older one"}[action]
-    text = f"{old}; driver {wish} {verb} and is pinned, the rest is planned for after the reboot"
+    verb = {INSTALL: "is installed", UPGRADE: "replaces it", DOWNGRADE: "replaces it as an older one"}[action]
+    text = f"{old}; driver {wish} {verb}, pinned; the rest is planned for after the reboot"
     return Reason("driver-wished", text, str(row.get("source", "")))

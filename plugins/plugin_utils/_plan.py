@@ -158,6 +158,8 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any], known: Catal
     draft = Draft(provide.confine(host, layout), request, layout, known)
     draft.warnings += advice.observed_warnings(observed, host, request)
     _plan_driver(draft)
+    if draft.blocked:
+        return _blocked(draft)
     if host.root is False and draft.layout.scope == "system":
         draft.block("system scope needs root, and this is not root", "Run with become: true, or set scope: user.")
         return _blocked(draft)

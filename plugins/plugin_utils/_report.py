@@ -52,7 +52,7 @@ def render_text(
         ("proof", _proof(results) or _proved(decision, observed)),
         ("help" if verdict in ("blocked", "degraded") else "better", list(decision["remedies"])),
         ("note", list(decision["warnings"])),
-        ("where", _where(decision) if verdict != "blocked" else []),
+        ("where", _where(decision) if verdict not in ("blocked", "pending") else []),
     ]
     lines = [*_wrap(f"{host}   ", _describe(observed), len(host) + 3)]
     for label, texts in rows:

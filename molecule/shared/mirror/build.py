@@ -131,6 +131,8 @@ def build(mirror: Path, image: str) -> None:
             wheels.write_index(new / place, made + real)
         for package in packages.list_toolkits(known, compiler, runtimes):
             packages.stage(stage / "packages", package)
+        for package in packages.list_drivers(known):
+            packages.stage(stage / "packages", package)
         lines = []
         for compat in packages.list_compat(known):
             tree = packages.stage(stage / "packages", compat.package)

@@ -17,6 +17,11 @@ STAND_IN = "Stand-in of the collection's simulated pods"
 COMPILER = "usr/lib/simulated-cuda"  # the real compiler as the stand-ins of other releases call it
 TARGET = "targets/x86_64-linux"
 TRIPLET = re.compile(r"\d+\.\d+\.\d+")
+DRIVERS = {"open": "nvidia-open", "proprietary": "cuda-drivers"}  # by kernel modules, as on Debian
+KERNELS = {"open": "nvidia-kernel-open-dkms", "proprietary": "nvidia-kernel-dkms"}
+TOOL = "/usr/local/sbin/simulated-disk"  # on every pod; the path of a maintainer script is not root's
+DISK = f"[ ! -x {TOOL} ] || {TOOL}"
+LEAST_BRANCH = 570  # of the drivers that a machine of one's own can have
 NVCC = """\
 #!/bin/sh
 # {stand_in}: answers as nvcc {release} and compiles with the real nvcc of
@@ -60,6 +65,7 @@ class Package(NamedTuple):
     texts: Mapping[str, str] = {}
     links: Mapping[str, str] = {}
     scripts: Mapping[str, str] = {}
+    conflicts: tuple[str, ...] = ()
 
 
 class Compat(NamedTuple):
@@ -195,6 +201,8 @@ def list_shared(known: Catalogue, exacts: Mapping[str, str]) -> Iterator[Package
         last = max((exact for exact in exacts.values() if exact.startswith(f"{major}.")), key=Version)
         yield Package(f"cuda-toolkit-{major}-config-common", f"{last}-1", f"{STAND_IN}: empty")
     for name in known["cuda"]["forbidden"]:
+        if name in DRIVERS.values():
+            continue
         for release in exacts if "{" in name else (None,):
             tag = dashed(release) if release else ""
             version = exacts[release] if release else newest
@@ -227,6 +235,34 @@ def list_toolkits(known: Catalogue, compiler: Mapping[str, Path], runtimes: Mapp
         update = len(known["cuda"]["releases"][release]["updates"])
         real = compiler if release == REAL_RELEASE else {}
         yield from list_toolkit(release, exact, update, runtimes[release], real)
+
+
+def list_drivers(known: Catalogue) -> Iterator[Package]:
+    """NVIDIA's driver under its names on Debian, in every version that the catalogue names: no driver, but a disk that has one."""
+    rows = known["cuda"]["releases"].values()
+    named = {version for row in rows for version in (row["driver"], *row["updates"])}
+    named |= {row["version"] for row in known["drivers"]["compat"].values()}
+    for version in sorted((one for one in named if TRIPLET.fullmatch(one)), key=Version):
+        branch = version.partition(".")[0]
+        if int(branch) < LEAST_BRANCH:
+            continue
+        cuda, whole = known["drivers"]["branches"][branch]["cuda"], f"{version}-1"
+        yield Package(
+            "libcuda1",
+            whole,
+            f"{STAND_IN} for the libraries of driver {version}",
+            scripts={"postinst": f"{DISK} library {version}", "prerm": f"{DISK} removed library"},
+        )
+        for flavor, name in KERNELS.items():
+            yield Package(
+                name,
+                whole,
+                f"{STAND_IN} for the {flavor} kernel modules of driver {version}",
+                scripts={"postinst": f"{DISK} module {version} {flavor} {cuda}", "prerm": f"{DISK} removed module"},
+                conflicts=tuple(other for other in KERNELS.values() if other != name),
+            )
+            needs = (f"{name} (= {whole})", f"libcuda1 (= {whole})")
+            yield Package(DRIVERS[flavor], whole, f"{STAND_IN} for driver {version}", needs)
 
 
 def version_of(wheel: Path) -> str:
@@ -269,6 +305,7 @@ def stage(folder: Path, package: Package) -> Path:
         "Maintainer": "Podsmith developers <podsmith@example.invalid>",
         "Depends": ", ".join(package.depends),
         "Recommends": ", ".join(package.recommends),
+        "Conflicts": ", ".join(package.conflicts),
         "Description": package.summary,
     }
     write(tree / "DEBIAN" / "control", "".join(f"{name}: {value}\n" for name, value in fields.items() if value), 0o644)

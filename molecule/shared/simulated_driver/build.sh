@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Compiles the simulated driver. Needs gcc and the C library's headers.
 #   build.sh install PREFIX
-#       PREFIX/lib/simulated-driver/{libcuda.so,libnvidia-ml.so,libnvidia-ptxjitcompiler.so,nvidia-smi}, PREFIX/sbin/simulated-driver
+#       PREFIX/lib/simulated-driver/{libcuda.so,libnvidia-ml.so,libnvidia-ptxjitcompiler.so,nvidia-smi}, PREFIX/sbin/{simulated-driver,simulated-disk,shutdown}
 #   build.sh compat FOLDER VERSION CUDA BRANCHES BRANDS
 #       the libraries of a cuda-compat package, e.g. compat OUT 580.95.05 13.0 535,550,565 1,2,14; the lists go into the ELF
 #       note, "-" leaves one out
@@ -28,7 +28,7 @@ install_driver() {
   shared libnvidia-ml.so.1 libnvidia_ml.c "$1/lib/simulated-driver/libnvidia-ml.so"
   shared libnvidia-ptxjitcompiler.so.1 libnvidia_ptxjitcompiler.c "$1/lib/simulated-driver/libnvidia-ptxjitcompiler.so"
   compile "$source/nvidia_smi.c" -o "$1/lib/simulated-driver/nvidia-smi"
-  install -m 755 "$source/simulated-driver.sh" "$1/sbin/simulated-driver"
+  for name in simulated-driver simulated-disk shutdown; do install -m 755 "$source/$name.sh" "$1/sbin/$name"; done
 }
 
 install_compat() {

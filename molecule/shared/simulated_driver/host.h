@@ -81,6 +81,7 @@ static inline bool parse_word(struct host *host, const char *word, const char *v
 {
     static const char *const faults[] = {"none", "hang", "mismatch", "lost", "absent", NULL};
     static const char *const flavors[] = {"open", "proprietary", NULL};
+    static const char *const machines[] = {"container", "bare_metal", NULL}; /* of interest to files alone */
     static const char *const answers[] = {"no", "yes", NULL};
     int choice = 0;
     bool is_known = true;
@@ -95,6 +96,8 @@ static inline bool parse_word(struct host *host, const char *word, const char *v
         is_known = parse_choice(value, flavors, &choice);
     else if (strcmp(word, "wsl2") == 0)
         host->is_wsl2 = (is_known = parse_choice(value, answers, &choice)) && choice == 1;
+    else if (strcmp(word, "machine") == 0)
+        is_known = parse_choice(value, machines, &choice);
     else if (strcmp(word, "fault") == 0)
         host->fault = (is_known = parse_choice(value, faults, &choice)) ? (enum fault)choice : FAULT_NONE;
     else if (strcmp(word, "gpu") == 0)

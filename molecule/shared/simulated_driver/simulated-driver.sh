@@ -32,7 +32,7 @@ check() { # WORD VALUE CHOICE ...
 
 # Puts the values of the file into shell variables; gpus gets a line with the name of each GPU.
 read_conf() {
-  driver='' cuda='' library='' flavor=open wsl2=no fault=none gpus=''
+  driver='' cuda='' library='' flavor=open wsl2=no fault=none machine=container gpus=''
   [ -e "$conf" ] || return 0
   while read -r word value; do
     value=$(printf '%s' "${value%%#*}" | sed 's/[[:space:]]*$//')
@@ -44,21 +44,23 @@ read_conf() {
       flavor) flavor=$value ;;
       wsl2) wsl2=$value ;;
       fault) fault=$value ;;
+      machine) machine=$value ;;
       gpu) gpus="$gpus$(echo "$value" | cut -d' ' -f5-)
 " ;;
-      *) fail "$conf: found the word \"$word\", wanted driver, cuda, flavor, wsl2, fault, library or gpu" ;;
+      *) fail "$conf: found the word \"$word\", wanted driver, cuda, flavor, wsl2, fault, library, machine or gpu" ;;
     esac
   done <"$conf"
   check flavor "$flavor" open proprietary
   check wsl2 "$wsl2" yes no
   check fault "$fault" none hang mismatch lost absent
+  check machine "$machine" container bare_metal
   if [ -n "$driver" ] && [ -z "$cuda" ]; then fail "$conf: driver $driver without its CUDA level; add a line \"cuda …\""; fi
   if [ "$fault" != mismatch ] || [ -z "$library" ]; then library=$driver; fi
 }
 
 # Takes away what the last run made. A container that was started anew has lost its mounts and nodes already.
 remove_former() {
-  for point in /proc/sys/kernel/osrelease /proc/version /proc/driver /sys/module; do
+  for point in /proc/sys/kernel/osrelease /proc/sys/kernel/random/boot_id /proc/version /proc/cpuinfo /proc/1/cgroup /proc/driver /sys/module; do
     while [ -z "$root" ] && grep -q " $state/[^ ]* $point " /proc/self/mountinfo; do umount --lazy "$point"; done
   done
   if [ -e "$made" ]; then
@@ -178,6 +180,19 @@ inject_wsl_kernel() {
   over "$state/version" /proc/version
 }
 
+# What tells a container from a machine of its own, and a virtual machine from a real one. This alone is for scenarios about machines
+# that people own; what the host of all these containers is does not show through.
+inject_machine() {
+  rm -f "$root/.dockerenv"
+  echo '0::/init.scope' >"$state/cgroup"
+  sed 's/ hypervisor\b//g' /proc/cpuinfo >"$state/cpuinfo"
+  [ -e "$root/var/lib/simulated-boot-id" ] || cat /proc/sys/kernel/random/uuid >"$root/var/lib/simulated-boot-id"
+  cp "$root/var/lib/simulated-boot-id" "$state/boot_id"
+  over "$state/cgroup" /proc/1/cgroup
+  over "$state/cpuinfo" /proc/cpuinfo
+  over "$state/boot_id" /proc/sys/kernel/random/boot_id
+}
+
 # A container's entry point and whoever changes its driver at that moment work one after the other.
 if [ -z "$root" ]; then
   exec 9>/run/simulated-driver.lock
@@ -185,6 +200,7 @@ if [ -z "$root" ]; then
 fi
 read_conf
 remove_former
+if [ "$machine" = bare_metal ]; then inject_machine; fi
 if [ "$wsl2" = yes ]; then
   inject_wsl_kernel
   if [ -n "$driver" ] && [ "$fault" != absent ]; then

@@ -293,3 +293,25 @@ def test_new_mirror_takes_the_place_inside_the_old_folder(tmp_path: pathlib.Path
     (old / build.STAMP).write_text("digest")
     assert build.is_current(old, "digest")
     assert not build.is_current(old, "another")
+
+
+def test_drivers_are_whole_and_exclude_each_others_modules() -> None:
+    found = {(package.name, package.version): package for package in packages.list_drivers(KNOWN)}
+    names = {name for name, _version in found}
+    assert names == {"nvidia-open", "cuda-drivers", "nvidia-kernel-open-dkms", "nvidia-kernel-dkms", "libcuda1"}
+    versions = {version for _name, version in found}
+    assert {"570.124.06-1", "580.95.05-1", "590.44.01-1"} <= versions
+    for version in versions:
+        assert found["nvidia-open", version].depends == (
+            f"nvidia-kernel-open-dkms (= {version})",
+            f"libcuda1 (= {version})",
+        )
+        assert found["nvidia-kernel-open-dkms", version].conflicts == ("nvidia-kernel-dkms",)
+    postinst = found["nvidia-kernel-dkms", "580.95.05-1"].scripts["postinst"]
+    assert postinst.endswith("simulated-disk module 580.95.05 proprietary 13.0")
+
+
+def test_conflicts_are_written(tmp_path: pathlib.Path) -> None:
+    package = packages.Package("one", "1-1", "A test", conflicts=("other",))
+    control = (packages.stage(tmp_path, package) / "DEBIAN/control").read_text(encoding="utf-8")
+    assert "\nConflicts: other\n" in control

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import observe_driver
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform import parse_kind
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform import find_kind, parse_kind
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -58,6 +58,8 @@ WSL = {
 }
 WSL_KERNEL = {"proc/version", "proc/sys/kernel/osrelease"}
 
+MACHINE = {"proc/1/cgroup", "proc/cpuinfo", "proc/sys/kernel/random/boot_id"}
+
 
 @pytest.mark.parametrize(
     ("changes", "files"),
@@ -69,6 +71,7 @@ WSL_KERNEL = {"proc/version", "proc/sys/kernel/osrelease"}
         pytest.param({"fault": "hang"}, expected("580.159.04", 1), id="hang"),
         pytest.param({"fault": "absent"}, kernel(1), id="container-without-its-gpu"),
         pytest.param({"fault": "mismatch", "library": "565.57.01"}, expected("565.57.01", 1), id="mismatch"),
+        pytest.param({"machine": "bare_metal"}, expected("580.159.04", 1) | MACHINE, id="no-container"),
         pytest.param({"driver": "581.42", "wsl2": "yes"}, WSL | WSL_KERNEL, id="wsl2"),
         pytest.param({"driver": "581.42", "wsl2": "yes", "fault": "absent"}, WSL_KERNEL, id="wsl2-without-its-gpu"),
     ],
@@ -134,6 +137,15 @@ def test_wsl2_is_recognised(driver: Any, host: Host, tmp_path: pathlib.Path) -> 
     assert (observed["flavor"], observed["version"]) == ("windows", None)
 
 
+def test_a_machine_of_its_own_is_recognised(driver: Any, host: Host, tmp_path: pathlib.Path) -> None:
+    (tmp_path / ".dockerenv").touch()
+    inject(driver, host(machine="bare_metal"), tmp_path)
+    assert find_kind(Root(str(tmp_path)), {}) == "bare_metal"
+    boot = (tmp_path / "proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+    inject(driver, host(machine="bare_metal", driver="590.44.01"), tmp_path)
+    assert (tmp_path / "proc/sys/kernel/random/boot_id").read_text(encoding="utf-8") == boot, "no reboot"
+
+
 def test_a_second_run_changes_nothing(driver: Any, host: Host, tmp_path: pathlib.Path) -> None:
     inject(driver, host(), tmp_path)
     before = injected(tmp_path)
@@ -177,7 +189,10 @@ def test_somebody_else_s_driver_is_not_overwritten(driver: Any, host: Host, tmp_
 @pytest.mark.parametrize(
     ("conf", "text"),
     [
-        ("drivers 580.95.05", 'found the word "drivers", wanted driver, cuda, flavor, wsl2, fault, library or gpu'),
+        (
+            "drivers 580.95.05",
+            'found the word "drivers", wanted driver, cuda, flavor, wsl2, fault, library, machine or gpu',
+        ),
         ("driver 580.95.05", 'driver 580.95.05 without its CUDA level; add a line "cuda …"'),
         ("flavor closed", "found flavor closed, wanted one of: open proprietary"),
         ("wsl2 maybe", "found wsl2 maybe, wanted one of: yes no"),

@@ -268,6 +268,10 @@ def test_what_fails_takes_the_pin_back(machine: Machine, monkeypatch: pytest.Mon
     [
         (["nvidia-open-570", "libnvidia-gl-570", "nvidia-settings"], ["nvidia-open-580", "nvidia-settings"]),
         (["nvidia-kernel-dkms", "cuda-drivers", "libcuda1"], ["nvidia-open-580", "libcuda1"]),
+        (
+            ["nvidia-kernel-open-dkms", "nvidia-kernel-support", "nvidia-open"],
+            ["nvidia-open-580", "nvidia-kernel-open-dkms", "nvidia-kernel-support", "nvidia-open"],
+        ),
         (["libnvidia-gl-580"], ["nvidia-open-580", "libnvidia-gl-580"]),
     ],
 )

@@ -1,0 +1,40 @@
+"""A machine without a driver, and the role alone: installed, rebooted where allowed, and taken out again without a trace."""
+
+from __future__ import annotations
+
+from life import Pod, touched
+
+ROLE = "molecule/nvidia_driver/role.yml"
+OURS = ("/etc/apt/preferences.d", "/etc/apt/sources.list.d", "/etc/apt/keyrings", "/opt/podsmith/state")
+LIST = f"ls {' '.join(OURS)} 2>/dev/null"
+
+
+def test_it_is_installed_and_no_reboot_happens(pod: Pod) -> None:
+    boot = pod.sh("cat /proc/sys/kernel/random/boot_id")
+    run = pod.play(ROLE)
+    assert run.rc == 0, run.out
+    assert "580.95.05-1" in pod.sh("apt-mark showhold | xargs dpkg-query --show nvidia-open")
+    assert pod.sh("cat /proc/sys/kernel/random/boot_id") == boot
+    assert pod.ssh("cat /sys/module/nvidia/version").returncode != 0
+
+
+def test_where_it_is_allowed_the_machine_is_rebooted(pod: Pod) -> None:
+    boot = pod.sh("cat /proc/sys/kernel/random/boot_id")
+    run = pod.play(ROLE, nvidia_driver_reboot=True)
+    assert run.rc == 0, run.out
+    assert pod.sh("cat /proc/sys/kernel/random/boot_id") != boot
+    assert pod.sh("cat /sys/module/nvidia/version") == "580.95.05"
+    again = pod.play(ROLE, nvidia_driver_reboot=True)
+    assert (again.rc, again.changed) == (0, 0), again.out
+
+
+def test_absent_takes_it_out_again(pod: Pod) -> None:
+    run = pod.play(ROLE, nvidia_driver_state="absent")
+    assert run.rc == 0, run.out
+    assert pod.sh("dpkg-query --list '*nvidia*' libcuda1 2>/dev/null | grep -c ^ii || :") == "0"
+    assert "podsmith" not in pod.ssh(LIST).stdout.replace("/opt/podsmith", "")
+    assert "driver.json" not in pod.ssh(LIST).stdout
+    before = pod.snapshot()
+    again = pod.play(ROLE, nvidia_driver_state="absent")
+    assert (again.rc, again.changed) == (0, 0), again.out
+    assert touched(before, pod.snapshot()) == set()
