@@ -1,4 +1,4 @@
-"""A machine without a driver, and the role alone: installed, rebooted where allowed, and taken out again without a trace."""
+"""A machine without a driver, and the role alone: installed, rebooted where allowed, taken out without a trace."""
 
 from __future__ import annotations
 

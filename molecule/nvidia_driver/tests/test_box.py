@@ -1,4 +1,4 @@
-"""An RTX 5090 of one's own goes from 570 to 580, and later to 590 by somebody's hand: told, pending, rebooted, gone on."""
+"""An RTX 5090 of one's own goes from 570 to 580, and later to 590 by hand: pending, rebooted, told, gone on."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def list_toolkits(known: Catalogue, compiler: Mapping[str, Path], runtimes: Mapp
 
 
 def list_drivers(known: Catalogue) -> Iterator[Package]:
-    """NVIDIA's driver under its names on Debian, in every version that the catalogue names: no driver, but a disk that has one."""
+    """NVIDIA's driver under its names on Debian, in every version of the catalogue: it tells a disk what it has."""
     rows = known["cuda"]["releases"].values()
     named = {version for row in rows for version in (row["driver"], *row["updates"])}
     named |= {row["version"] for row in known["drivers"]["compat"].values()}
