@@ -148,7 +148,7 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
         (
             r"Could not resolve host|unable to connect|Connection refused|Connection timed out|Network is unreachable"
             r"|unable to access|Could not read from remote repository|repository \S+ not found"
-            r"|Temporary failure in name resolution|urlopen error|HTTP Error \d+"
+            r"|Temporary failure in name resolution|<url\w+ error|HTTP Error \d+"
         ),
         "the source could not be fetched",
         "name a mirror that this host reaches in pytorch_source_mirrors",

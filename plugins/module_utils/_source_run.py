@@ -156,7 +156,13 @@ def call(argv: list[str], environment: dict[str, str]) -> int:
     if program is None:
         say(f"{argv[0]} is not on this host; install it, or list it in pytorch_source_system_packages.")
         return 127
-    _pid, status = os.waitpid(os.posix_spawn(program, argv, environment), 0)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.execve(program, argv, environment)
+        finally:
+            os._exit(127)
+    _pid, status = os.waitpid(child, 0)
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
@@ -171,7 +177,7 @@ def download(url: str, folder: pathlib.Path) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = urllib.request.Request(url if "://" in url else f"file://{url}", headers=headers)  # noqa: S310  checked
     say(f"fetches {re.sub('//[^/@]*@', '//', url)}")
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  the entry's check knows the schemes
+    with urllib.request.build_opener().open(request, timeout=60) as answer:
         mode = "ab" if answer.status == PARTIAL else "wb"
         with part.open(mode) as file:
             shutil.copyfileobj(answer, file, BLOCK)

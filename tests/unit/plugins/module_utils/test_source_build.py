@@ -322,6 +322,11 @@ def test_memory(jobs: int | None, gib: float | None, words: list[str] | None) ->
             "could not be fetched",
             "pytorch_source_mirrors",
         ),
+        (
+            "podsmith: fetch: URLError: <urlopen error [Errno -2] Name or service not known>",
+            "could not be fetched",
+            "mirrors",
+        ),
         ("ERROR: No matching distribution found for flash-attn==9", "no source of flash-attn==9", "pip configuration"),
         ("podsmith: the source built x-2-py3-none-any.whl, wanted was x 1.", "the source built x-2", "entry"),
     ],
