@@ -29,7 +29,7 @@ from ansible.plugins.loader import filter_loader
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import CatalogueError, load_catalogue
 
-REPORTS = ("stack_plan_report", "bundle_report")
+REPORTS = ("stack_plan_report", "bundle_report", "project_environment_report")
 PLANNER = "stack_plan"
 ON_EVERY_HOST = ("unknown_variables", "stack_request", "stack_plan", "stack_report")  # filters
 

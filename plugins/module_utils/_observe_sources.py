@@ -62,6 +62,14 @@ def parse_pip_config(texts: list[str], environ: Mapping[str, str]) -> PipSources
     )
 
 
+def parse_pip_option(texts: list[str], option: str) -> str:
+    """The value of one option in pip's configuration files, as ``pip install`` takes it; empty where none has it."""
+    values: dict[str, str] = {}
+    for text in texts:
+        values.update({section: value for section, name, value in _options(text) if name == option})
+    return values.get("install") or values.get("global") or ""
+
+
 def read_pip_config(root: Root, home: str, environ: Mapping[str, str]) -> list[str]:
     """The contents of pip's configuration files, least important first."""
     own = environ.get("PIP_CONFIG_FILE")

@@ -197,6 +197,12 @@ def outstanding(
     return Work(tuple(install.values()), tuple(restore), tuple(repair), any(present[name].damaged for name in repair))
 
 
+def only_named(work: Work, names: Iterable[str], present: Mapping[str, Distribution]) -> Work:
+    """The work in an environment of somebody else's: what is broken there and nobody named is none of ours."""
+    repair = tuple(sorted({normalise(name) for name in names} & set(present) - {wish.name for wish in work.install}))
+    return Work(work.install, (), repair, any(present[name].damaged for name in repair))
+
+
 def wishes(requirements: Iterable[Requirement], work: Work, present: Mapping[str, Distribution]) -> list[Requirement]:
     """What uv is asked for: all that is wished and not adopted, what is to be restored, what is to be repaired.
 

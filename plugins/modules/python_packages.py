@@ -82,6 +82,20 @@ options:
     type: list
     elements: str
     default: []
+  foreign:
+    description:
+      - The environment belongs to somebody else, such as a project's package manager. It is never made or made anew,
+        only what O(reinstall) names is repaired, only what was asked for is judged afterwards, and no note of what came
+        is left in it.
+    type: bool
+    default: false
+  remove:
+    description:
+      - Names of packages that have to go once the others are there. What shares files with them and is damaged by that
+        is brought anew. Needs O(foreign).
+    type: list
+    elements: str
+    default: []
   links:
     description:
       - Symbolic links to keep in the environment or folder, path to target, the path relative to it and the target
@@ -247,6 +261,11 @@ class Packages:
         self.module, self.params, self.start = module, module.params, time.monotonic()
         self.is_environment = bool(self.params["environment"])
         self.path = pathlib.Path(self.params["environment"] or self.params["directory"])
+        lonely = self.params["remove"] and not self.params["foreign"]
+        if lonely or (self.params["foreign"] and not self.is_environment):
+            module.fail_json(
+                msg="foreign wants an environment, and remove wants foreign; give both, or leave both out."
+            )
         self.prefix = pathlib.Path(self.params["prefix"])
         self.python: str = self.params["python"] or sys.executable
         self.created = False
@@ -404,7 +423,14 @@ class Packages:
     def make_present(self) -> None:
         """Bring what is wished."""
         create = self.must_create()
+        if self.params["foreign"] and create:
+            self.fail(
+                f"{self.path} has no Python of its own that runs, and a foreign environment is never made; make it "
+                "with the tool that it belongs to."
+            )
         before, recorded = ({}, {}) if create else (self.present(), _uv.read_packages(self.path))
+        if self.params["foreign"]:
+            recorded = {}
         adopted = self.adopted()
         work = _uv.outstanding(
             self.requirements,
@@ -414,8 +440,13 @@ class Packages:
             recorded=recorded,
             reinstall=self.params["reinstall"],
         )
+        if self.params["foreign"]:
+            work = _uv.only_named(work, self.params["reinstall"], before)
+        gone = [name for name in map(_uv.normalise, self.params["remove"]) if name in before]
         result: dict[str, Any] = {"repaired": list(work.repair)}
-        if self.module.check_mode:
+        if self.params["foreign"]:
+            result.update(self.change_foreign(work, before, gone))
+        elif self.module.check_mode:
             result.update(self.preview(work, before, adopted, create=create))
         elif create or not recorded or not work.is_empty:
             self.bring_uv()
@@ -432,8 +463,42 @@ class Packages:
                 self.fail(f"The packages in {self.path} do not fit together: {reason}. Ask for versions that do.")
             self.record(after)
         result["links"] = self.link()
-        changed = any((create, not work.is_empty, self.write_path_file(), result["links"]))
+        changed = any((create, not work.is_empty, gone, self.write_path_file(), result["links"]))
         self.exit(changed=changed, before=before, **result)
+
+    def change_foreign(self, work: _uv.Work, before: Distributions, gone: list[str]) -> dict[str, Any]:
+        """Bring, remove and repair what was asked for in somebody else's environment; nothing else is judged."""
+        if work.is_empty and not gone:
+            return {}
+        if self.module.check_mode:
+            result: dict[str, Any] = {"removed": [], **self.preview(work, before, {}, create=False)}
+            rows = [{"name": name, "version": before[name].version} for name in gone]
+            rows = [row for row in rows if row not in result["removed"]]
+            return {**result, "removed": [*result["removed"], *rows]}
+        self.bring_uv()
+        if not work.is_empty:
+            self.install(work, before, {})
+        middle = self.present()
+        repaired: list[str] = []
+        if left := [name for name in gone if name in middle]:
+            self.call_uv(["pip", "uninstall", "--python", str(self.own_python), *left])
+            after = self.present()
+            repaired = sorted(name for name, item in after.items() if item.missing and not middle[name].missing)
+            if repaired:  # they shared files with what went
+                mending = _uv.Work((), (), tuple(repaired), refetch=False)
+                self.install(mending, after, {})
+        after = self.present()
+        versions = {name: item.version for name, item in after.items()}
+        wrong = [f"{wish.text} did not come" for wish in self.requirements if not _uv.satisfied(wish, versions)]
+        wrong += [f"{name} did not go" for name in gone if name in after]
+        for name in {*repaired, *work.repair, *(wish.name for wish in self.requirements)} & set(after):
+            wrong += [f"{name} lacks {path}" for path in after[name].missing[:1]]
+        if wrong:
+            reason = "; ".join(wrong)
+            self.fail(
+                f"The packages in {self.path} are not as wanted: {reason}. Run again; if it stays, see uv's output."
+            )
+        return {**difference(before, after), "repaired": sorted({*work.repair, *repaired})}
 
     def create(self) -> None:
         """Create the environment or folder."""
@@ -639,6 +704,8 @@ def main() -> None:
             "find_links": {"type": "list", "elements": "str", "default": []},
             "no_deps": {"type": "bool", "default": False},
             "reinstall": {"type": "list", "elements": "str", "default": []},
+            "foreign": {"type": "bool", "default": False},
+            "remove": {"type": "list", "elements": "str", "default": []},
             "links": {"type": "dict", "default": {}},
             "linker_names": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -126,6 +126,13 @@ def build(mirror: Path, image: str) -> None:
         new.mkdir()
         sdist = wheels.write_sdist(new / "pypi" / "podsmith-kernels", SDIST, stage_project(stage))
         real = [sdist, *(wheels.link_wheel(new / "pypi" / wanted.name, path) for wanted, path in found.items())]
+        names = {wanted.name for wanted in found}
+        managers = downloads.fetch_managers(CACHE / "wheels" / "managers")
+        real += [
+            wheels.link_wheel(new / "pypi" / wheels.normalise(name), path)
+            for path in managers
+            if (name := path.name.partition("-")[0]) and wheels.normalise(name) not in names
+        ]
         versions = {cuda: packages.version_of(path) for cuda, path in runtimes.items()}
         for place, made in standins.write_all(new, known, versions).items():
             wheels.write_index(new / place, made + real)

@@ -24,6 +24,10 @@ COMPILER_EXTRAS = ("nvcc", "cudart", "cccl")  # of cuda-toolkit, as the catalogu
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
+MANAGERS = ("poetry", "pip-tools")  # real ones, with all that they need
+MANAGERS_PYTHON = "3.13"  # of the image of the pods that have projects: Debian 13
+
+
 class DownloadError(Exception):
     """A wheel could not be had; the text says which and what to do."""
 
@@ -117,15 +121,34 @@ def fetch(wanted: Iterable[Wanted], folder: Path) -> dict[Wanted, Path]:
     return {one: path for one, path in found.items() if path is not None}
 
 
+def fetch_managers(folder: Path) -> list[Path]:
+    """The wheels of the package managers that own projects, newest releases, with all that they need.
+
+    What is in ``folder`` stays as it is once it is complete. Raises DownloadError where pip cannot bring one.
+    """
+    complete = folder / ".complete"
+    wanted = " ".join((*MANAGERS, MANAGERS_PYTHON))
+    if not complete.is_file() or complete.read_text(encoding="utf-8") != wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+        _pip_download(MANAGERS, MANAGERS_PYTHON, folder)
+        complete.write_text(wanted, encoding="utf-8")
+    return sorted(folder.glob("*.whl"))
+
+
 def _download(requirements: Iterable[str], python: str, folder: Path) -> None:
     """Runtimes of several CUDAs share a name, which one call of pip would take for a conflict: a call each."""
     for requirement in requirements:
-        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        argv += [f"--platform={platform}" for platform in PLATFORMS]
-        argv += [f"--python-version={python}", f"--dest={folder}", requirement]
-        answer = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if answer.returncode:
-            said = (answer.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise DownloadError(
-                f"pip could not fetch {requirement} for Python {python}: {said}; check the pip configuration here."
-            )
+        _pip_download([requirement], python, folder, "--no-deps")
+
+
+def _pip_download(requirements: Iterable[str], python: str, folder: Path, *options: str) -> None:
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", *options]
+    argv += [f"--platform={platform}" for platform in PLATFORMS]
+    argv += [f"--python-version={python}", f"--dest={folder}", *requirements]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        said = (answer.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        names = ", ".join(requirements)
+        raise DownloadError(
+            f"pip could not fetch {names} for Python {python}: {said}; check the pip configuration here."
+        )

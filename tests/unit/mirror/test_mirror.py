@@ -315,3 +315,26 @@ def test_conflicts_are_written(tmp_path: pathlib.Path) -> None:
     package = packages.Package("one", "1-1", "A test", conflicts=("other",))
     control = (packages.stage(tmp_path, package) / "DEBIAN/control").read_text(encoding="utf-8")
     assert "\nConflicts: other\n" in control
+
+
+def test_managers_are_fetched_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(requirements: tuple[str, ...], python: str, folder: pathlib.Path) -> None:
+        asked.append((requirements, python))
+        make_wheel(folder, "poetry-2.0", {})
+
+    monkeypatch.setattr(downloads, "_pip_download", download)
+    for _time in range(2):
+        assert [path.name for path in downloads.fetch_managers(tmp_path)] == ["poetry-2.0-py3-none-any.whl"]
+    assert asked == [(("poetry", "pip-tools"), "3.13")]
+
+
+def test_a_download_that_was_cut_off_is_made_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_words: object) -> None:
+        raise downloads.DownloadError("no")
+
+    monkeypatch.setattr(downloads, "_pip_download", fail)
+    make_wheel(tmp_path, "poetry-2.0", {})
+    with pytest.raises(downloads.DownloadError):
+        downloads.fetch_managers(tmp_path)

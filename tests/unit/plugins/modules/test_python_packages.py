@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import zipfile
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ class Host:
         self.root, self.log = root, root / "calls.jsonl"
         self.prefix, self.environment = root / "prefix", root / "prefix/environments/1"
         self.site = self.environment / "lib/python3.12/site-packages"
+        self.variables = {"PIP_EXTRA_INDEX_URL": "https://extra.example.org/simple"}
         self.complain("")
 
     def complain(self, complaint: str) -> None:
@@ -108,7 +110,7 @@ class Host:
         given |= {} if "directory" in params else {"environment": str(self.environment)}
         arguments = {**given, **params, "_ansible_check_mode": check, "_ansible_tmpdir": str(self.root)}
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "PYTHONPATH": os.pathsep.join(sys.path)}
-        environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_EXTRA_INDEX_URL": "https://extra.example.org/simple"}
+        environ |= {"PIP_CONFIG_FILE": os.devnull, **self.variables}
         argv = [sys.executable, "-c", CODE]
         done = subprocess.run(
             argv, input=json.dumps(arguments), env=environ, capture_output=True, text=True, timeout=60, check=False
@@ -303,3 +305,97 @@ def test_a_folder_of_wheels_that_is_not_there_holds_none(host: Host) -> None:
     host.run(requirements=["torch==2.9.1"], find_links=[str(there), str(host.root / "later"), "https://w.example.org/"])
     links = json.loads(host.log.read_text().splitlines()[-1])["links"]
     assert links == f"{there},https://w.example.org/"
+
+
+# --- somebody else's environment ---
+
+
+def wheel(folder: pathlib.Path, name: str, version: str, files: dict[str, str]) -> None:
+    """A wheel with these files."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    contents = {
+        **files,
+        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},,{len(text)}\n" for path, text in contents.items())
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        for path, text in {**contents, f"{stem}.dist-info/RECORD": record}.items():
+            archive.writestr(path, text)
+
+
+@pytest.fixture
+def foreign(host: Host) -> Host:
+    """A project's environment, by the real uv: NCCL of two CUDA majors, whose files have the same names."""
+    host.variables = {"PIP_NO_INDEX": "1"}
+    wheels = host.root / "wheels"
+    wheel(wheels, "torch", "1.0+cu12", {"torch/__init__.py": "12"})
+    wheel(wheels, "torch", "1.0+cu13", {"torch/__init__.py": "13"})
+    wheel(wheels, "nvidia-nccl-cu12", "2.0", {"nvidia/nccl/lib/libnccl.so.2": "of 12"})
+    wheel(wheels, "nvidia-nccl-cu13", "2.1", {"nvidia/nccl/lib/libnccl.so.2": "of 13"})
+    host.environment = host.root / "app" / ".venv"
+    uv = str(pathlib.Path(sys.executable).parent / "uv")
+    environ = {**os.environ, "UV_CACHE_DIR": str(host.root / "cache"), "UV_FIND_LINKS": str(wheels)}
+    packages = ["torch==1.0+cu12", "nvidia-nccl-cu12", "nvidia-nccl-cu13"]
+    into = ["--no-index", "--python", str(host.environment / "bin/python")]
+    for words in (
+        ["venv", "--quiet", "--python", sys.executable, str(host.environment)],
+        ["pip", "install", "--quiet", *into, *packages],
+    ):
+        subprocess.run([uv, *words], check=True, env=environ, timeout=60)
+    host.site = next((host.environment / "lib").glob("python3*/site-packages"))
+    return host
+
+
+def change(host: Host, **params: Any) -> dict[str, Any]:
+    uv = str(pathlib.Path(sys.executable).parent / "uv")
+    given = {
+        "foreign": True,
+        "uv": uv,
+        "python": str(host.environment / "bin/python"),
+        "find_links": [str(host.root / "wheels")],
+    }
+    return host.run(**{**given, **params})
+
+
+def test_two_cuda_majors_become_one(foreign: Host) -> None:
+    """The library that stays shares its file with the one that goes, which takes it along."""
+    answer = change(foreign, requirements=["torch==1.0+cu13"], remove=["nvidia-nccl-cu12"])
+    assert answer["changed"]
+    assert answer["repaired"] == ["nvidia-nccl-cu13"]
+    assert {row["name"]: row["version"] for row in answer["installed"]} == {"torch": "1.0+cu13"}
+    assert {row["name"] for row in answer["removed"]} == {"torch", "nvidia-nccl-cu12"}
+    assert (foreign.site / "nvidia/nccl/lib/libnccl.so.2").read_text() == "of 13"
+    assert (foreign.site / "torch/__init__.py").read_text() == "13"
+    assert not change(foreign, requirements=["torch==1.0+cu13"], remove=["nvidia-nccl-cu12"])["changed"]
+
+
+def test_what_nobody_named_is_left_alone(foreign: Host) -> None:
+    """A file that its owner changed, and one that is gone; no note of ours comes into the environment."""
+    (foreign.site / "torch/__init__.py").write_text("edited by its owner")
+    (foreign.site / "nvidia/nccl/lib/libnccl.so.2").unlink()
+    assert not change(foreign, requirements=["torch==1.0+cu12"])["changed"]
+    assert (foreign.site / "torch/__init__.py").read_text() == "edited by its owner"
+    answer = change(foreign, requirements=["torch==1.0+cu12"], reinstall=["nvidia-nccl-cu13"])
+    assert answer["repaired"] == ["nvidia-nccl-cu13"]
+    assert (foreign.site / "nvidia/nccl/lib/libnccl.so.2").read_text() == "of 13"
+    assert not (foreign.environment / ".podsmith-packages.json").exists()
+
+
+def test_somebody_elses_environment_in_check_mode(foreign: Host) -> None:
+    answer = change(foreign, check=True, requirements=["torch==1.0+cu13"], remove=["nvidia-nccl-cu12"])
+    assert answer["changed"]
+    assert {row["name"] for row in answer["removed"]} == {"torch", "nvidia-nccl-cu12"}
+    assert (foreign.site / "torch/__init__.py").read_text() == "12"
+
+
+@pytest.mark.parametrize("params", [{"remove": ["torch"]}, {"foreign": True, "directory": "/x"}])
+def test_words_that_do_not_go_together(host: Host, params: dict[str, Any]) -> None:
+    assert "give both, or leave both out" in host.run(fails=True, **params)["msg"]
+
+
+def test_somebody_elses_environment_is_never_made(host: Host) -> None:
+    answer = host.run(fails=True, foreign=True, requirements=["torch==1.0"])
+    assert "a foreign environment is never made; make it with the tool that it belongs to" in answer["msg"]
+    assert not host.environment.exists()

@@ -1,0 +1,28 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import parse_wish
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import RequestError
+
+
+def project_wish(wished: Mapping[str, Any], request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The checked wish for a project."""
+    try:
+        return dataclasses.asdict(parse_wish(wished, request, load_catalogue()))
+    except RequestError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"project_wish": project_wish}
