@@ -167,7 +167,7 @@ def test_a_swap_is_seen_and_put_right(host: Any) -> None:
 
 
 def test_the_next_cuda_and_back(host: Any) -> None:
-    """One variable, and Poetry and uv hold the new one. On the way back another project's two CUDA majors become one."""
+    """One variable, and Poetry and uv hold the new one. On the way back the two CUDA majors of another become one."""
     files = "cat /srv/assistant/pyproject.toml /srv/trainer/pyproject.toml"
     before = host.run(files).stdout
     call(host, "notebook", "uv pip install --quiet nvidia-cuda-runtime==13.0.96")
