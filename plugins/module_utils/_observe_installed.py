@@ -24,6 +24,12 @@ LIBCUDA = re.compile(r"^libcuda\.so\.(?P<version>\d{3,}(?:\.\d+){1,2})$")
 RELEASE = re.compile(r"/(?:cuda-)?(?P<release>\d+\.\d+)(?=/|$)")
 RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,(\d*)$', re.MULTILINE)
 KEY = re.compile(r"^[0-9a-f]{16}$")  # of a folder with a wheel that was built here
+LIBRARY_HEADERS = ("cublas_v2.h", "cufft.h", "curand.h", "cusolverDn.h", "cusparse.h")
+COMPONENT_HEADERS = {
+    "runtime_dev": ("nvrtc.h", "thrust/version.h|cccl/thrust/version.h"),
+    "libraries": LIBRARY_HEADERS,
+    "full": ("nvrtc.h", *LIBRARY_HEADERS, "cupti.h", "nvtx3/nvToolsExt.h", "cuda_profiler_api.h", "nvml.h"),
+}  # what a component brings, of which one header each is looked for; of several names one is enough
 CUTLASS_HEADERS = ("include/cutlass/version.h", "include/cutlass/cutlass.h", "include/cute/tensor.hpp")
 
 
@@ -241,15 +247,31 @@ def _toolkit(root: Root, path: str, site: str | None, ask_nvcc: Callable[[str], 
         version = parse_nvcc_version(ask_nvcc(f"{path}/bin/nvcc")) or version
     libraries = [name for folder in ("lib64", "lib") for name in root.listdir(f"{path}/{folder}")]
     has_header = any(root.exists(f"{folder}/cuda_runtime_api.h") for folder in includes)
+    cudart = has_header and any(name.startswith(("libcudart.so", "libcudart_static.a")) for name in libraries)
     return {
         "version": version,
         "release": release,
         "path": path,
         "provider": "pypi" if site else "apt" if is_packaged else "image",
-        "cudart": has_header and any(name.startswith(("libcudart.so", "libcudart_static.a")) for name in libraries),
+        "cudart": cudart,
         "nvcc": has_nvcc,
+        "components": find_components(
+            root, [*includes, f"{path}/extras/CUPTI/include"], has_compiler=has_nvcc and cudart
+        ),
         "broken": _broken_toolkit(root, path, site, lists)[:BROKEN_LIMIT] if site else [],
     }
+
+
+def find_components(root: Root, includes: Sequence[str], *, has_compiler: bool) -> list[str]:
+    """The components of a toolkit, by the headers that they bring."""
+    found = ["compiler"] if has_compiler else []
+    for name, headers in COMPONENT_HEADERS.items():
+        if has_compiler and all(
+            any(root.exists(f"{folder}/{header}") for header in either.split("|") for folder in includes)
+            for either in headers
+        ):
+            found.append(name)
+    return found
 
 
 def _broken_toolkit(root: Root, path: str, site: str, lists: Sequence[str]) -> list[str]:

@@ -89,7 +89,7 @@ def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
             continue
         row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
         whole = row is not None and not row.get("broken") and bool(row.get("nvcc"))
-        components_seen = toolkit.components == ("compiler",) or is_proven(wanted, host)
+        components_seen = _has_components(toolkit, row) or is_proven(wanted, host)
         if row is not None and whole and components_seen:
             continue
         lost = _lost(row)
@@ -101,6 +101,11 @@ def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         yield Change(
             "cuda_toolkit", action, f"CUDA toolkit {toolkit.version}", old, new, mib, int(mib * UNPACKED), place
         )
+
+
+def _has_components(toolkit: Toolkit, row: Mapping[str, Any] | None) -> bool:
+    """Whether all that is wanted of a toolkit was seen; of most only the compiler is wanted."""
+    return toolkit.components == ("compiler",) or set(toolkit.components) <= set((row or {}).get("components") or ())
 
 
 def _lost(row: Mapping[str, Any] | None) -> str:

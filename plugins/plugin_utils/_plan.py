@@ -344,6 +344,8 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         text = f"environment {environment.name} was built for this before: it is proved and switched to, not rebuilt"
         draft.reasons.append(Reason("reuse-environment", text, "observed on the host"))
     source = sources.settle(source, find_built(environment.name, host), host)
+    if source and source.features:
+        draft.reasons.append(Reason("source-features", *sources.tell_features(source.features, known)))
     for build in source.builds if source else ():
         draft.reasons.append(Reason("source-build", *sources.explain(build, host, known)))
     architectures = _proof_architectures(targets, toolkit, draft)

@@ -219,8 +219,8 @@ def _adopt_toolkit(release: str, host: Host, request: Request, layout: Layout, _
             return f"the one at {row['path']} lacks {', '.join(row['broken'])}"
         if not row.get("nvcc") or row.get("cudart") is False:
             return f"the one at {row['path']} has no compiler"
-        if request.toolkit.components != ("compiler",) and request.toolkit.provider != "adopt":
-            return f"of the one at {row['path']} only the compiler is known"
+        if because := _lacks_components(row, request):
+            return because
         exact = str(row["version"]) if row.get("version") else None
         return Toolkit(
             release,
@@ -233,6 +233,19 @@ def _adopt_toolkit(release: str, host: Host, request: Request, layout: Layout, _
             None,
         )
     return f"the host has no CUDA toolkit {release}"
+
+
+def _lacks_components(row: Row, request: Request) -> str | None:
+    """What a toolkit lacks of the wished components; ``adopt`` takes it as it is where they are unknown."""
+    wished = request.toolkit.components
+    if wished == ("compiler",):
+        return None
+    seen = row.get("components")
+    if seen is None:
+        unknown = f"of the one at {row['path']} only the compiler is known"
+        return None if request.toolkit.provider == "adopt" else unknown
+    lacking = [name for name in wished if name not in seen]
+    return f"the one at {row['path']} lacks the headers of {', '.join(lacking)}" if lacking else None
 
 
 def _apt_toolkit(release: str, host: Host, request: Request, layout: Layout, known: Catalogue) -> Toolkit | str:

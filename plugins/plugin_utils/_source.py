@@ -492,6 +492,14 @@ def explain(build: Build, host: Host, known: Catalogue) -> tuple[str, str]:
     return f"{told}: {at_once}, {memory}{timed if build.pending else ''}", str(package["source"])
 
 
+def tell_features(features: Mapping[str, bool], known: Catalogue) -> tuple[str, str]:
+    """Which switches PyTorch's build is asked for, and where they are read."""
+    on, off = ([name for name, value in features.items() if value is wanted] for wanted in (True, False))
+    without = f", without {', '.join(off)}" if off else ""
+    source = str(known["source"]["features"]["USE_CUDA"]["source"])
+    return f"PyTorch is built with {', '.join(on)}{without}; the rest is its own choice", source
+
+
 def _torch_build(
     torch: PyTorch,
     features: Mapping[str, bool],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_installed import (
+    LIBRARY_HEADERS,
     find_broken,
     find_compat,
     find_cutlasses,
@@ -121,7 +122,7 @@ def image_toolkit(path: str = "/usr/local/cuda-13.0") -> dict[str, str | bytes]:
 
 def record(**values: Any) -> dict[str, Any]:
     base = {"version": "13.0.88", "release": "13.0", "path": "/usr/local/cuda-13.0", "provider": "image"}
-    return {**base, "cudart": True, "nvcc": True, "broken": [], **values}
+    return {**base, "cudart": True, "nvcc": True, "components": ["compiler"], "broken": [], **values}
 
 
 def test_an_images_toolkit(tmp_path: Path) -> None:
@@ -129,6 +130,36 @@ def test_an_images_toolkit(tmp_path: Path) -> None:
     root = write(tmp_path, files)
     (tmp_path / "usr/local/cuda").symlink_to("cuda-13.0")
     assert find_toolkits(root, [PREFIX], {"CUDA_HOME": "/usr/local/cuda/"}) == [record()]
+
+
+@pytest.mark.parametrize(
+    ("headers", "components"),
+    [
+        pytest.param([], ["compiler"], id="compiler"),
+        pytest.param(["nvrtc.h", "cccl/thrust/version.h"], ["compiler", "runtime_dev"], id="cuda-13-layout"),
+        pytest.param(
+            ["nvrtc.h", "thrust/version.h", *LIBRARY_HEADERS], ["compiler", "runtime_dev", "libraries"], id="libraries"
+        ),
+        pytest.param(list(LIBRARY_HEADERS[1:]), ["compiler"], id="one-is-missing"),
+        pytest.param(
+            [*LIBRARY_HEADERS, "nvrtc.h", "thrust/version.h", "nvtx3/nvToolsExt.h", "cuda_profiler_api.h", "nvml.h"],
+            ["compiler", "runtime_dev", "libraries"],
+            id="without-cupti",
+        ),
+    ],
+)
+def test_the_components_of_a_toolkit(headers: list[str], components: list[str], tmp_path: Path) -> None:
+    files = {**image_toolkit(), **{f"usr/local/cuda-13.0/include/{name}": "" for name in headers}}
+    (toolkit,) = find_toolkits(write(tmp_path, files), [], {})
+    assert toolkit["components"] == components
+
+
+def test_a_full_toolkit_has_cupti_beside_its_headers(tmp_path: Path) -> None:
+    names = [*LIBRARY_HEADERS, "nvrtc.h", "thrust/version.h", "nvtx3/nvToolsExt.h", "cuda_profiler_api.h", "nvml.h"]
+    files = {**image_toolkit(), **{f"usr/local/cuda-13.0/targets/x86_64-linux/include/{name}": "" for name in names}}
+    files["usr/local/cuda-13.0/extras/CUPTI/include/cupti.h"] = ""
+    (toolkit,) = find_toolkits(write(tmp_path, files), [], {})
+    assert toolkit["components"] == ["compiler", "runtime_dev", "libraries", "full"]
 
 
 def test_the_distributions_toolkit_has_its_packages_version(tmp_path: Path) -> None:

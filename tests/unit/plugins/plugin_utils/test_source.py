@@ -275,6 +275,9 @@ def test_pytorch_for_the_gpus_that_are_there(count: int, box: Any, decide: Decid
     assert decision["toolkit"]["components"] == ["full"]
     assert decision["pytorch"]["arch_list"] == ["sm_120"]
     assert decision["source"]["features"]["USE_FLASH_ATTENTION"] is True
+    told = next(entry["text"] for entry in decision["reasons"] if entry["rule"] == "source-features")
+    assert "USE_FLASH_ATTENTION, USE_GLOO," in told
+    assert told.endswith(", without BUILD_TEST; the rest is its own choice")
     assert torch["cuda_home"] == decision["toolkit"]["path"]
 
 
@@ -625,3 +628,29 @@ def test_every_host(kind: str, wished: Any, box: Any, decide: Decide, known: Cat
 def test_a_default_request_builds_nothing(box: Any, decide: Decide) -> None:
     assert Request().source.extensions == ()
     assert decide(box())["source"] is None
+
+
+@pytest.mark.parametrize(
+    ("components", "provider"),
+    [
+        pytest.param(["compiler", "runtime_dev", "libraries"], "adopt", id="with-all-that-the-build-needs"),
+        pytest.param(["compiler"], "apt", id="without-the-libraries-headers"),
+        pytest.param(None, "apt", id="unknown"),
+    ],
+)
+def test_an_images_toolkit_is_used_where_it_has_what_the_build_needs(
+    components: Any, provider: str, box: Any, decide: Decide
+) -> None:
+    toolkit = {"version": "13.0.88", "release": "13.0", "path": "/usr/local/cuda-13.0", "nvcc": True, "cudart": True}
+    toolkit |= {"components": components} if components else {}
+    decision = decide(box(toolkits=[toolkit]), **FLASH)
+    assert decision["toolkit"]["provider"] == provider
+    assert build(decision, "flash-attn")["cuda_home"] == "/usr/local/cuda-13.0"
+
+
+def test_an_own_toolkit_gets_what_a_new_build_needs(box: Any, decide: Decide, applied: Any) -> None:
+    there = applied(box(), decide(box(), cuda="13.0", pytorch="2.13"))
+    changes = [(change["role"], change["action"]) for change in decide(there, **FLASH)["changes"]]
+    assert ("cuda_toolkit", "repair") in changes
+    there["installed"]["toolkits"][0]["components"] = ["compiler", "runtime_dev", "libraries"]
+    assert "cuda_toolkit" not in [change["role"] for change in decide(there, **FLASH)["changes"]]
