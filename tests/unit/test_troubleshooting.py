@@ -1,0 +1,37 @@
+"""docs/troubleshooting.md names what the collection itself recognises, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._source_build import find_cause
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def messages(title: str) -> list[str]:
+    """What stands in the second column of a section's table, as code, but for what the role itself says."""
+    rows = [line.split(" | ")[1] for line in section(title).splitlines() if line.startswith("| ")]
+    return [found for row in rows for found in re.findall(r"`([^`]+)`", row) if not found.startswith("the step ")]
+
+
+@pytest.mark.parametrize("message", messages("Source builds"))
+def test_a_message_of_a_failed_build_is_one_that_the_role_explains(message: str) -> None:
+    assert find_cause(f"[3/9] Building CXX object\n{message}\nninja: build stopped", jobs=8)
+
+
+def test_the_table_of_failed_builds_is_read() -> None:
+    assert len(messages("Source builds")) > 10
+
+
+@pytest.mark.parametrize("anchor", sorted(set(re.findall(r"\(#([^)]+)\)", TEXT))))
+def test_a_link_leads_to_a_heading(anchor: str) -> None:
+    headings = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
+    assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
