@@ -39,6 +39,7 @@ class Expected:
     warning: str | None = None
     gpus: int = 1
     adopted: bool = False
+    settings: int = 0  # how many variables its profile sets
     prefix: str = "/opt/podsmith"
 
     @property
@@ -109,9 +110,15 @@ FLEET = {
         "driver 570.124.06 is older than 580, which CUDA 13 needs",
         torch="2.11.0+cu128",
         toolkit=("12.8", "apt"),
+        settings=3,
     ),
     "rtx5090-580": Expected(
-        route="native", rules=NATIVE, torch="2.15.0+cu130", libcuda="580.95.05", toolkit=("13.0", "apt")
+        route="native",
+        rules=NATIVE,
+        torch="2.15.0+cu130",
+        libcuda="580.95.05",
+        toolkit=("13.0", "apt"),
+        settings=3,
     ),
     "unprivileged-570": fallback(
         "570.133.20",
@@ -166,7 +173,7 @@ def test_verdict_and_route(decision: dict[str, Any], expected: Expected) -> None
     assert (decision["verdict"], decision["route"]) == (expected.verdict, expected.route)
     rules = [reason["rule"] for reason in decision["reasons"]]
     adopted, compiled = ["adopt-pytorch"] * expected.adopted, ["toolkit"] * bool(expected.toolkit)
-    assert rules == [*expected.rules, *adopted, *compiled]
+    assert rules == [*expected.rules, *adopted, *compiled, *["setting"] * expected.settings]
 
 
 def test_what_is_told_beside(decision: dict[str, Any], expected: Expected) -> None:
