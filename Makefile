@@ -50,9 +50,10 @@ bundle: ## Download what an offline host needs into bundle/HOST, for its decisio
 acceptance disaster: export ACCEPTANCE_LIMIT = $(LIMIT)
 acceptance disaster: export ACCEPTANCE_ARGS = $(ARGS)
 
-acceptance: ## On a host with a GPU: facts, plan, bootstrap, full proof, again without change, with times, into tests/output/acceptance
+WHAT ?= acceptance
+acceptance: ## On a host with a GPU: facts, plan, bootstrap, full proof, again, with times; WHAT=source: an extension compiled there
 	@scripts/prepare.sh acceptance
-	@.venv/bin/python -m pytest -q -rs -s -p no:cacheprovider tests/acceptance/test_acceptance.py
+	@.venv/bin/python -m pytest -q -rs -s -p no:cacheprovider tests/acceptance/test_$(WHAT).py
 
 disaster: ## On a host with a GPU that is nobody's: break CUDA in each known way, see that the play mends it; its files are put back
 	@scripts/prepare.sh acceptance
