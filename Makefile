@@ -1,6 +1,6 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify benchmark report bundle acceptance disaster test performance lock readmes fixtures clean
+.PHONY: help bootstrap plan verify benchmark report bundle image acceptance disaster test performance lock readmes fixtures clean
 STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets
 .PHONY: $(STAGES)
 
@@ -46,6 +46,10 @@ report: ## Write the page of a benchmark anew: RESULTS=benchmarks/HOST-LEVEL/res
 bundle: ## Download what an offline host needs into bundle/HOST, for its decision: LIMIT=h200 ARGS='-e bundle_controller=true'
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/bundle.yml -l '$(LIMIT)' $(ARGS)
+
+image: ## Render what an image of a profile is built from into image/LIMIT, with RunPod's template: LIMIT=h100; no host is touched
+	@scripts/prepare.sh run
+	@.venv/bin/ansible-playbook playbooks/image.yml -e image_hosts='$(LIMIT)' $(ARGS)
 
 acceptance disaster: export ACCEPTANCE_LIMIT = $(LIMIT)
 acceptance disaster: export ACCEPTANCE_ARGS = $(ARGS)

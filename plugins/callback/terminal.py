@@ -13,8 +13,8 @@ version_added: 1.0.0
 author: Podsmith developers (@podsmith)
 description:
   - Prints what the default callback prints, except that tasks that changed nothing say no more than their warnings,
-    that each role which really runs is announced in one line, and that the blocks C(stack_plan_report) and
-    C(bundle_report) are printed as they are.
+    that each role which really runs is announced in one line, and that the blocks C(stack_plan_report),
+    C(bundle_report) and C(container_image_report) are printed as they are.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -29,7 +29,7 @@ from ansible.plugins.loader import filter_loader
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import CatalogueError, load_catalogue
 
-REPORTS = ("stack_plan_report", "bundle_report", "project_environment_report")
+REPORTS = ("stack_plan_report", "bundle_report", "project_environment_report", "container_image_report")
 PLANNER = "stack_plan"
 ON_EVERY_HOST = ("unknown_variables", "stack_request", "stack_plan", "stack_report")  # filters
 

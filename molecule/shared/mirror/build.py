@@ -61,7 +61,8 @@ def digest_inputs() -> str:
         PROJECT / "project",
         PROJECT / "kernels",
     )
-    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+    files = (downloads.LOCK, *(path for folder in folders for path in folder.rglob("*")))
+    for path in sorted(files):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md":
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()

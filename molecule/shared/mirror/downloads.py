@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -20,6 +21,9 @@ Catalogue = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 REAL_RELEASE = "13.0"  # the toolkit whose compiler is real
 PYTHONS = ("3.11", "3.12", "3.13")  # of the images: Debian 12, the vendor's, Debian 13
+IMAGE_PYTHONS = ("3.11", "3.12")  # of what an image is built on: Debian 12, the vendor's
+PER_PYTHON = ("cffi", "markupsafe", "pyyaml")  # of a controller; the rest of it is the same for all
+LOCK = Path(__file__).resolve().parents[3] / "requirements.txt"
 COMPILER_EXTRAS = ("nvcc", "cudart", "cccl")  # of cuda-toolkit, as the catalogue's component "compiler" names them
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
@@ -69,6 +73,24 @@ def cutlass_of(known: Catalogue) -> Wanted:
     return Wanted(known["cutlass"]["sources"]["pypi"]["package"], f"=={max(versions, key=Version)}")
 
 
+def controller_of(lock: Path) -> list[Wanted]:
+    """The wheels of a controller inside an image, as its lock names them, for the Pythons of the images of pods."""
+    found = []
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if "==" not in line or line.startswith((" ", "#")):
+            continue
+        wish = Requirement(line.rstrip("\\ "))
+        marked = {python: wish.marker is None or wish.marker.evaluate(_markers(python)) for python in IMAGE_PYTHONS}
+        one_for_all = all(marked.values()) and canonicalize_name(wish.name) not in PER_PYTHON
+        pythons = [None] if one_for_all else [python for python in IMAGE_PYTHONS if marked[python]]
+        found += [Wanted(wish.name, str(wish.specifier), python) for python in pythons]
+    return list(dict.fromkeys(found))
+
+
+def _markers(python: str) -> dict[str, str]:
+    return {"python_version": python, "python_full_version": f"{python}.0"}
+
+
 def list_wanted(known: Catalogue) -> list[Wanted]:
     """Every real wheel of the mirror."""
     tools = known["tools"]["tools"]
@@ -82,6 +104,7 @@ def list_wanted(known: Catalogue) -> list[Wanted]:
                 *(Wanted(name, f"=={tools[name]['version']}") for name in ("uv", "ninja", "setuptools")),
                 Wanted("pip"),
                 *(Wanted("numpy", "", python) for python in PYTHONS),
+                *controller_of(LOCK),
             ]
         )
     )
@@ -93,7 +116,7 @@ def find_wheel(folder: Path, wanted: Wanted) -> Path | None:
     for path in folder.glob("*.whl"):
         name, version, _build, tags = parse_wheel_filename(path.name)
         interpreter = f"cp{(wanted.python or '').replace('.', '')}"
-        fits = wanted.python is None or any(tag.interpreter == interpreter for tag in tags)
+        fits = wanted.python is None or any(tag.interpreter in (interpreter, "py3") for tag in tags)
         if name == canonicalize_name(wanted.name) and version in SpecifierSet(wanted.specifier) and fits:
             found.append((version, path))
     return max(found)[1] if found else None

@@ -338,3 +338,23 @@ def test_a_download_that_was_cut_off_is_made_again(tmp_path: pathlib.Path, monke
     make_wheel(tmp_path, "poetry-2.0", {})
     with pytest.raises(downloads.DownloadError):
         downloads.fetch_managers(tmp_path)
+
+
+def test_a_controllers_wheels_are_those_of_its_lock(tmp_path: pathlib.Path) -> None:
+    lock = tmp_path / "requirements.txt"
+    lines = (
+        "# made",
+        "ansible-core==2.19.14 ; python_full_version < '3.12' \\",
+        "    --hash=sha256:0",
+        "ansible-core==2.21.5 ; python_full_version >= '3.12' \\",
+        "jinja2==3.1.6 \\",
+        "PyYAML==6.0.3 \\",
+    )
+    lock.write_text("\n".join(lines))
+    assert downloads.controller_of(lock) == [
+        downloads.Wanted("ansible-core", "==2.19.14", "3.11"),
+        downloads.Wanted("ansible-core", "==2.21.5", "3.12"),
+        downloads.Wanted("jinja2", "==3.1.6"),
+        downloads.Wanted("PyYAML", "==6.0.3", "3.11"),
+        downloads.Wanted("PyYAML", "==6.0.3", "3.12"),
+    ]

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.podsmith.gpu.plugins.filter.image_hosts import FilterModule
+
+image_hosts = FilterModule().filters()["image_hosts"]
+
+
+def test_a_profile_needs_no_host() -> None:
+    assert image_hosts("h100", {"all": [], "h100": []}) == [
+        {"host": "h100-image", "groups": ["h100", "container_images"]}
+    ]
+
+
+def test_a_name_that_is_nothing() -> None:
+    with pytest.raises(AnsibleFilterError, match="is no group and no host of the inventory"):
+        image_hosts("h200", {"all": [], "h100": []})
