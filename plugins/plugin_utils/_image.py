@@ -72,7 +72,7 @@ def find_hosts(wanted: str, groups: Mapping[str, Sequence[str]]) -> list[dict[st
     names = [name for name in re.split(r"[:,\s]+", wanted) if name]
     for name in names:
         if name in groups and name not in ("all", "ungrouped"):
-            found.append({"host": f"{name}-image", "groups": [name, GROUP]})
+            found.append({"host": f"image-of-{name}", "groups": [name, GROUP]})
         elif name in groups.get("all", ()):
             found.append({"host": name, "groups": [GROUP]})
         else:

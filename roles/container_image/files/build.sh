@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154  # home and packages stand above, in the file that is made of this one
 # Installs the decision by the very play that installs it on hosts, then takes away what only the build needs.
-export DEBIAN_FRONTEND=noninteractive PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 ANSIBLE_NOCOLOR=1
+export DEBIAN_FRONTEND=noninteractive PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 ANSIBLE_NOCOLOR=1 ANSIBLE_PIPELINING=1 ANSIBLE_STDOUT_CALLBACK=podsmith.gpu.terminal
 
 fail() {
     echo "build.sh: $*" >&2
@@ -32,7 +32,7 @@ fi
 check_loader
 python3 -m venv "$home/controller"
 "$home/controller/bin/python" -m pip install --quiet --no-cache-dir --require-hashes --requirement "$home/controller.txt"
-cd "$home"
+cd "$home" || exit
 ANSIBLE_COLLECTIONS_PATH=$home/collections "$home/controller/bin/ansible-playbook" podsmith.gpu.bootstrap \
     --inventory image, --connection local --extra-vars ansible_python_interpreter=/usr/bin/python3 \
     --extra-vars @variables.json --extra-vars @target.json

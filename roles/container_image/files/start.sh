@@ -27,7 +27,7 @@ check() {
 }
 
 prove() {
-    cd "$home"
+    cd "$home" || return
     if ANSIBLE_COLLECTIONS_PATH=$home/collections ANSIBLE_NOCOLOR=1 "$home/controller/bin/ansible-playbook" podsmith.gpu.bootstrap \
         --inventory image, --connection local --extra-vars ansible_python_interpreter=/usr/bin/python3 \
         --extra-vars @variables.json >/var/log/podsmith-start.log 2>&1; then

@@ -10,7 +10,7 @@ image_hosts = FilterModule().filters()["image_hosts"]
 
 def test_a_profile_needs_no_host() -> None:
     assert image_hosts("h100", {"all": [], "h100": []}) == [
-        {"host": "h100-image", "groups": ["h100", "container_images"]}
+        {"host": "image-of-h100", "groups": ["h100", "container_images"]}
     ]
 
 

@@ -247,9 +247,12 @@ GROUPS = {"all": ["pod-1"], "ungrouped": [], "h100": [], "wsl2": ["pod-1"]}
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        ("h100", [{"host": "h100-image", "groups": ["h100", "container_images"]}]),
+        ("h100", [{"host": "image-of-h100", "groups": ["h100", "container_images"]}]),
         ("pod-1", [{"host": "pod-1", "groups": ["container_images"]}]),
-        ("h100:wsl2", [{"host": f"{name}-image", "groups": [name, "container_images"]} for name in ("h100", "wsl2")]),
+        (
+            "h100:wsl2",
+            [{"host": f"image-of-{name}", "groups": [name, "container_images"]} for name in ("h100", "wsl2")],
+        ),
     ],
 )
 def test_an_image_stands_for_a_profile_or_a_host(wanted: str, found: list[dict[str, Any]]) -> None:
