@@ -31,6 +31,7 @@ MOK_KEYS = (
     "/var/lib/shim-signed/mok/MOK.der",
 )  # DKMS signs with the first, Ubuntu's with the other
 RUNFILE = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")  # packages bring neither
+DISPLAY, NVIDIA = "0x03", "0x10de"  # PCI's class of display controllers, and its number of the vendor
 MODULES = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia")
 
 # Packages whose version is a driver's; nvidia-container-toolkit and Debian's nvidia-cuda-toolkit have other numbers.
@@ -124,7 +125,7 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
     packages = parse_packages(status)
     loaded = VERSION.match(root.read("/sys/module/nvidia/version").strip())
     library = LIBRARY.search(root.find_library("libnvidia-ml.so.1") or "")
-    built = _dkms_version(root, kernel)
+    built = _dkms_version(root, kernel, library["version"] if library else None)
     module = {"version": built, "flavor": None}
     if built is None and ask_modinfo and _has_module(root, kernel):
         module = parse_modinfo(ask_modinfo())
@@ -133,7 +134,7 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
         "packages": {name: row["version"] for name, row in packages.items()},
         "source": _source(root, packages),
         "flavor": module["flavor"] or parse_flavor(packages),
-        "held": bool(packages) and all(row["held"] for row in packages.values()),
+        "held": _is_held(packages, (library["version"] if library else None) or module["version"]),
         "pinned": parse_pin(root.read(OUR_PREFERENCES)) or (f"{pinning['pin']}*" if pinning else None),
         "module_version": module["version"],
         "library_version": library["version"] if library else None,
@@ -144,6 +145,7 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
         "mok": _mok(root),
         "nouveau_loaded": root.is_dir("/sys/module/nouveau"),
         "in_use": _in_use(root) if loaded else None,
+        "pci": [] if loaded else _pci(root),
         "changed": None,
     }
     on_disk = {record["library_version"], record["module_version"]} - {None}
@@ -158,13 +160,31 @@ def _source(root: Root, packages: Mapping[str, Record]) -> str:
     return "runfile" if any(root.exists(path) for path in RUNFILE) else "none"
 
 
-def _dkms_version(root: Root, kernel: str | None) -> str | None:
-    """The version that DKMS has built for the running kernel: ``/var/lib/dkms/nvidia/580.95.05/<kernel>``."""
-    for path in reversed(root.glob(f"/var/lib/dkms/nvidia*/*/{kernel}") if kernel else []):
-        version = VERSION.match(path.split("/")[-2])
-        if version:
-            return version["version"]
-    return None
+def _pci(root: Root) -> list[str]:
+    """The device ids of NVIDIA's GPUs, which are there before any driver is."""
+    found = []
+    for path in root.glob("/sys/bus/pci/devices/*"):
+        is_gpu = root.read(f"{path}/class").startswith(DISPLAY) and root.read(f"{path}/vendor").strip() == NVIDIA
+        if is_gpu:
+            found.append(root.read(f"{path}/device").strip().replace("0x", ""))
+    return found
+
+
+def _is_held(packages: Mapping[str, Record], version: str | None) -> bool:
+    """Whether apt leaves the driver alone; a tool of another version, such as nvidia-settings, is not the driver."""
+    numbers = {name: VERSION.match(row["version"]) for name, row in packages.items()}
+    own = [row for name, row in packages.items() if (found := numbers[name]) and version in (None, found["version"])]
+    return bool(own) and all(row["held"] for row in own)
+
+
+def _dkms_version(root: Root, kernel: str | None, library: str | None) -> str | None:
+    """The version that DKMS has built for the running kernel: ``/var/lib/dkms/nvidia/580.95.05/<kernel>``.
+
+    Of several, one of which was left behind, it is the libraries'.
+    """
+    paths = root.glob(f"/var/lib/dkms/nvidia*/*/{kernel}") if kernel else []
+    found = [match["version"] for match in (VERSION.match(path.split("/")[-2]) for path in paths) if match]
+    return library if library in found else found[-1] if found else None
 
 
 def _has_module(root: Root, kernel: str | None) -> bool:

@@ -106,6 +106,9 @@ def plan_driver(host: Host, request: Request, layout: Layout, known: Catalogue) 
     warnings = []
     if disk.get("nouveau_loaded"):
         warnings.append("The kernel's own nouveau drives the GPU until the reboot; NVIDIA's packages switch it off.")
+    if not _gpus(host, request, known):
+        text = f"No GPU was observed; {flavor.name} kernel modules are taken"
+        warnings.append(f"{text}. Name its compute capability in architectures where it is older than Turing.")
     if disk.get("secure_boot"):
         warnings.append("Secure Boot is on; the modules are signed with this machine's enrolled key.")
     return replace(
@@ -163,9 +166,7 @@ def project(host: Host, driver: Driver, request: Request, known: Catalogue) -> H
     """The host as it will be once the planned driver runs; the same host where nothing changes."""
     if driver.action not in CHANGING and driver.reboot != PENDING:
         return host
-    gpus = host.gpus or tuple(
-        Gpu("GPU", capability.rstrip("af"), None, False, None) for capability in request.architectures or ()
-    )
+    gpus = _gpus(host, request, known)
     return replace(
         host,
         status="ok",
@@ -219,7 +220,7 @@ def choose_flavor(host: Host, request: Request, branch: int, known: Catalogue) -
     wanted: dict[bool, str] = {}
     rows = known["gpus"]["capabilities"]
     source = str(known["drivers"]["modules"][OPEN]["source"])
-    for gpu in _gpus(host, request):
+    for gpu in _gpus(host, request, known):
         row, model = rows.get(gpu.capability or "", {}), find_model(gpu.name, known) or {}
         only = row.get("open_module") if model.get("open_module") is None else model["open_module"]
         if only is not None:
@@ -236,10 +237,22 @@ def choose_flavor(host: Host, request: Request, branch: int, known: Catalogue) -
     return Flavor(name, False, Reason("driver-modules", text, source))
 
 
-def _gpus(host: Host, request: Request) -> tuple[Gpu, ...]:
-    """The GPUs; without a driver nobody tells them, and the wished architectures stand for them."""
-    named = (name.rstrip("af") for name in request.architectures or ())
-    return host.gpus or tuple(Gpu(f"a GPU of {capability}", capability, None, False, None) for capability in named)
+def _gpus(host: Host, request: Request, known: Catalogue) -> tuple[Gpu, ...]:
+    """The GPUs; without a driver by their PCI device ids, or by the architectures that are wished."""
+    if host.gpus:
+        return host.gpus
+    seen = [by_pci(device, known) for device in (host.disk or {}).get("pci") or ()]
+    named = [capability for capability in seen if capability]
+    named = named or [name.rstrip("af") for name in request.architectures or ()]
+    return tuple(Gpu(f"the GPU of {capability}", capability, None, False, None) for capability in named)
+
+
+def by_pci(device: str, known: Catalogue) -> str | None:
+    """The compute capability of NVIDIA's GPU with this PCI device id."""
+    for first, row in known["gpus"]["pci"].items():
+        if int(first, 16) <= int(device, 16) <= int(row["last"], 16):
+            return str(row["compute_capability"])
+    return None
 
 
 # --- what may not be touched ---
@@ -297,7 +310,7 @@ def unknown_system(host: Host, known: Catalogue) -> Refusal | None:
 def serves_gpu(host: Host, request: Request, version: str, known: Catalogue) -> Refusal | None:
     """The driver runs every GPU: not older than the first for it, not newer than its last branch."""
     branch = parse_version(version)[0]
-    for gpu in _gpus(host, request):
+    for gpu in _gpus(host, request, known):
         row: Row = known["gpus"]["capabilities"].get(gpu.capability or "", {})
         whose = f"{gpu.name} ({row.get('architecture', 'unknown')})"
         least, last = gpu.least_driver or row.get("least_driver"), row.get("last_branch")

@@ -83,6 +83,7 @@ SPECIFIER = _pattern("a specifier in quotes", r"((^|,)(==|!=|~=|>=|<=|>|<)[0-9][
 TAG = _pattern("a Python tag, such as cp312", r"(cp|py)\d+(-abi3)?")
 ARCHITECTURE = _one_of("x86_64", "aarch64")
 PACKAGE = _pattern("a package's name", r"[a-z0-9][a-z0-9.+{}-]*")
+HEX = _pattern("four hexadecimal digits in quotes", r"[0-9a-f]{4}")
 DIGITS = _pattern("digits in quotes", r"\d+")
 NAME = _pattern("a name", r"[A-Za-z0-9][A-Za-z0-9 ._{}-]*")
 CODE = _record(linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")), ptx=BOOLEAN)
@@ -187,6 +188,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "arch_specific": _or_null(_pattern('a target in quotes, such as "9.0a"', r"\d+\.\da")),
             },
         ),
+        "pci": (HEX, {"last": HEX, "compute_capability": RELEASE}),
         "models": (
             NAME,
             {

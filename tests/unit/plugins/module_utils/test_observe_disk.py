@@ -150,6 +150,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         "mok": "none",
         "nouveau_loaded": False,
         "in_use": None,
+        "pci": [],
         "changed": None,
     }
 
@@ -171,6 +172,25 @@ def test_a_build_box(tmp_path: Path) -> None:
     assert (found["source"], found["flavor"], found["pinned"], found["held"]) == ("apt", "open", "570*", False)
     assert (found["module_version"], found["loaded_version"], found["dkms"]) == ("570.133.20", "570.133.20", True)
     assert (found["headers"], found["in_use"], found["changed"]) == (True, False, None)
+
+
+def test_a_tool_of_another_version_need_not_be_held(tmp_path: Path) -> None:
+    status = (
+        stanza("libcuda1", "570.133.20-1", "hold ok installed")
+        + stanza("nvidia-open", "570.133.20-1", "hold ok installed")
+        + stanza("nvidia-settings", "510.47.03-0ubuntu1")
+    )
+    assert observe_disk(write(tmp_path, {**BOX, "/var/lib/dpkg/status": status}), KERNEL, None)["held"] is True
+    status += stanza("nvidia-kernel-open-dkms", "570.133.20-1")
+    assert observe_disk(write(tmp_path, {"/var/lib/dpkg/status": status}), KERNEL, None)["held"] is False
+
+
+def test_of_two_modules_the_libraries_is_the_one(tmp_path: Path) -> None:
+    library = tmp_path / "usr/lib/x86_64-linux-gnu"
+    files = {f"/var/lib/dkms/nvidia/{version}/{KERNEL}/x": "" for version in ("570.133.20", "580.95.05")}
+    root = write(tmp_path, {**files, "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.570.133.20": ""})
+    (library / "libnvidia-ml.so.1").symlink_to("libnvidia-ml.so.570.133.20")
+    assert observe_disk(root, KERNEL, None)["module_version"] == "570.133.20"
 
 
 def test_our_pin_wins(tmp_path: Path) -> None:
@@ -265,6 +285,21 @@ def test_modinfo_is_not_asked_for_nothing(tmp_path: Path) -> None:
 def test_secure_boot(files: dict[str, bytes], secure_boot: bool | None, mok: str | None, tmp_path: Path) -> None:
     found = observe_disk(write(tmp_path, files), KERNEL, None)
     assert (found["secure_boot"], found["mok"]) == (secure_boot, mok)
+
+
+def test_gpus_are_there_before_a_driver_is(tmp_path: Path) -> None:
+    base = "/sys/bus/pci/devices"
+    files = {}
+    for address, vendor, kind, device in (
+        ("0000:01:00.0", "0x10de", "0x030000", "0x2b85"),
+        ("0000:01:00.1", "0x10de", "0x040300", "0x22e8"),  # its sound
+        ("0000:02:00.0", "0x1002", "0x030000", "0x744c"),  # somebody else's
+        ("0000:03:00.0", "0x10de", "0x030200", "0x2330"),
+    ):
+        pairs = {"vendor": vendor, "class": kind, "device": device}
+        files |= {f"{base}/{address}/{name}": f"{value}\n" for name, value in pairs.items()}
+    assert observe_disk(write(tmp_path, files), KERNEL, None)["pci"] == ["2b85", "2330"]
+    assert observe_disk(write(tmp_path, BOX), KERNEL, None)["pci"] == [], "a driver tells more"
 
 
 def test_nouveau(tmp_path: Path) -> None:

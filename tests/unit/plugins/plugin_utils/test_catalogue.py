@@ -64,7 +64,7 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         pytest.param(
             "gpus/modells",
             {},
-            "gpus.yml has the section modells; it knows brands, capabilities, models only.",
+            "gpus.yml has the section modells; it knows brands, capabilities, models, pci only.",
             id="unknown-section",
         ),
         pytest.param("tools/tools", None, "tools.yml: tools is null, not a mapping of rows.", id="section-is-null"),

@@ -36,6 +36,7 @@ def disk(version: str | None = "570.133.20", **changes: Any) -> dict[str, Any]:
         "mok": "none",
         "nouveau_loaded": False,
         "in_use": False,
+        "pci": [],
         "changed": None,
         **changes,
     }
@@ -264,6 +265,34 @@ def test_a_machine_without_a_driver_gets_one(box: Observe, decide: Decide) -> No
     assert (decision["driver"]["action"], decision["driver"]["flavor"]) == ("install", "open")
     assert (decision["route"], decision["environment"]["scope"]) == ("native", "system")
     assert any("nouveau" in text for text in decision["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("device", "flavor", "capability"),
+    [
+        pytest.param("2b85", "open", "12.0", id="rtx5090"),
+        pytest.param("2684", "open", "8.9", id="rtx4090"),
+        pytest.param("1db1", "proprietary", "7.0", id="v100"),
+        pytest.param("1b80", "proprietary", "6.1", id="gtx1080"),
+        pytest.param("1eb8", "open", "7.5", id="t4"),
+        pytest.param("20b0", "open", "8.0", id="a100"),
+    ],
+)
+def test_a_gpu_without_a_driver_is_known_by_its_pci_id(
+    device: str, flavor: str, capability: str, box: Observe, decide: Decide, known: Catalogue
+) -> None:
+    driver = decide(box(None, pci=[device]), driver="580")["driver"]
+    assert (driver["action"], driver["flavor"]) == ("install", flavor)
+    assert drivers.by_pci(device, known) == capability
+
+
+def test_a_gpu_of_no_known_pci_id(known: Catalogue) -> None:
+    assert drivers.by_pci("ffff", known) is None
+
+
+def test_a_gpu_that_nobody_saw_is_named(box: Observe, decide: Decide) -> None:
+    decision = decide(box(None), driver="580")
+    assert any("Name its compute capability in architectures" in text for text in decision["warnings"])
 
 
 @pytest.mark.parametrize(
