@@ -362,7 +362,9 @@ class Packages:
     # --- the end ---
 
     def write(self, path: pathlib.Path, text: str) -> None:
-        """Write a file that everybody may read, in one step; no text, no file."""
+        """Write a file that everybody may read, in one step; no text, no file. What is right is not touched."""
+        if text and path.is_file() and path.read_text(encoding="utf-8") == text:
+            return
         if not text:
             path.unlink(missing_ok=True)
             return

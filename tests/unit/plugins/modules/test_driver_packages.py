@@ -153,8 +153,11 @@ def test_again_nothing_changes(machine: Machine, monkeypatch: pytest.MonkeyPatch
     machine.has("570.133.20-1", *BOTH)
     machine.run(monkeypatch)
     machine.loaded = "580.95.05"
+    files = (machine.preferences, machine.record)
+    before = [path.stat().st_ino for path in files]
     again = machine.run(monkeypatch, packages=[])
     assert (again["changed"], again["reboot"]) == (False, False)
+    assert [path.stat().st_ino for path in files] == before
     assert machine.run(monkeypatch)["changed"] is False
 
 
