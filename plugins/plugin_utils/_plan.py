@@ -247,7 +247,7 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
     reasons = [Reason("no-gpu", f"{because}: PyTorch runs on the CPU", told)]
     if draft.request.pytorch == "none":
         return Choice("cpu", None, tuple(reasons))
-    if draft.request.wheels.provider == sources.PROVIDER and draft.request.cuda != "none":
+    if draft.request.cuda != "none" and sources.for_other_gpus(draft.request, draft.known):
         return _choose_elsewhere(draft, reasons)
     build, rejected = provide.choose_cpu(draft.host, draft.request, draft.known)
     if build is None:
@@ -260,17 +260,23 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
 
 
 def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
-    """A PyTorch for CUDA that is compiled here for GPUs of other hosts."""
-    builds = wheels.wished_builds(draft.host, draft.request, draft.known)
-    for build in builds if draft.request.architectures else ():
-        if not wheels.unfit(build, draft.host, draft.request, draft.known, ptx=False):
-            return Choice("cpu", build, tuple(reasons))
+    """A PyTorch for CUDA that is compiled here, or that extensions are compiled against, for GPUs of other hosts."""
+    host, request, known = draft.host, draft.request, draft.known
+    rejected: list[Rejection] = []
+    for build in wheels.wished_builds(host, request, known) if request.architectures else ():
+        because = provide.offered(build, host, request, known) or wheels.unfit(build, host, request, known, ptx=False)
+        if because is None:
+            others = " ".join(request.architectures or ())
+            text = f"{build.name} is taken all the same, for what is compiled for GPUs of other hosts ({others})"
+            reasons.append(Reason("other-gpus", text, build.source))
+            return Choice("cpu", provide.settle(build, host, request, known), tuple(reasons), tuple(rejected))
+        rejected.append(Rejection(build.name, because))
     found = " ".join(draft.request.architectures or ("auto",))
     draft.block(
         f"a GPU, or architectures, are wanted to compile PyTorch for; found no GPU, and architectures: {found}",
         "Set architectures to the compute capabilities it is for, or cuda: none to compile it for the CPU.",
     )
-    return Choice("cpu", None, tuple(reasons))
+    return Choice("cpu", None, tuple(reasons), tuple(rejected))
 
 
 def _choose_gpu(draft: Draft) -> Choice:

@@ -145,6 +145,13 @@ def wished_extensions(request: Request) -> dict[str, str | None]:
     return {name: version or None for name, _sign, version in pairs}
 
 
+def for_other_gpus(request: Request, known: Catalogue) -> bool:
+    """Whether a host without a GPU is to compile for those of others: PyTorch itself, or what needs one for CUDA."""
+    packages = known["source"]["packages"]
+    needed = [name for name in wished_extensions(request) if packages[name]["cuda"] == "required"]
+    return request.wheels.provider == PROVIDER or bool(needed and request.architectures)
+
+
 def releases(name: str, known: Catalogue) -> Mapping[str, Row]:
     """Version → what it requires, as in pypi.yml."""
     own = known["source"]["packages"][name]["releases"]
@@ -309,7 +316,7 @@ def _no_cuda(
     if torch.cuda is None and package["cuda"] == "required":
         because = f"it is compiled against a PyTorch for CUDA; found PyTorch {torch.local}"
         return Refusal(
-            because, "Build it on a host with a GPU, or build PyTorch too: wheels.provider: source, with architectures."
+            because, "Build it on a host with a GPU, or set architectures to the compute capabilities it is for."
         )
     return None
 

@@ -314,6 +314,29 @@ def test_the_key_is_the_same_for_the_same_wheel(box: Any, decide: Decide) -> Non
     assert len({plan["digest"] for plan in plans[:4]}) == 1
 
 
+def test_an_extensions_key_is_of_what_changes_its_bytes(box: Any, decide: Decide) -> None:
+    def key(observed: Any, **more: Any) -> str:
+        wish = {**FLASH, **more, "source": {"extensions": ["flash-attn"], **more.get("source", {})}}
+        return str(build(decide(observed, **wish), "flash-attn")["key"])
+
+    same = [
+        key(box()),
+        key(box(cpus=4, memory=9.0)),
+        key(box(), source={"jobs": 2}),
+        key(box(), prefix="/data/podsmith"),
+    ]
+    others = [
+        key(box("H100")),
+        key(box(pythons=("3.13",))),
+        key(box(), pytorch="2.12"),
+        key(box(), cuda="13.2"),
+        key(box(platform={"glibc": "2.36"})),
+        key(box(arch="aarch64")),
+    ]
+    assert len(set(same)) == 1
+    assert len({*same, *others}) == 1 + len(others)
+
+
 def test_a_cuda_that_pytorch_publishes_no_wheel_for(box: Any, decide: Decide) -> None:
     decision = decide(box(), cuda="12.8", pytorch="2.13", wheels={"provider": "source"}, extensions=["torchvision"])
     assert decision["pytorch"]["local"].startswith("2.13.0+cu128.src")
@@ -513,6 +536,40 @@ def test_an_extension_that_cannot_be_built_is_skipped(
     assert (decision["verdict"], decision["source"]) == ("degraded", None)
     assert because in decision["extensions"]["flash-attn"]["skipped"]
     assert any(remedy in text for text in decision["remedies"])
+
+
+@pytest.mark.parametrize(("cuda", "index"), [("13.0", "cu130"), ("newest", "cu132")])
+def test_an_extension_for_gpus_of_other_hosts(cuda: str, index: str, box: Any, decide: Decide) -> None:
+    wish = {"architectures": ["9.0a"], "source": {"extensions": ["flash-attn"]}}
+    decision = decide(box(None, None), cuda=cuda, pytorch="2.13", **wish)
+    flash = build(decision, "flash-attn")
+    assert (decision["route"], decision["verdict"], decision["pytorch"]["index"]) == ("cpu", "ok", index)
+    assert (flash["torch"], flash["environment"]["FLASH_ATTN_CUDA_ARCHS"]) == (f"2.13.0+{index}", "90")
+    assert decision["proof"]["gpu"] is False
+    assert any("for GPUs of other hosts (9.0a)" in entry["text"] for entry in decision["reasons"])
+
+
+def test_without_nvcc_of_that_cuda_it_is_skipped(box: Any, decide: Decide) -> None:
+    wish = {"architectures": ["9.0"], "source": {"extensions": ["flash-attn"]}}
+    decision = decide(box(None, None), cuda="12.6", pytorch="2.13", **wish)  # PyPI has no compiler of CUDA 12
+    skipped = decision["extensions"]["flash-attn"]["skipped"]
+    assert skipped.endswith("nvcc of CUDA 12.6 is wanted to compile it; found no CUDA toolkit")
+    assert decision["verdict"] == "degraded"
+
+
+def test_what_needs_no_cuda_stays_with_the_cpus_pytorch(box: Any, decide: Decide) -> None:
+    decision = decide(box(None, None), architectures=["9.0a"], source={"extensions": ["torch-scatter"]})
+    assert decision["pytorch"]["index"] == "cpu"
+    assert decide(box(None, None), architectures=["9.0a"], extensions=["flash-attn"])["pytorch"]["index"] == "cpu"
+
+
+def test_no_build_of_pytorch_for_the_architecture_of_the_machine(box: Any, decide: Decide) -> None:
+    observed = box(None, None, pythons=("3.9",))
+    decision = decide(
+        observed, cuda="13.0", pytorch="2.13", architectures=["9.0"], source={"extensions": ["flash-attn"]}
+    )
+    assert decision["verdict"] == "blocked"
+    assert "has wheels for Python 3.10 to 3.14; found 3.9" in [entry["because"] for entry in decision["rejected"]]
 
 
 def test_an_extension_for_the_cpu(box: Any, decide: Decide) -> None:
