@@ -273,7 +273,10 @@ record_toolkits() {
             read_file "$include/cuda.h" | sed -nE '/^#define[[:space:]]+CUDA_VERSION[[:space:]]+[0-9]+[[:space:]]*$/p' >"$out/header"
             [ ! -s "$out/header" ] || put "$include/cuda.h" <"$out/header"
             rm "$out/header"
-            [ ! -e "$host$include/cuda_runtime_api.h" ] || stand_in "$include/cuda_runtime_api.h"
+            for header in cuda_runtime_api nvrtc thrust/version cccl/thrust/version cublas_v2 cufft curand cusolverDn cusparse cupti \
+                nvtx3/nvToolsExt cuda_profiler_api nvml; do # those by which the plan knows a toolkit's components
+                [ ! -e "$host$include/$header.h" ] || stand_in "$include/$header.h"
+            done
         done
         for path in $(matches "$folder/lib64/libcudart*") $(matches "$folder/lib/libcudart*"); do stand_in "$path"; done
         if [ -d "$host$folder/compat" ]; then record_libraries "$folder/compat"; fi
