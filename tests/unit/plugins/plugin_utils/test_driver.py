@@ -376,6 +376,7 @@ def test_the_report_says_so(waiting: dict[str, Any], decide: Decide) -> None:
     assert "verdict pending: driver 580.95.05 is installed and driver 570.133.20 still runs" in text
     assert "nothing that needs the new one was changed. Reboot, then run this again" in text
     assert "nvidia_driver_reboot: true" in text
+    assert "activate with" not in text, "nothing was built yet"
 
 
 def test_the_report_of_an_upgrade(box: Observe, decide: Decide) -> None:
