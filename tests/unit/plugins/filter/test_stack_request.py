@@ -26,6 +26,14 @@ def test_shortcuts_win_where_they_are_set(shortcuts: Any, pytorch: str) -> None:
     assert (request["cuda"], request["pytorch"]) == ("12.6", pytorch)
 
 
+def test_the_shortcut_for_the_wheels() -> None:
+    request = stack_request({"wheels": {"provider": "pypi"}}, {"wheels": "source", "cuda": None})
+    assert request["wheels"] == {"provider": "source"}
+    assert stack_request(request) == request
+    with pytest.raises(AnsibleFilterError, match=r'wheels\.provider is "sorce", .*; did you mean source\?'):
+        stack_request({}, {"wheels": "sorce"})
+
+
 @pytest.mark.parametrize(
     ("wished", "told"),
     [

@@ -265,6 +265,50 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
             f"pytorch.yml: releases: 2.15.0: cpu: a target is 9.5, which gpus.yml capabilities lacks; {ADD}",
             id="target",
         ),
+        # What is compiled
+        pytest.param(
+            "source/features/USE_NCCL/does",
+            GONE,
+            "source.yml: features: USE_NCCL lacks does; add it: text.",
+            id="switch-without-words",
+        ),
+        pytest.param(
+            "source/unreal/USE_NCCL",
+            {"because": "it is none", **ROW},
+            "source.yml: USE_NCCL is both a switch and none; remove one of the rows.",
+            id="switch-and-none",
+        ),
+        pytest.param(
+            "source/packages/flash-attn/components",
+            ["cudnn"],
+            f"source.yml: packages: flash-attn: a component is cudnn, which cuda.yml components lacks; {ADD}",
+            id="component-of-a-build",
+        ),
+        pytest.param(
+            "source/packages/flash-attn/url",
+            "https://mirror.example/f.git",
+            "source.yml: packages: flash-attn: url is 'https://mirror.example/f.git' and kind pypi; pypi alone has none.",
+            id="address-of-an-sdist",
+        ),
+        pytest.param(
+            "source/packages/gsplat/releases",
+            {},
+            "source.yml: packages: gsplat: a package without releases is gsplat, which extensions.yml packages lacks; "
+            + ADD,
+            id="package-without-releases",
+        ),
+        pytest.param(
+            "source/layouts/nvidia-nccl/switch",
+            "USE_NCLC",
+            f"source.yml: layouts: nvidia-nccl: switch is USE_NCLC, which source.yml features lacks; {ADD}",
+            id="switch-of-a-library",
+        ),
+        pytest.param(
+            "source/times/torch-8-1/package",
+            "tourch",
+            f"source.yml: times: torch-8-1: package is tourch, which source.yml packages lacks; {ADD}",
+            id="time-of-nothing",
+        ),
         pytest.param(
             "pypi/packages/vllm",
             GONE,
