@@ -17,6 +17,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import 
     is_compat,
     split_path,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe_wsl import Setting, find_wsl_conflicts
 
 BLOCK_BEGIN = "# BEGIN podsmith.gpu"
 BLOCK_END = "# END podsmith.gpu"
@@ -61,10 +62,27 @@ def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
             if HIDING.fullmatch(value) and not is_prefix:
                 found.append(_conflict("hidden_devices", file, number, line, ""))
             continue
-        for folder in split_path(FORMER_VALUE.sub(":", value)):
+        for folder in split_folders(value):
             if is_compat(folder):
                 kind = "stubs" if "stubs" in folder.split("/") else "ld_library_path"
                 found.append(_conflict(kind, file, number, line, folder))
+    return found
+
+
+def split_folders(value: str) -> list[str]:
+    """The folders of a value of LD_LIBRARY_PATH, without what stands for its former value."""
+    return [folder for folder in split_path(FORMER_VALUE.sub(":", value)) if not folder.startswith("$")]
+
+
+def find_settings(text: str, file: str) -> list[Setting]:
+    """Every line outside our own block that sets LD_LIBRARY_PATH."""
+    found = []
+    is_ours = False
+    for number, line in enumerate(text.splitlines(), 1):
+        is_ours = line.strip() == BLOCK_BEGIN or (is_ours and line.strip() != BLOCK_END)
+        match = None if is_ours else ASSIGNMENT.match(line)
+        if match and match["name"] == "LD_LIBRARY_PATH":
+            found.append(Setting(file, number, line.strip(), tuple(split_folders(match["value"].strip("\"'")))))
     return found
 
 
@@ -73,7 +91,8 @@ def find_conflicts(
 ) -> list[dict[str, Any]]:
     """The contract's ``conflicts`` of this host."""
     files = [*SYSTEM_FILES, *root.glob("/etc/profile.d/*.sh"), *(f"{home}/{name}" for name in USER_FILES)]
-    found = [conflict for file in files if file != OWN_PROFILE for conflict in parse_conflicts(root.read(file), file)]
+    texts = {file: root.read(file) for file in files if file != OWN_PROFILE}
+    found = [conflict for file, text in texts.items() for conflict in parse_conflicts(text, file)]
     found = [
         conflict
         for conflict in found
@@ -83,6 +102,9 @@ def find_conflicts(
         for number, line in enumerate(root.read(file).splitlines(), 1):
             if line.startswith("/") and is_compat(line.strip()):
                 found.append(_conflict("ld_library_path", file, number, line, line.strip()))
+    found += find_wsl_conflicts(
+        root, (setting for file, text in texts.items() for setting in find_settings(text, file))
+    )
     return found + _second_libcudas(root, environ, driver or {})
 
 

@@ -90,6 +90,8 @@ def render_activation(environment: Mapping[str, Any], sysroot: str = "") -> str:
         "sys": f"{sysroot}/sys/module/nvidia/version",
         "proc": f"{sysroot}/proc/driver/nvidia/version",
         "gpus": f"{sysroot}/proc/driver/nvidia/gpus",
+        "wsl": f"{sysroot}/usr/lib/wsl/lib",
+        "wslconf": f"{sysroot}/etc/ld.so.conf.d/ld.wsl.conf",
     }
     lines = "".join(f"_podsmith_{name}={shlex.quote(value or '')}\n" for name, value in settings.items())
     return f"{HEADER}{lines}\n{render_settings(environment.get('settings') or ())}{load_body('activate.sh')}"

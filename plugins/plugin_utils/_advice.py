@@ -24,6 +24,19 @@ CONFLICTS = {
     "stubs": "puts the toolkit's stub libraries on the loader's path",
     "cuda_home": "names another CUDA toolkit than the plan",
     "hidden_devices": "hides every GPU from CUDA",
+    "wsl_files": "is not as Windows' driver puts it there",
+    "wsl_loader": "is not in the loader's configuration, so that programs do not find Windows' driver",
+    "wsl_cache": "is not in the loader's cache, so that programs do not find Windows' driver",
+    "wsl_hidden": "puts another libcuda before that of Windows' driver in /usr/lib/wsl/lib",
+    "wsl_linux_driver": "belongs to an NVIDIA driver for Linux, which WSL2 must not have: Windows' is the only one",
+    "wsl_linux_library": "is a libcuda of a driver for Linux, which WSL2 must not have: Windows' is the only one",
+}
+COMMANDS = {  # conflict → what puts it right where no line of a file is to be removed
+    "wsl_files": "run in Windows: wsl --shutdown; the next start of WSL2 mounts the folder anew",
+    "wsl_loader": "run: echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
+    "wsl_cache": "run: sudo ldconfig",
+    "wsl_linux_driver": "run: sudo apt-get purge {text} && sudo ldconfig",
+    "wsl_linux_library": "remove what was put there by hand: sudo rm {path} && sudo ldconfig",
 }
 RELOAD = "Reload the modules: modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia_uvm;"
 BROKEN_DRIVER = {  # status of the driver → why it blocks, and what to do
@@ -172,6 +185,8 @@ def observed_warnings(observed: Mapping[str, Any], host: Host, request: Request)
         where = ":".join(places) or str(row.get("path") or "the environment")
         text = f" ({row['text']})" if row.get("text") else ""
         remedy = "remove it, or list the file in repair_files" if row.get("file") and text else "remove it"
+        if command := COMMANDS.get(str(row.get("kind"))):
+            remedy = command.format(text=row.get("text") or "", path=row.get("path") or "")
         found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {remedy}.")
     found += [f"not read: {problem}" for problem in observed.get("problems") or ()]
     return found

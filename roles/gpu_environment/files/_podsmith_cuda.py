@@ -11,6 +11,7 @@ SEARCHED = (
     "/usr/lib",
     "/usr/local/nvidia/lib64",
 )
+WSL = "/usr/lib/wsl/lib"  # Windows' driver, which no compat library fits
 
 
 def parse_version(text):
@@ -83,10 +84,15 @@ def activate(compat, *, enabled, sysroot="", branches=()):
     text = read_driver(sysroot)
     driver = parse_version(text)
     first = next((entry for entry in entries if os.path.exists(entry + "/libcuda.so.1")), None)
-    stale = [entry for entry in entries if entry.rstrip("/").endswith("/compat") and is_older(entry, driver)]
+    windows = os.path.exists(sysroot + WSL + "/libcuda.so.1")
+    compats = [entry for entry in entries if entry.rstrip("/").endswith("/compat")]
+    stale = [entry for entry in compats if is_older(entry, driver) or (windows and library_version(entry))]
     kept = [entry for entry in entries if entry != compat and entry not in stale]
     older = enabled and () < driver < parse_version(library_version(compat))
-    if older and is_allowed(driver[0], branches, sysroot):
+    if windows:
+        if first in stale:
+            load(sysroot + WSL, "1")
+    elif older and is_allowed(driver[0], branches, sysroot):
         load(compat, library_version(compat))
         kept = [compat, *kept]
     elif first is not None and (first == compat or is_older(first, driver)):

@@ -46,7 +46,7 @@ _podsmith_allowed() {
     [ -z "$_podsmith_found" ]
 }
 
-# true where entry $1 of a search path is ours, of this or an earlier generation, or a compat directory older than the driver
+# true where entry $1 of a search path is ours, of this or an earlier generation, or a compat directory that this driver must not get
 _podsmith_ours() {
     case $1 in
         '') return 1 ;;
@@ -60,6 +60,7 @@ _podsmith_ours() {
         */compat | */compat/) _podsmith_library "$1" ;;
         *) return 1 ;;
     esac
+    [ -n "$_podsmith_windows" ] && [ -n "$_podsmith_found" ] && return 0
     _podsmith_older "$_podsmith_found" "$_podsmith_driver"
 }
 
@@ -84,6 +85,11 @@ case $- in
     *f*) _podsmith_noglob=1 && set +f ;;
 esac
 
+# WSL2: the driver is Windows' own, in a folder of its own, and no compat library fits it.
+_podsmith_windows=
+if [ -e "$_podsmith_wsl/libcuda.so.1" ]; then
+    _podsmith_windows=1
+fi
 _podsmith_driver=
 if [ -r "$_podsmith_sys" ]; then
     { IFS=' ' read -r _podsmith_driver <"$_podsmith_sys"; } 2>/dev/null || :
@@ -100,7 +106,7 @@ if [ -n "$_podsmith_cuda" ]; then
     _podsmith_entries=$_podsmith_entries:$_podsmith_cuda/bin:$_podsmith_cuda/lib64:$_podsmith_cuda/lib64/stubs
 fi
 _podsmith_on=
-if [ -n "$_podsmith_enabled" ]; then
+if [ -n "$_podsmith_enabled" ] && [ -z "$_podsmith_windows" ]; then
     _podsmith_library "$_podsmith_compat"
     if _podsmith_older "$_podsmith_driver" "$_podsmith_found" && _podsmith_allowed; then
         _podsmith_on=$_podsmith_compat
@@ -108,6 +114,13 @@ if [ -n "$_podsmith_enabled" ]; then
 fi
 _podsmith_place : "${LD_LIBRARY_PATH-}" ''
 _podsmith_list=$_podsmith_on${_podsmith_on:+${_podsmith_list:+:}}$_podsmith_list
+# The loader knows Windows' folder by a file of WSL's; where that was lost, the folder is named here, after all others.
+if [ -n "$_podsmith_windows" ] && [ ! -e "$_podsmith_wslconf" ]; then
+    case :$_podsmith_list: in
+        *":$_podsmith_wsl:"*) ;;
+        *) _podsmith_list=${_podsmith_list:+$_podsmith_list:}$_podsmith_wsl ;;
+    esac
+fi
 if [ -n "$_podsmith_list" ]; then
     export LD_LIBRARY_PATH="$_podsmith_list"
 else
@@ -154,4 +167,4 @@ unset _podsmith_prefix _podsmith_venv _podsmith_cuda _podsmith_cutlass _podsmith
 unset _podsmith_branches _podsmith_gpus
 unset _podsmith_architectures _podsmith_sys _podsmith_proc _podsmith_field _podsmith_left _podsmith_right
 unset _podsmith_found _podsmith_file _podsmith_rest _podsmith_own _podsmith_list _podsmith_entry
-unset _podsmith_noglob _podsmith_driver _podsmith_entries _podsmith_on
+unset _podsmith_noglob _podsmith_driver _podsmith_entries _podsmith_on _podsmith_wsl _podsmith_wslconf _podsmith_windows

@@ -286,6 +286,37 @@ def test_a_driver_that_grew_in_between_switches_compat_off(host: Host, shell: st
     assert found["LD_LIBRARY_PATH"] == "/a"
 
 
+@pytest.mark.parametrize(
+    ("before", "configured", "after"),
+    [
+        pytest.param(None, True, "(unset)", id="found-by-the-loader"),
+        pytest.param("/a", True, "/a", id="beside-another-folder"),
+        pytest.param("{compat}:/a", True, "/a", id="compat-on-the-path"),
+        pytest.param("/other/compat:/a", True, "/other/compat:/a", id="a-folder-of-that-name-without-a-library"),
+        pytest.param(None, False, "{wsl}", id="the-loader-does-not-know-it"),
+        pytest.param("/a", False, "/a:{wsl}", id="after-what-the-user-has"),
+        pytest.param("{wsl}:/a", False, "{wsl}:/a", id="where-the-user-has-it"),
+    ],
+)
+def test_windows_driver_stays_in_reach_and_gets_no_compat(
+    host: Host, shell: str, before: str | None, configured: bool, after: str
+) -> None:
+    """On WSL2; the compat library is newer than any driver, and enabled, as in an image made for other hosts."""
+    wsl = host.sysroot / "usr/lib/wsl/lib"
+    host.put_library(wsl, "1")
+    if configured:
+        (host.sysroot / "etc/ld.so.conf.d").mkdir(parents=True)
+        (host.sysroot / "etc/ld.so.conf.d/ld.wsl.conf").touch()
+    foreign = host.root / "cuda-12.8" / "compat"
+    host.put_library(foreign, "999.95.05")
+    host.put_library(host.compat, "999.95.05")
+    host.write()
+    names = {"compat": str(foreign), "wsl": str(wsl)}
+    given = {"LD_LIBRARY_PATH": before.format(**names)} if before else {}
+    assert host.source(shell, **given)["LD_LIBRARY_PATH"] == after.format(**names)
+    assert host.source(shell, script='. "$1"\n. "$1"', **given)["LD_LIBRARY_PATH"] == after.format(**names)
+
+
 def test_the_next_generation_takes_the_place_of_the_last(host: Host, shell: str) -> None:
     host.write(cuda_home=f"{host.prefix}/toolkits/12.8/nvidia")
     after = host.prefix / "environments" / "3-torch"

@@ -237,6 +237,19 @@ def test_where_the_compat_library_is_of_no_use_the_drivers_own_is_found(
     assert (done.stdout, done.stderr) == (f"{answer} {answer}\n", "")
 
 
+@pytest.mark.parametrize("library_path", ["{compat}", "/a:{foreign}", "{wsl}:{foreign}"])
+def test_on_wsl2_windows_library_is_found_behind_a_compat_directory(generation: Generation, library_path: str) -> None:
+    wsl = generation.root / "host/usr/lib/wsl/lib"
+    generation.build(wsl, "9", 2)
+    (wsl / "libcuda.so.9").replace(wsl / "libcuda.so.1")
+    generation.write(enabled=True)
+    paths = {"compat": generation.compat, "foreign": generation.foreign, "wsl": wsl}
+    code = 'import ctypes, os; print(ctypes.CDLL("libcuda.so.1").answer(), os.environ.get("LD_LIBRARY_PATH"))'
+    done = generation.run(code, library_path.format(**paths))
+    assert (done.stdout.split()[0], done.stderr) == ("2", "")
+    assert "compat" not in done.stdout
+
+
 def test_without_the_hook_the_foreign_library_wins(generation: Generation) -> None:
     """What the table above heals: the stubs behave like the real thing."""
     done = generation.run(ASK, f"{generation.foreign}:{generation.native}")
