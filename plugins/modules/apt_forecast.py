@@ -130,8 +130,8 @@ def refuse(module: AnsibleModule, drivers: list[dict[str, Any]], **result: Any) 
     one = min(drivers, key=lambda driver: len(driver["way"]))
     name, way = one["name"], one["way"]
     what = f"change {name} {one['old']} to" if one["old"] else f"install {name}"
-    because = f", which {' → '.join(way[:-1])} brings," if len(way) > 1 else ""
-    more = f" and {len(drivers) - 1} more of its packages" if len(drivers) > 1 else ""
+    because = f", which {' → '.join(way[:-1])} brings" if len(way) > 1 else ""
+    more = f", and {len(drivers) - 1} more of its packages" if len(drivers) > 1 else ""
     module.fail_json(
         msg=f"apt would {what} {one['version']}{because}{more}: a part of NVIDIA's driver for Linux, which belongs to"
         " the machine itself and is never brought along, least of all into a container or WSL2. Nothing was installed;"

@@ -109,7 +109,8 @@ def gpu_floor(host: Host, known: Catalogue) -> tuple[str, str] | None:
         least = least or row.get("least_driver_windows" if host.wsl else "least_driver")
         if least and host.driver and parse_version(host.driver) < parse_version(least):
             because = f"{gpu.name} ({row['architecture']}) needs {_windows(host)}driver {least}; found {host.driver}"
-            return because, f"Use a host with {_windows(host)}driver {least} or newer."
+            verb = "Update the Windows driver to" if host.wsl else "Use a host with driver"
+            return because, f"{verb} {least} or newer."
     return None
 
 

@@ -209,6 +209,8 @@ def list_shared(known: Catalogue, exacts: Mapping[str, str]) -> Iterator[Package
             yield Package(
                 name.replace("{release}", tag), f"{version}-1", f"{STAND_IN} for what would bring a driver: empty"
             )
+    # Debian's name for a part of a toolkit with which a library of the driver comes along.
+    yield Package("nvidia-cuda-dev", f"{newest}-1", f"{STAND_IN} for what needs a driver: empty", ("libcuda1",))
 
 
 def list_toolkits(known: Catalogue, compiler: Mapping[str, Path], runtimes: Mapping[str, Path]) -> Iterator[Package]:

@@ -101,6 +101,11 @@ def test_a_driver_is_refused_with_what_brings_it(host: Host) -> None:
     ]
 
 
+def test_one_package_that_a_driver_comes_along_with(host: Host) -> None:
+    host.says(f"{FINE}Inst libcuda1 (570.133.20-1 mirror [amd64])\n", "Package: cuda-nvcc-13-0\nDepends: libcuda1\n")
+    assert "libcuda1 570.133.20-1, which cuda-nvcc-13-0 brings: a part of" in host.run(fails=True)["msg"]
+
+
 def test_a_driver_that_is_there_is_not_changed_on_the_way(host: Host) -> None:
     host.says(f"{FINE}Inst libnvidia-compute-580 [580.65.06-1] (580.95.05-1 mirror [amd64])\n")
     msg = host.run(fails=True)["msg"]

@@ -498,7 +498,7 @@ def test_any_section_may_be_absent(section: str, host: Any, decide: Decide) -> N
     [
         ("B200", "570.124.06", "bare_metal", "needs driver 570.133.20", "driver 570.133.20 or newer"),
         ("RTX5090", "565.57.01", "bare_metal", "needs driver 570.26", "driver 570.26 or newer"),
-        ("RTX5090", "566.36", "wsl2", "needs Windows driver 570.65", "Windows driver 570.65 or newer"),
+        ("RTX5090", "566.36", "wsl2", "needs Windows driver 570.65", "Update the Windows driver to 570.65 or newer"),
         ("H100", "470.256.02", "bare_metal", "needs driver 520.61.05", "driver 520.61.05 or newer"),
         ("V100", "590.48.01", "bare_metal", "branch 580 is the last", "driver of branch 580"),
     ],
