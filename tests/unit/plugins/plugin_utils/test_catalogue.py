@@ -286,8 +286,8 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         ),
         pytest.param(
             "source/packages/flash-attn/url",
-            "https://mirror.example/f.git",
-            "source.yml: packages: flash-attn: url is 'https://mirror.example/f.git' and kind pypi; pypi alone has none.",
+            "https://m.example/f.git",
+            "source.yml: packages: flash-attn: url is 'https://m.example/f.git' and kind pypi; pypi alone has none.",
             id="address-of-an-sdist",
         ),
         pytest.param(
