@@ -23,6 +23,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._source import TORCH,
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
 BUILD = "build"
 UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
+RECORD, SHOWN = "decision on record", 12  # digits that are shown of a digest
 LOST_NAMED = 3  # files that are named where they are missing; more are counted
 PROVEN_ROLES = ("cuda_toolkit", "forward_compat", "cutlass", "pytorch", "ml_extensions")
 
@@ -66,7 +67,7 @@ def find_changes(wanted: Wanted, host: Host, known: Catalogue) -> tuple[Change, 
         *_source(wanted, torch=False),
         *_extensions(wanted, host),
     ]
-    environment = list(_environment(wanted, host, known))
+    environment = list(_environment(wanted, host, known)) or list(_record(wanted, host))
     if any(change.role in PROVEN_ROLES for change in changes) or not is_proven(wanted, host):
         changes.append(Change("gpu_verify", PROVE, "the stack"))
     return (*changes, *environment)
@@ -244,6 +245,14 @@ def _environment(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Chang
         yield Change("gpu_environment", REPAIR, path, old, "as generated")
     for path in _differing(host_digests(values), host.files):
         yield Change("gpu_environment", REPAIR, path, _was(path, host.files), "as generated")
+
+
+def _record(wanted: Wanted, host: Host) -> Iterator[Change]:
+    """The decision on record, where another one stands there that took the same files: as one for other GPUs does."""
+    stands = (host.state or {}).get("decision")
+    if stands != wanted.digest:
+        old = str(stands)[:SHOWN] if stands else None
+        yield Change("gpu_environment", REPLACE, RECORD, old, wanted.digest[:SHOWN])
 
 
 def _of_other_settings(wanted: Wanted, known: Catalogue) -> set[tuple[str, str]]:

@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._changes import RECORD
+
 WIDTH = 110
 INDENT = 11  # "  route    "
 SIGNS = {
@@ -155,6 +157,8 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     how = (
         "new environment" if change["role"] == "pytorch" and change["action"] == "install" else words[change["action"]]
     )
+    if what == RECORD:
+        how = f"{old or 'none'} → {new}"
     if change["role"] == "forward_compat" and change["action"] in ("install", "switch"):
         how += ", used only while the driver is older"
     if change.get("mib"):

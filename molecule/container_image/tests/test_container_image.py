@@ -31,7 +31,7 @@ def docker(*words: str, text: str | None = None) -> str:
     return subprocess.run(["docker", *words], input=text, capture_output=True, text=True, check=True).stdout
 
 
-def start(conf: str, **expected: Any) -> dict[str, Any]:
+def start(conf: str) -> dict[str, Any]:
     """The container starts anew on a host with this driver; what its check wrote."""
     script = "cat >/etc/simulated-driver.conf; rm -f /run/podsmith-start.json"
     docker("exec", "--interactive", POD, "sh", "-c", script, text=conf)
@@ -91,8 +91,8 @@ def test_the_file_system_has_no_path_for_one_driver_and_no_key_of_a_host() -> No
 
 def test_the_build_proved_what_needs_no_gpu() -> None:
     verdict = json.loads(docker("run", "--rm", "--entrypoint=cat", IMAGE, "/opt/podsmith/state/verdict.json"))
-    assert (verdict["verdict"], verdict["driver"] or None) == ("ok", None)
-    assert {row["check"] for row in verdict["results"] if row["ok"]} >= {"nvcc", "torch", "kernel"}
+    assert (verdict["ok"], verdict["driver"]) == (True, None)
+    assert {row["check"] for row in verdict["checks"] if row["ok"]} >= {"nvcc", "torch", "kernel"}
 
 
 # --- on a host ---
@@ -103,6 +103,7 @@ def test_on_its_first_host_only_the_proof_was_outstanding() -> None:
     assert [(change["role"], change["action"]) for change in told["applied"]] == [
         ("forward_compat", "switch"),
         ("gpu_verify", "prove"),
+        ("gpu_environment", "replace"),
     ]
 
 
@@ -130,6 +131,20 @@ def test_each_start_looks_at_its_driver(conf: str, verdict: str, level: int | No
     else:
         assert COMPAT not in asked.stdout
     assert f"podsmith: {start_['text']}" in docker("logs", "--tail=30", POD)
+
+
+def test_a_start_proves_the_stack_on_request() -> None:
+    """The controller inside does it, on the GPU that is there; the converge had another driver."""
+    start(f"driver 580.95.05\ncuda 13.0\n{H100}\n")
+    docker("exec", "--env", "PODSMITH_START=prove", POD, "/opt/podsmith-image/start.sh", "true")
+    for _unused in range(600):
+        verdict = json.loads(docker("exec", POD, "cat", "/opt/podsmith/state/verdict.json"))
+        if verdict["driver"] == "580.95.05":
+            break
+        time.sleep(0.1)
+    assert (verdict["driver"], verdict["ok"]) == ("580.95.05", True), docker(
+        "exec", POD, "cat", "/var/log/podsmith-start.log"
+    )
 
 
 def test_the_key_of_public_key_stands_there_once() -> None:

@@ -39,4 +39,5 @@ ANSIBLE_COLLECTIONS_PATH=$home/collections "$home/controller/bin/ansible-playboo
 check_loader
 
 # Each container makes host keys of its own.
-rm -rf "$prefix/cache" /root/.ansible /root/.cache /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_*
+rm -rf "$prefix/cache" /root/.ansible/* /root/.cache /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_*
+mkdir -p -m 700 /root/.ansible/tmp # with which Ansible begins on a host

@@ -158,7 +158,7 @@ LOSSES: list[tuple[Callable[[dict[str, Any]], None], Pending]] = [
     (edit_profile, [("gpu_environment", "repair", "/etc/profile.d/podsmith.sh")]),
     (change_driver, [SWITCH_ON, PROVE]),
     (fail_proof, [SWITCH_ON, PROVE]),
-    (lose_state, [SWITCH_ON, PROVE]),
+    (lose_state, [SWITCH_ON, PROVE, ("gpu_environment", "replace", "decision on record")]),
 ]
 
 

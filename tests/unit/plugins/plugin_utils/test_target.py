@@ -111,8 +111,12 @@ def test_on_its_first_start_only_the_proof_is_outstanding(
     installed = applied(base, decide(see(base), **wish))["installed"]
     started = host("H100", driver, kind="container")
     pending = decide({**started, "installed": installed}, **wish)["changes"]
-    wanted = ([("forward_compat", compat)] if compat else []) + [("gpu_verify", "prove")]
+    wanted = ([("forward_compat", compat)] if compat else []) + [
+        ("gpu_verify", "prove"),
+        ("gpu_environment", "replace"),
+    ]
     assert [(change["role"], change["action"]) for change in pending] == wanted
+    assert pending[-1]["what"] == "decision on record"
 
 
 def test_gpus_of_several_kinds_are_all_served(see: Any, decide: Decide) -> None:
