@@ -40,4 +40,5 @@ check_loader
 
 # Each container makes host keys of its own.
 rm -rf "$prefix/cache" /root/.ansible/* /root/.cache /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_*
-mkdir -p -m 700 /root/.ansible/tmp # with which Ansible begins on a host
+mkdir -p /root/.ansible/tmp # with which Ansible begins on a host
+chmod 700 /root/.ansible/tmp
