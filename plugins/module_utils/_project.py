@@ -134,6 +134,14 @@ def parse_lock(text: str, names: Iterable[str]) -> dict[str, Record]:
     return found
 
 
+def without_packages(text: str, names: Iterable[str]) -> str:
+    """A lock file without these packages, so that its manager chooses them anew and keeps all others."""
+    wanted = {normalise(name) for name in names}
+    parts = re.split(r"^(?=\[\[package\]\]|\[metadata\]|\[extras\])", text, flags=re.MULTILINE)
+    found = ((part, re.match(r'\[\[package\]\]\s*\nname = "([^"]+)"', part)) for part in parts)
+    return "".join(part for part, name in found if not name or normalise(name[1]) not in wanted)
+
+
 def parse_compiled(text: str) -> Record:
     """What a requirements file is: who compiled it, with what command, and the versions that it pins."""
     tool, command = _COMPILER.search(text), _COMMAND.search(text)

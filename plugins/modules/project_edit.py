@@ -42,6 +42,13 @@ options:
   lock:
     description: Name of the lock file that the command writes.
     type: str
+  unlock:
+    description:
+      - Packages to take out of the lock file before the command runs, so that it chooses them anew and keeps the others.
+        Poetry refuses to lock a project whose lock file names a source that is gone.
+    type: list
+    elements: str
+    default: []
   command:
     description: The command, with its arguments.
     type: list
@@ -113,6 +120,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import mask
+from ansible_collections.podsmith.gpu.plugins.module_utils._project import without_packages
 
 LIMIT = 600  # characters of the command's own words in an error
 TIMED_OUT = 124  # how timeout says so
@@ -184,6 +192,11 @@ class Project:
         copies = self.copy(before)
         for name in changed:
             self.write(name, texts[name])
+        locked = before.get(self.params["lock"] or "")
+        if locked is not None and self.params["unlock"]:
+            text = locked.decode("utf-8", "surrogateescape")
+            less = without_packages(text, self.params["unlock"])
+            self.write(self.params["lock"], less.encode("utf-8", "surrogateescape"))
         output = self.lock(before)
         after = {name: self.read(name) for name in names}
         changed = [name for name in names if before[name] != after[name]]
@@ -303,6 +316,7 @@ def main() -> None:
                 },
             },
             "lock": {"type": "str"},
+            "unlock": {"type": "list", "elements": "str", "default": []},
             "command": {"type": "list", "elements": "str", "default": []},
             "variables": {"type": "dict", "default": {}},
             "forget": {"type": "bool", "default": False},

@@ -64,9 +64,10 @@ def render_project(
     lines += _diff(plan["edit"])
     lines += _section("note", list(plan["notes"]))
     lines += _section("help", list(plan["help"]))
-    verdict = "failed" if unfinished and plan["verdict"] != "left_alone" else plan["verdict"]
+    failed = unfinished or not (plan["proof"] or {"ok": True})["ok"]
+    verdict = "failed" if failed and plan["verdict"] != "left_alone" else plan["verdict"]
     told = "the run ended early, for the reason above" if verdict == "failed" else VERDICTS[verdict]
-    pending = f", {len(plan['changes'])} changes pending" if plan["changes"] and not ran else ""
+    pending = f", {len(plan['changes'])} changes pending" if plan["changes"] and not ran and verdict != "failed" else ""
     return [*lines, f"  {'verdict':<9}{verdict}: {told}{pending}"]
 
 

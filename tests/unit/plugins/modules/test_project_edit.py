@@ -109,6 +109,24 @@ def test_what_somebody_else_changed_stays(app: App) -> None:
     assert app.snapshot() == {"pyproject.toml": b"theirs\n", "uv.lock": b"torch 2.10.0\n"}
 
 
+def test_a_package_is_unlocked_first_and_stays_where_the_lock_fails(app: App) -> None:
+    text = (
+        '[[package]]\nname = "six"\n\n[[package]]\nname = "torch"\nversion = "1"\n\n[metadata]\nlock-version = "2.1"\n'
+    )
+    app.path.joinpath("uv.lock").write_text(text)
+    app.manager("cp uv.lock ../seen; exit 1")
+    app.edit(fails=True, unlock=["torch"])
+    assert (app.root / "seen").read_text() == '[[package]]\nname = "six"\n\n[metadata]\nlock-version = "2.1"\n'
+    assert app.path.joinpath("uv.lock").read_text() == text
+
+
+def test_what_takes_an_edit_out_is_not_noted(app: App) -> None:
+    app.edit()
+    app.edit(OLD, forget=True)
+    assert not (app.folder / "state.json").exists()
+    assert len([path for path in app.folder.iterdir() if path.is_dir()]) == 2
+
+
 def test_a_copy_that_is_gone_is_told(app: App) -> None:
     answer = app.edit()
     Path(answer["copies"], "pyproject.toml").unlink()

@@ -78,6 +78,11 @@ def test_the_block() -> None:
             {},
             "  proof    torch does not import: libcudart.so.12 is missing",
         ),
+        (
+            {"verdict": "ok", "changes": [], "proof": {"ok": False, "error": "x"}},
+            {"changed": []},
+            "  verdict  failed: the run ended early, for the reason above",
+        ),
         ({"found": None}, {}, "  found    no torch"),
     ],
 )
