@@ -1,6 +1,6 @@
 # Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify benchmark report bundle image acceptance disaster test performance lock readmes fixtures clean
+.PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test performance lock readmes fixtures clean
 STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets
 .PHONY: $(STAGES)
 
@@ -34,6 +34,10 @@ plan: ## Say what bootstrap would do and why, and touch nothing
 verify: ## Prove again what is installed
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/verify.yml -l '$(LIMIT)' $(ARGS)
+
+project: ## Put right and hold the PyTorch of a project on a host: LIMIT=h100 PROJECT=/srv/app ARGS='-e project_environment_cuda=13.0'
+	@scripts/prepare.sh run
+	@.venv/bin/ansible-playbook playbooks/project.yml -l '$(LIMIT)' -e project_environment_path='$(PROJECT)' $(ARGS)
 
 benchmark: ## Measure the GPUs, beside known ones: ARGS='-e gpu_benchmark_level=full'; a GPU below its floor fails
 	@scripts/prepare.sh report || { echo "Without matplotlib the page has its tables alone." && scripts/prepare.sh run; }

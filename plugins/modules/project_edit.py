@@ -44,7 +44,7 @@ options:
     type: str
   unlock:
     description:
-      - Packages to take out of the lock file before the command runs, so that it chooses them anew and keeps the others.
+      - Packages to take out of the lock file before the command runs, so that it chooses them anew and keeps the rest.
         Poetry refuses to lock a project whose lock file names a source that is gone.
     type: list
     elements: str
