@@ -218,8 +218,8 @@ class ActionModule(ActionBase):
 
     @property
     def folder(self) -> pathlib.Path:
-        """The controller's store."""
-        return pathlib.Path(str(self.arguments.get("share_dir") or "wheelhouse")).expanduser()
+        """The controller's store; absolute, as connections count from folders of their own."""
+        return pathlib.Path(str(self.arguments.get("share_dir") or "wheelhouse")).expanduser().absolute()
 
     @contextmanager
     def alone(self, key: str) -> Iterator[None]:

@@ -240,6 +240,18 @@ def test_one_host_builds_and_the_other_gets_its_wheel(tmp_path: pathlib.Path, li
     assert (tmp_path / KEY / str(RECORD["wheel"])).read_bytes() == b"a wheel"
 
 
+def test_a_relative_store_counts_from_the_working_directory(
+    tmp_path: pathlib.Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection would count from a folder of its own: ``local`` does from the playbook's."""
+    monkeypatch.chdir(tmp_path)
+    host = Host("h", pathlib.Path("wheelhouse"), [KEPT], share=True)
+    host.run()
+    target = pathlib.Path(host.plugin._connection.fetch_file.call_args[0][1])
+    assert target.is_relative_to(tmp_path / "wheelhouse")
+    assert (tmp_path / "wheelhouse" / KEY / str(RECORD["wheel"])).read_bytes() == b"a wheel"
+
+
 def test_a_damaged_copy_is_not_sent(tmp_path: pathlib.Path, lines: list[str]) -> None:
     place = tmp_path / KEY
     place.mkdir()
