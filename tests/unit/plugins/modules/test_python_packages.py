@@ -310,6 +310,13 @@ def test_a_folder_of_wheels_that_is_not_there_holds_none(host: Host) -> None:
 # --- somebody else's environment ---
 
 
+def find_uv() -> str:
+    """The real one: beside this Python, or on PATH, where an older engine's environment has none."""
+    found = shutil.which("uv", path=os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]))
+    assert found, "found no uv, wanted the one of requirements.txt; run scripts/prepare.sh dev"
+    return found
+
+
 def wheel(folder: pathlib.Path, name: str, version: str, files: dict[str, str]) -> None:
     """A wheel with these files."""
     stem = f"{name.replace('-', '_')}-{version}"
@@ -335,7 +342,6 @@ def foreign(host: Host) -> Host:
     wheel(wheels, "nvidia-nccl-cu12", "2.0", {"nvidia/nccl/lib/libnccl.so.2": "of 12"})
     wheel(wheels, "nvidia-nccl-cu13", "2.1", {"nvidia/nccl/lib/libnccl.so.2": "of 13"})
     host.environment = host.root / "app" / ".venv"
-    uv = str(pathlib.Path(sys.executable).parent / "uv")
     environ = {**os.environ, "UV_CACHE_DIR": str(host.root / "cache"), "UV_FIND_LINKS": str(wheels)}
     packages = ["torch==1.0+cu12", "nvidia-nccl-cu12", "nvidia-nccl-cu13"]
     into = ["--no-index", "--python", str(host.environment / "bin/python")]
@@ -343,16 +349,15 @@ def foreign(host: Host) -> Host:
         ["venv", "--quiet", "--python", sys.executable, str(host.environment)],
         ["pip", "install", "--quiet", *into, *packages],
     ):
-        subprocess.run([uv, *words], check=True, env=environ, timeout=60)
+        subprocess.run([find_uv(), *words], check=True, env=environ, timeout=60)
     host.site = next((host.environment / "lib").glob("python3*/site-packages"))
     return host
 
 
 def change(host: Host, **params: Any) -> dict[str, Any]:
-    uv = str(pathlib.Path(sys.executable).parent / "uv")
     given = {
         "foreign": True,
-        "uv": uv,
+        "uv": find_uv(),
         "python": str(host.environment / "bin/python"),
         "find_links": [str(host.root / "wheels")],
     }
