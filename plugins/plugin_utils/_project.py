@@ -115,6 +115,8 @@ def parse_wish(wished: Mapping[str, Any], request: Mapping[str, Any] | None, kno
             raise RequestError(
                 f"{VARIABLE}_{key} is {_show(wished[key])}, one of {', '.join(choices)} is wanted; choose one of them."
             )
+    if wished.get("edit") and editing.tomlkit is None:
+        raise RequestError(f"{VARIABLE}_edit is true: {editing.NO_TOMLKIT}")
     asked = {**(request or {})}
     for key in ("cuda", "pytorch"):
         if wished.get(key):

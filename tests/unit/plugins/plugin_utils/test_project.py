@@ -459,6 +459,13 @@ def test_a_wish_that_is_refused(wished: dict[str, Any], words: list[str]) -> Non
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+def test_an_edit_without_tomlkit_is_refused_before_any_host_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning.editing, "tomlkit", None)
+    with pytest.raises(RequestError, match=r"project_environment_edit is true.*no tomlkit.*pip install tomlkit"):
+        planning.parse_wish({"path": "/srv/app", "edit": True}, {}, KNOWN)
+    assert "no tomlkit" in plan(project(locks={"uv.lock": lock(torch="2.10.0")}))["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
