@@ -115,7 +115,7 @@ def parse_wish(wished: Mapping[str, Any], request: Mapping[str, Any] | None, kno
             raise RequestError(
                 f"{VARIABLE}_{key} is {_show(wished[key])}, one of {', '.join(choices)} is wanted; choose one of them."
             )
-    if wished.get("edit") and editing.tomlkit is None:
+    if wished.get("edit") and not editing.can_edit():
         raise RequestError(f"{VARIABLE}_edit is true: {editing.NO_TOMLKIT}")
     asked = {**(request or {})}
     for key in ("cuda", "pytorch"):

@@ -31,6 +31,11 @@ class EditError(Exception):
     """A project file that is not edited; the text says what was found, what was wanted and what to do."""
 
 
+def can_edit() -> bool:
+    """Whether the controller has what edits TOML."""
+    return tomlkit is not None
+
+
 def edit(text: str, manager: str, index: str, url: str, packages: Iterable[str]) -> str:
     """The text with an explicit index for these packages, in the words of ``uv`` or ``poetry``.
 
