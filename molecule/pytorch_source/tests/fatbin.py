@@ -23,7 +23,8 @@ def list_code(library: bytes) -> list[str]:
         while entry < end:
             kind, _unused, entry_header, length = struct.unpack_from("<HHIQ", section, entry)
             [architecture] = struct.unpack_from("<I", section, entry + 28)
-            found.append(f"{ {PTX: 'compute', ELF: 'sm'}[kind] }_{architecture}")
+            name = {PTX: "compute", ELF: "sm"}[kind]
+            found.append(f"{name}_{architecture}")
             entry += entry_header + length
         place = end
     return found

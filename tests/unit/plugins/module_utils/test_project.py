@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -229,7 +230,7 @@ def test_environment_in_the_project_comes_first(tmp_path: Path) -> None:
     base = project.poetry_name("app", str(tmp_path / "app"))
     environment(cache / f"{base}-py3.11")
     environ = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
-    find = lambda: project.find_environments(str(tmp_path / "app"), "app", str(tmp_path), environ)  # noqa: E731
+    find = partial(project.find_environments, str(tmp_path / "app"), "app", str(tmp_path), environ)
     assert find() == [str(cache / f"{base}-py3.11")]
     environment(tmp_path / "app" / ".venv")
     assert find() == [str(tmp_path / "app" / ".venv")]
@@ -241,7 +242,7 @@ def test_poetrys_choice_of_several(tmp_path: Path) -> None:
     for minor in ("3.11", "3.12"):
         environment(cache / f"{base}-py{minor}")
     environ = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
-    find = lambda: project.find_environments(str(tmp_path / "app"), "app", str(tmp_path), environ)  # noqa: E731
+    find = partial(project.find_environments, str(tmp_path / "app"), "app", str(tmp_path), environ)
     assert len(find()) == 2
     write(cache / "envs.toml", f'[{base}]\nminor = "3.12"\npatch = "3.12.4"\n')
     assert find() == [str(cache / f"{base}-py3.12")]
@@ -270,7 +271,7 @@ def test_state(tmp_path: Path) -> None:
     write(app / "pyproject.toml", "new")
     row = {"original": "/copy", "edited": project.digest(str(app / "pyproject.toml"))}
     write(folder / "state.json", json.dumps({"files": {"pyproject.toml": row}}))
-    read = lambda: project.read_state(str(app), str(tmp_path))["files"]["pyproject.toml"]["untouched"]  # noqa: E731
-    assert read() is True
+    read = partial(project.read_state, str(app), str(tmp_path))
+    assert read()["files"]["pyproject.toml"]["untouched"] is True
     write(app / "pyproject.toml", "changed by somebody")
-    assert read() is False
+    assert read()["files"]["pyproject.toml"]["untouched"] is False
