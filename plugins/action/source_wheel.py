@@ -139,7 +139,7 @@ class ActionModule(ActionBase):
             else "goes on where it stopped"
         )
         display.display(f"{self.host}: the build of {self.label} {words}; its log is {seen['work']}/log")
-        done = self.wait()
+        done = self.wait(attached=attached)
         if done["problem"]:
             raise AnsibleActionFail(done["problem"], result=self.told(done))
         return self.told(done, changed=True, how="attached" if attached else "built")
@@ -178,9 +178,9 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             raise AnsibleActionFail(f"What {self.label} requires could not be brought: {answer.get('msg')}")
 
-    def wait(self) -> dict[str, Any]:
+    def wait(self, *, attached: bool) -> dict[str, Any]:
         """Look at the build until it ends, less and less often, and tell how far it is."""
-        follow: dict[str, Any] = {"wait": _source_build.interval(0)}
+        follow: dict[str, Any] = {"wait": 0 if attached else _source_build.interval(0)}
         limit, looks, silent, begun = int(self.arguments.get("timeout") or 0), 0, 0, time.monotonic()
         samples: list[tuple[float, int]] = []
         while True:
