@@ -39,7 +39,8 @@ _SPEAKS = re.compile(
 )
 _NOISE = re.compile(
     r"^(?:×|╰|│|note: |hint: |\[end of output\]|ninja: build stopped|error: subprocess-exited|"
-    r"ERROR: Failed (?:to )?build|Traceback|raise |subprocess\.CalledProcessError|The above exception)"
+    r"ERROR: Failed (?:to )?build|Traceback|raise |subprocess\.CalledProcessError|The above exception|"
+    r"Preparing metadata|error: metadata-generation-failed|Building wheel for |-- )"
 )
 
 
@@ -128,6 +129,11 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
         r"No CMAKE_MAKE_PROGRAM|[Nn]inja.* (?:not found|is required)",
         "there is no ninja",
         "add ninja to the build's build_requires",
+    ),
+    (
+        r"^\s+CUDA::(?P<what>\w+)$",
+        "the toolkit lacks CUDA::{what}, which the project links",
+        "install the toolkit's development package; libcuda's stub, for CUDA::cuda_driver, is in cuda-driver-dev",
     ),
     (
         r"cannot find -l(?P<what>\w+)",
@@ -469,7 +475,7 @@ def find_cause(log: str, *, jobs: int | None) -> Cause | None:
     """What the last attempt's log says of a failure, where that is a known one."""
     text = "\n".join(last_attempt(log)[-RECENT:])
     for pattern, cause, remedy in CAUSES:
-        for match in re.finditer(pattern, text):
+        for match in re.finditer(pattern, text, re.MULTILINE):
             groups = match.groupdict()
             what = next((value for value in groups.values() if value), "")
             fewer = max(1, (jobs or 2) // 2)
@@ -488,6 +494,8 @@ def last_errors(log: str, count: int = 3) -> list[str]:
     """The lines of the last attempt's log that say what went wrong, the earliest of the last ones first."""
     lines = [line.strip() for line in last_attempt(log) if line.strip()]
     speaking = [line for line in lines if _SPEAKS.search(line) and not _NOISE.match(line) and not line.startswith("[")]
+    after = dict(zip(lines, lines[1:]))  # what CMake found wrong stands below the place where it did
+    speaking = [f"{line} {after.get(line, '')}" if line.startswith("CMake Error") else line for line in speaking]
     chosen = list(dict.fromkeys(speaking))[-count:] or lines[-count:]
     return [line[:300] for line in chosen]
 

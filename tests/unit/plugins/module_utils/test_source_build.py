@@ -344,6 +344,30 @@ def test_what_an_earlier_attempt_said_does_not_count() -> None:
     assert source.find_cause(log, jobs=None) is None
 
 
+CMAKE = f"""{source.ATTEMPT}1
+  -- Performing Test HAS_WERROR - Failed
+  CMake Error at cmake/public/cuda.cmake:156 (set_property):
+    The link interface of target "caffe2::cuda" contains:
+
+      CUDA::cuda_driver
+
+    but the target was not found.  Possible reasons include:
+  Call Stack (most recent call first):
+  error: subprocess-exited-with-error
+  Preparing metadata (pyproject.toml): finished with status 'error'
+error: metadata-generation-failed
+"""
+
+
+def test_what_the_configure_step_found_wrong() -> None:
+    """As PyTorch's own said it, with a toolkit of wheels, which have no stub of libcuda."""
+    said = source.explain("torch 2.6.0", CMAKE, path="/w/log", jobs=2, code=1, step="build")
+    assert "the toolkit lacks CUDA::cuda_driver, which the project links" in said
+    assert "cuda.cmake:156 (set_property): The link interface of target" in said
+    assert "metadata" not in said
+    assert "cuda-driver-dev" in said
+
+
 def test_what_was_missing_long_before_does_not_count() -> None:
     log = "ModuleNotFoundError: No module named 'triton'\n" + "[1/2] x\n" * source.RECENT + "something else\n"
     assert source.find_cause(log, jobs=None) is None
