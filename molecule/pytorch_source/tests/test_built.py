@@ -54,6 +54,13 @@ def test_one_host_built_it(pod: Any) -> None:
     assert hashlib.sha256(copy.read_bytes()).hexdigest() == kept["sha256"]
 
 
+def test_it_was_compiled_beside_the_pytorch_that_it_is_for(pod: Any) -> None:
+    kept = record(pod)
+    assert kept["build"]["torch"] == "2.9.1+cu130"
+    found = pod.check_output("/opt/podsmith/environments/1/bin/python -m pip list --format freeze").splitlines()
+    assert {"torch==2.9.1+cu130", "podsmith-kernels==1.0"} <= set(found)
+
+
 def test_it_holds_code_for_the_wished_gpu_alone(pod: Any) -> None:
     kept = record(pod)
     with zipfile.ZipFile(io.BytesIO((KEPT / kept["key"] / kept["wheel"]).read_bytes())) as wheel:
