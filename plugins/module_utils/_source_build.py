@@ -126,7 +126,7 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
         "add cmake to the build's build_requires",
     ),
     (
-        r"No CMAKE_MAKE_PROGRAM|[Nn]inja.* (?:not found|is required)",
+        r"No CMAKE_MAKE_PROGRAM|[Nn]inja.* (?:not found|is required)|No such file or directory: '(?:\S*/)?ninja'",
         "there is no ninja",
         "add ninja to the build's build_requires",
     ),
@@ -322,6 +322,7 @@ def build_environment(
     outer: Mapping[str, str],
     *,
     site: str,
+    adopt: str | None,
     ccache: str | None,
     ccache_links: str | None,
     cache: str,
@@ -330,6 +331,7 @@ def build_environment(
 
     :param outer: the environment of the one who asks, of which the ways to the network, home and language stay.
     :param site: its own site-packages, which ``{site}`` in a value stands for.
+    :param adopt: the site-packages whose packages its own environment adopts.
     :param ccache: path of ccache, where the host has one.
     :param ccache_links: folder in which compilers' names lead to ccache.
     :param cache: folder of all caches.
@@ -341,6 +343,8 @@ def build_environment(
         if name in kept or name.lower() in kept or name.startswith(("PIP_", "SSL_", "GIT_", "CURL_", "REQUESTS_"))
     }
     folders = [f"{work}/environment/bin", *([ccache_links] if ccache_links else [])]
+    # What is adopted counts as there, ninja and cmake too; their programs lie beside: lib/python3.x/site-packages, bin.
+    folders += [f"{adopt.rstrip('/').rsplit('/', 3)[0]}/bin"] if adopt else []
     cuda = build.get("cuda_home")
     folders += [f"{cuda}/bin"] if cuda else []
     usual = outer.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -352,6 +352,7 @@ class Builder:
             str(self.work),
             os.environ,
             site=next(map(str, self.work.glob("environment/lib/python3*/site-packages")), ""),
+            adopt=self.params["adopt"] if self.build.get("torch") else None,
             ccache=ccache,
             ccache_links=links if ccache else None,
             cache=str(self.prefix / "cache"),

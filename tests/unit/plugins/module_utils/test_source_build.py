@@ -144,7 +144,9 @@ def test_the_build_sees_its_toolkit_its_switches_and_the_way_to_the_network() ->
         "LD_LIBRARY_PATH": "/compat",
         "PATH": "/bin",
     }
-    seen = source.build_environment(BUILD, "/w", outer, site="/s", ccache=None, ccache_links=None, cache="/c")
+    seen = source.build_environment(
+        BUILD, "/w", outer, site="/s", adopt=None, ccache=None, ccache_links=None, cache="/c"
+    )
     assert seen["PATH"] == "/w/environment/bin:/usr/local/cuda-13.0/bin:/bin"
     assert (seen["CUDA_HOME"], seen["MAX_JOBS"], seen["TORCH_CUDA_ARCH_LIST"]) == (
         "/usr/local/cuda-13.0",
@@ -159,7 +161,7 @@ def test_the_build_sees_its_toolkit_its_switches_and_the_way_to_the_network() ->
 def test_ccache_is_used_where_it_is_and_an_entry_has_the_last_word() -> None:
     build = {**BUILD, "environment": {"MAX_JOBS": "3", "CMAKE_CXX_COMPILER_LAUNCHER": ""}}
     seen = source.build_environment(
-        build, "/w", {}, site="/s", ccache="/usr/bin/ccache", ccache_links="/usr/lib/ccache", cache="/c"
+        build, "/w", {}, site="/s", adopt=None, ccache="/usr/bin/ccache", ccache_links="/usr/lib/ccache", cache="/c"
     )
     assert seen["PATH"].split(":")[:3] == ["/w/environment/bin", "/usr/lib/ccache", "/usr/local/cuda-13.0/bin"]
     assert (seen["CCACHE_DIR"], seen["CMAKE_CUDA_COMPILER_LAUNCHER"]) == ("/c/ccache", "/usr/bin/ccache")
@@ -167,9 +169,17 @@ def test_ccache_is_used_where_it_is_and_an_entry_has_the_last_word() -> None:
     assert (seen["MAX_JOBS"], seen["CMAKE_CXX_COMPILER_LAUNCHER"]) == ("3", "")
 
 
+def test_the_programs_of_what_is_adopted_are_found() -> None:
+    site = "/e/1/lib/python3.12/site-packages"
+    seen = source.build_environment(
+        BUILD, "/w", {"PATH": "/bin"}, site="/s", adopt=site, ccache=None, ccache_links=None, cache="/c"
+    )
+    assert seen["PATH"] == "/w/environment/bin:/e/1/bin:/usr/local/cuda-13.0/bin:/bin"
+
+
 def test_what_a_build_needs_in_its_own_site_packages() -> None:
     build = {**BUILD, "environment": {"CUDNN_ROOT": "{site}/nvidia/cudnn"}, "links": {"nvidia/lib/a.so": "a.so.9"}}
-    seen = source.build_environment(build, "/w", {}, site="/s", ccache=None, ccache_links=None, cache="/c")
+    seen = source.build_environment(build, "/w", {}, site="/s", adopt=None, ccache=None, ccache_links=None, cache="/c")
     assert seen["CUDNN_ROOT"] == "/s/nvidia/cudnn"
     build["python"] = {"path": "/usr/bin/python3", "version": "3.12.3"}
     assert source.links_of(build) == {"lib/python3.12/site-packages/nvidia/lib/a.so": "a.so.9"}
@@ -309,6 +319,7 @@ def test_memory(jobs: int | None, gib: float | None, words: list[str] | None) ->
             "pytorch_source_system_packages",
         ),
         ("error: [Errno 2] No such file or directory: '/usr/local/cuda/bin/nvcc'", "did not find nvcc", "cuda_home"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'ninja'", "there is no ninja", "add ninja"),
         ("CMake 3.27 or higher is required.  You are running version 3.25.1", "CMake 3.27 or newer", "add cmake"),
         ("/usr/bin/ld: cannot find -lcuda: No such file", "did not find libcuda", "stubs"),
         (
