@@ -82,16 +82,15 @@ def list_files(source: pathlib.Path) -> list[pathlib.Path]:
 
 def pack(source: pathlib.Path, names: list[pathlib.Path]) -> bytes:
     """The archive's bytes: of the files' contents alone, not of their dates, owners or modes."""
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, filename="") as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-    ):
+    plain, packed = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in names:
             content = (source / name).read_bytes()
             member = tarfile.TarInfo(f"{PLACE}/{name.as_posix()}")
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, filename="") as stream:
+        stream.write(plain.getvalue())
     return packed.getvalue()
 
 
