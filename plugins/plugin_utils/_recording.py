@@ -106,7 +106,8 @@ def observe_recording(folder: Path) -> Facts:
     for known, key in ((platform, "memory_free_gib"), (platform["tools"], "ccache")):  # older recordings lack these
         del known[key]
     for toolkit in facts["installed"]["toolkits"]:
-        del toolkit["components"]  # of its headers only a few are recorded
+        if set(toolkit["components"]) <= {"compiler"}:  # an older recording has no header of the others
+            del toolkit["components"]
     return {key: value for key, value in facts.items() if key not in ("sources", "timings")}
 
 

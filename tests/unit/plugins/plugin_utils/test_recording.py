@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,16 @@ def test_the_recorded_h200() -> None:
 def test_the_facts_beside_a_recording_are_those_it_tells(folder: Path) -> None:
     described = (folder.parent / f"{folder.name}-facts.json").read_text(encoding="utf-8")
     assert observe_recording(folder) == parse_facts(described)
+
+
+def test_a_recording_without_the_headers_of_a_toolkits_components_does_not_deny_them(tmp_path: Path) -> None:
+    folder = tmp_path / "older"
+    shutil.copytree(H200.parent / "h200-580.159.04", folder, symlinks=True)
+    for header in folder.glob("root/usr/local/cuda-13.0/**/*.h"):
+        if header.name not in {"cuda.h", "cuda_runtime_api.h"}:
+            header.unlink()
+    (toolkit,) = observe_recording(folder)["installed"]["toolkits"]
+    assert "components" not in toolkit
 
 
 def test_its_banner_tells_the_same() -> None:
