@@ -302,6 +302,7 @@ def test_windows_driver_stays_in_reach_and_gets_no_compat(
     host: Host, shell: str, before: str | None, configured: bool, after: str
 ) -> None:
     """On WSL2; the compat library is newer than any driver, and enabled, as in an image made for other hosts."""
+    host.put_driver("570.26")  # left behind, and older than the compat libraries
     wsl = host.sysroot / "usr/lib/wsl/lib"
     host.put_library(wsl, "1")
     if configured:

@@ -420,6 +420,17 @@ def test_a_newer_environment_is_not_built_over_after_a_rollback(two: Any, decide
     assert decide(two, **NEWER | {"extensions": []})["environment"]["name"] == "3-torch2.10.0-cu130"
 
 
+def test_a_generation_is_known_by_what_it_says_not_by_the_decision_that_stands(
+    pod: Any, decide: Decide, applied: Any
+) -> None:
+    """After a rollback the decision is the second's, of the same kind; the first is not changed to fit it."""
+    wish = H100_WISH | {"extensions": ["triton"]}
+    host = applied(pod, decide(pod, **wish))
+    host["installed"]["environment"] |= earlier(host) | {"path": f"/opt/podsmith/environments/{ENVIRONMENT}"}
+    environment = decide(host, **wish)["environment"]
+    assert (environment["name"], environment["reused"]) == ("2-torch2.9.1-cu130", True)
+
+
 def test_more_of_the_toolkit_is_installed_until_it_was_proved(pod: Any, decide: Decide) -> None:
     wish = H100_WISH | {"toolkit": {"also": ["12.8"], "components": ["full"]}}
     decision = decide(pod, **wish)
