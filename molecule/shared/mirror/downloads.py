@@ -21,7 +21,7 @@ Catalogue = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 REAL_RELEASE = "13.0"  # the toolkit whose compiler is real
 PYTHONS = ("3.11", "3.12", "3.13")  # of the images: Debian 12, the vendor's, Debian 13
-IMAGE_PYTHONS = ("3.11", "3.12")  # of what an image is built on: Debian 12, the vendor's
+IMAGE_PYTHONS = ("3.13",)  # of what an image is built on: Debian 13, which is there whether the vendor's is or not
 PER_PYTHON = ("cffi", "markupsafe", "pyyaml")  # of a controller; the rest of it is the same for all
 LOCK = Path(__file__).resolve().parents[3] / "requirements.txt"
 COMPILER_EXTRAS = ("nvcc", "cudart", "cccl")  # of cuda-toolkit, as the catalogue's component "compiler" names them
@@ -132,7 +132,7 @@ def fetch(wanted: Iterable[Wanted], folder: Path) -> dict[Wanted, Path]:
     missing: dict[str, list[str]] = defaultdict(list)
     for one in every:
         if find_wheel(folder, one) is None:
-            missing[one.python or PYTHONS[0]].append(f"{one.name}{one.specifier}")
+            missing[one.python or PYTHONS[-1]].append(f"{one.name}{one.specifier}")
     for python, requirements in missing.items():
         _download(requirements, python, folder)
     found = {one: find_wheel(folder, one) for one in every}
