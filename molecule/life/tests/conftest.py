@@ -2,39 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from stories import pod_of_each_story, pytest_runtest_makereport, stop_after_the_first_failure
 
-import pytest
-from life import Pod
+__all__ = ["pod", "pytest_runtest_makereport", "stop_after_the_first_failure"]
 
-
-@pytest.fixture(scope="module")
-def pod(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pod:
-    """The pod of a story: the host that is named as its file, ``test_driver.py`` has ``life-driver``."""
-    story = Path(request.path).stem.removeprefix("test_")
-    return Pod(f"life-{story}", tmp_path_factory.mktemp(story))
-
-
-@pytest.fixture(autouse=True)
-def stop_after_the_first_failure(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The steps of a story build on each other: after one that failed the rest of the story proves nothing."""
-    story = request.node.parent
-    if failed := getattr(story, "failed_step", None):
-        pytest.skip(f"the step before failed: {failed}")
-    yield
-    if request.node.stash.get(FAILED, False):
-        story.failed_step = request.node.name
-
-
-FAILED: pytest.StashKey[bool] = pytest.StashKey()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Tell the fixture above how a step ended."""
-    report = yield
-    if report.when == "call":
-        item.stash[FAILED] = report.failed
-    return report
+pod = pod_of_each_story("life")
