@@ -197,9 +197,9 @@ def _environment(
     if torch["provider"] in ("host_wheels", "source"):
         have.add("torch")
     keys = {torch["index"]} if torch["provider"] in ("pytorch_index", "source") else set()
-    keys |= {str(entry.get("index")) for entry in extensions} & set(known["pytorch"]["indexes"])
-    indexes = known["pytorch"]["indexes"]
-    urls = [mirrors.get("pytorch_index_url") or str(indexes[key]["url"]) for key in sorted(keys)]
+    keys |= {str(entry.get("index")) for entry in extensions}
+    indexes = known["pytorch"]["indexes"]  # of which a PyTorch that is compiled here need not be
+    urls = [mirrors.get("pytorch_index_url") or str(indexes[key]["url"]) for key in sorted(keys & set(indexes))]
     if outstanding:
         yield Wheels(
             f"PyTorch {torch['local']}{' (adopted)' if torch.get('adopt') else ''} and what stands beside it",

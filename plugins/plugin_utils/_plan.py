@@ -317,6 +317,9 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
     """All parts of the stack for the chosen build, and what of them is pending."""
     host, known, layout = draft.host, draft.known, draft.layout
     torch = provide.describe_torch(choice.build, host, draft.request) if choice.build and choice.build.torch else None
+    if choice.build and choice.build.adopt:
+        text = f"PyTorch {torch.local if torch else ''} at {choice.build.adopt['path']} is used as it is"
+        draft.reasons.append(Reason("adopt-pytorch", text, "observed on the host"))
     _widen_toolkit(torch, draft)
     toolkit, also = _toolkits(choice, torch, draft)
     if torch and draft.request.wheels.provider == sources.PROVIDER:
@@ -328,9 +331,6 @@ def _assemble(choice: Choice, draft: Draft) -> Plan:
         draft.warnings.append(
             "The host's Python versions are unknown; the newest that fits is looked for when it is installed."
         )
-    if choice.build and choice.build.adopt:
-        text = f"PyTorch {torch.local if torch else ''} at {choice.build.adopt['path']} is used as it is"
-        draft.reasons.append(Reason("adopt-pytorch", text, "observed on the host"))
     request = draft.request
     compat = provide.provide_compat(choice, _standby(choice, draft), host, known)
     cutlass = provide.provide_cutlass(host, request, layout, known)

@@ -229,8 +229,12 @@ def wished_builds(host: Host, request: Request, known: Catalogue) -> Iterator[Bu
     for torch in wished_torches(request, known):
         indexes = torch_indexes(torch, known)
         found = _matching_indexes(indexes, request.cuda, known)
-        if compiled and torch and not found:
-            found = _compilable(indexes, request.cuda, known)
+        if (
+            compiled
+            and torch
+            and request.cuda not in (*(index_cuda(index, known) for index in found), "newest", "none")
+        ):
+            found = _compilable(indexes, request.cuda, known)  # what it is compiled with is what it is for
         for index in found:
             yield from _builds(torch, index, host, known, compiled=compiled)
 
@@ -311,7 +315,7 @@ def index_cuda(index: str, known: Catalogue) -> str | None:
 def _main_first(builds: Iterable[Build], known: Catalogue) -> list[Build]:
     """The wheels of side indexes last, otherwise in their order."""
     indexes = known["pytorch"]["indexes"]
-    return sorted(builds, key=lambda build: build.torch is not None and bool(indexes[build.index].get("side")))
+    return sorted(builds, key=lambda build: build.torch is not None and bool(indexes.get(build.index, {}).get("side")))
 
 
 def _matching_indexes(indexes: list[str], cuda: str, known: Catalogue) -> list[str]:

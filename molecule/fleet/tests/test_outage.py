@@ -22,8 +22,8 @@ BLOCKED = {
     "hang-570": ("the driver does not answer in time", XID),
     "lost-580": ("the driver knows of a GPU that does not answer: it has fallen off the bus or failed", XID),
     "mismatch-570": (
-        "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
-        "Reboot the host, or reload the modules: rmmod nvidia_uvm nvidia_drm nvidia, then modprobe nvidia.",
+        "the kernel runs driver 570.133.20 and its libraries on the disk are of 565.57.01 (driver/library mismatch)",
+        "Start the container again: its runtime then brings the libraries of the host's driver.",
     ),
     "v100-595": (
         "driver branch 580 is the last for Volta (Tesla V100-SXM2-16GB); found 595.71.05",

@@ -344,6 +344,18 @@ def test_a_cuda_that_pytorch_publishes_no_wheel_for(box: Any, decide: Decide) ->
     assert decision["extensions"]["torchvision"]["skipped"].endswith("has no build for CUDA 12.8")
 
 
+def test_a_cuda_between_two_that_pytorch_publishes_for_is_compiled_with(
+    box: Any, decide: Decide, known: Catalogue
+) -> None:
+    """PyTorch has wheels for CUDA 13.0 and 13.2; a wheel for 13.0 stands in for 13.1, a build need not."""
+    ready = decide(box(driver="595.71.05"), cuda="13.1", pytorch="2.13")
+    assert (ready["pytorch"]["local"], ready["pytorch"]["cuda"]) == ("2.13.0+cu130", "13.0")
+    built = decide(box(driver="595.71.05"), cuda="13.1", pytorch="2.13", wheels={"provider": "source"})
+    assert built["pytorch"]["local"].startswith("2.13.0+cu131.src")
+    assert (built["cuda"], built["pytorch"]["cuda"], built["toolkit"]["version"]) == ("13.1", "13.1", "13.1")
+    assert "cu131" not in str(required_sources(built, {}, known))  # there is no such index
+
+
 def test_companions_come_from_pytorchs_index(box: Any, decide: Decide) -> None:
     decision = decide(box(), **TORCH, extensions=["torchvision", "triton"])
     assert decision["pytorch"]["requirements"][1:] == ["torchvision==0.28.0+cu130"]
