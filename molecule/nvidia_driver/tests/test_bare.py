@@ -28,6 +28,15 @@ def test_where_it_is_allowed_the_machine_is_rebooted(pod: Pod) -> None:
     assert (again.rc, again.changed) == (0, 0), again.out
 
 
+def test_absent_leaves_the_repository_to_a_toolkit_that_came_from_it(pod: Pod) -> None:
+    pod.sh("apt-get install -qq -y --no-install-recommends cuda-cccl-13-0")
+    run = pod.play(ROLE, nvidia_driver_state="absent")
+    assert run.rc == 0, run.out
+    assert "podsmith-cuda.sources" in pod.ssh(LIST).stdout
+    assert pod.sh("apt-get update -qq && apt-cache policy cuda-cccl-13-0 | grep -c http://mirror/cuda") == "1"
+    pod.sh("apt-get purge -qq -y cuda-cccl-13-0")
+
+
 def test_absent_takes_it_out_again(pod: Pod) -> None:
     run = pod.play(ROLE, nvidia_driver_state="absent")
     assert run.rc == 0, run.out
