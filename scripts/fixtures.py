@@ -21,7 +21,7 @@ from typing import Any
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / ".ansible" / "collections"))
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording import (
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import (
     ROOT,
     RecordingError,
     observe_recording,

@@ -19,7 +19,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _source_build
+from ansible_collections.podsmith.gpu.plugins.module_utils._build import build as _source_build
 
 TRIES = 20  # looks in a row that a host may leave without an answer
 PAUSE = 5.0  # seconds before the next one, growing

@@ -27,7 +27,7 @@ from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible.plugins.loader import filter_loader
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import CatalogueError, load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import CatalogueError, load_catalogue
 
 REPORTS = ("stack_plan_report", "bundle_report", "project_environment_report", "container_image_report")
 PLANNER = "stack_plan"

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark import render_lines
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark_page import render_page
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.judge import render_lines
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.page import render_page
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 
 def benchmark_report(judged: Mapping[str, Any], host: str, form: str = "lines") -> list[str] | str:

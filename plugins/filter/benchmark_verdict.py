@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark import ResultError, judge
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.judge import ResultError, judge
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 
 def benchmark_verdict(result: Mapping[str, Any]) -> dict[str, Any]:

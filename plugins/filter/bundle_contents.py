@@ -12,8 +12,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils import _bundle
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._offline import bundle
 
 
 def bundle_contents(
@@ -27,11 +27,11 @@ def bundle_contents(
 ) -> dict[str, Any]:
     """The needs of a decision and the host's variables, as plain data."""
     try:
-        chosen = _bundle.find_target(decision, observed, target or {})
-        needs = _bundle.list_needs(decision, observed, chosen, mirrors or {}, load_catalogue())
-    except _bundle.BundleError as error:
+        chosen = bundle.find_target(decision, observed, target or {})
+        needs = bundle.list_needs(decision, observed, chosen, mirrors or {}, load_catalogue())
+    except bundle.BundleError as error:
         raise AnsibleFilterError(str(error)) from error
-    variables = _bundle.host_variables(decision, observed, request, folder)
+    variables = bundle.host_variables(decision, observed, request, folder)
     plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(needs), "variables": variables}))
     return plain
 

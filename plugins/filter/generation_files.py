@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._activation import generation_files
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_files
 
 
 def to_generation_files(environment: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._activation import decision_file, host_files
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import decision_file, host_files
 
 
 def to_host_files(

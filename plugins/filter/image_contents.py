@@ -12,10 +12,10 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.filter.unknown_variables import RESULTS, declared_variables
-from ansible_collections.podsmith.gpu.plugins.plugin_utils import _image
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import RequestError
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._target import parse_target
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._image import image
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import parse_target
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
 
 
 def image_contents(
@@ -27,32 +27,32 @@ def image_contents(
 ) -> dict[str, Any]:
     """The settings with their defaults, the CUDA levels that are served, and the files without the fixed ones."""
     known, wish, hosts = load_catalogue(), request or {}, variables or {}
-    names = set(_image.list_names(declared_variables())) - RESULTS
+    names = set(image.list_names(declared_variables())) - RESULTS
     try:
         aim = parse_target(target, known)
-        chosen = _image.check_settings(settings, decision, aim, known)
-        given = _image.build_variables(decision, wish, {name: hosts[name] for name in hosts if name in names})
-    except (RequestError, _image.ImageError) as error:
+        chosen = image.check_settings(settings, decision, aim, known)
+        given = image.build_variables(decision, wish, {name: hosts[name] for name in hosts if name in names})
+    except (RequestError, image.ImageError) as error:
         raise AnsibleFilterError(str(error).replace("stack_plan_target", "container_image_target")) from error
-    served = _image.served_cudas(decision, wish, aim, known)
+    served = image.served_cudas(decision, wish, aim, known)
     files = {
         "variables.json": given,
         "target.json": {"stack_plan_target": {key: value for key, value in dataclasses.asdict(aim).items() if value}},
-        "image.json": _image.describe_start(decision, known),
-        "template.json": _image.describe_template(chosen, served),
-        "pod.json": _image.describe_pod(chosen, served, known),
+        "image.json": image.describe_start(decision, known),
+        "template.json": image.describe_template(chosen, served),
+        "pod.json": image.describe_pod(chosen, served, known),
     }
     return {
         **dataclasses.asdict(chosen),
-        "home": _image.HOME,
+        "home": image.HOME,
         "prefix": decision["environment"]["prefix"],
         "served": served,
-        "gaps": _image.has_gaps(served, known),
+        "gaps": image.has_gaps(served, known),
         "files": [
-            *({"path": name, "content": _image.dump(content)} for name, content in files.items()),
+            *({"path": name, "content": image.dump(content)} for name, content in files.items()),
             *(
                 {"path": name, "content": text, "mode": "0755" if name.endswith(".sh") else "0644"}
-                for name, text in _image.render_scripts(chosen, decision["environment"]["prefix"]).items()
+                for name, text in image.render_scripts(chosen, decision["environment"]["prefix"]).items()
             ),
         ],
     }

@@ -10,9 +10,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import RequestError
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._target import observe_target, parse_target
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import observe_target, parse_target
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
 
 
 def image_facts(observed: Mapping[str, Any] | None, target: Any) -> dict[str, Any]:

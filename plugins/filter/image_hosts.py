@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._image import ImageError, find_hosts
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._image.image import ImageError, find_hosts
 
 
 def image_hosts(wanted: str, groups: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import Catalogue, load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import parse_wish, plan_project
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.project import parse_wish, plan_project
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
 
 
 def project_plan(

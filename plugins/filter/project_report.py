@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._project_report import render_project
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.project import render_project
 
 
 def project_report(plan: Mapping[str, Any], host: str, told: Mapping[str, Any] | None = None) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import parse_wish
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.project import parse_wish
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
 
 
 def project_wish(wished: Mapping[str, Any], request: Mapping[str, Any] | None = None) -> dict[str, Any]:

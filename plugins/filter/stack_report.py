@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._report import render_text
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import render_text
 
 
 def stack_report(

@@ -9,9 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import check_request
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import RequestError, as_mapping
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError, as_mapping
 
 
 def stack_request(wished: Mapping[str, Any] | None, shortcuts: Mapping[str, Any] | None = None) -> dict[str, Any]:

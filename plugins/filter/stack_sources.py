@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._sources import needs_pypi, required_sources
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import needs_pypi, required_sources
 
 
 def stack_sources(decision: Mapping[str, Any], mirrors: Mapping[str, str | None] | None = None) -> dict[str, Any]:

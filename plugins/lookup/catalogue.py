@@ -38,7 +38,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import CatalogueError, load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import CatalogueError, load_catalogue
 
 
 def find_row(catalogue: Any, terms: list[str]) -> Any:

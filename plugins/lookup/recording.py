@@ -49,7 +49,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording import (
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import (
     FACTS,
     ROOT,
     TEXTS,

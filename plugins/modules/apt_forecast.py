@@ -76,7 +76,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _apt
+from ansible_collections.podsmith.gpu.plugins.module_utils._host import apt
 
 ENVIRONMENT = {"LC_ALL": "C", "LANG": "C", "DEBIAN_FRONTEND": "noninteractive"}
 
@@ -115,14 +115,14 @@ def told(text: str) -> str:
     return " ".join(line.replace("E: ", "", 1).rstrip(".") for line in lines) or "no reason given"
 
 
-def find_drivers(module: AnsibleModule, packages: list[str], coming: list[_apt.Install]) -> list[dict[str, Any]]:
+def find_drivers(module: AnsibleModule, packages: list[str], coming: list[apt.Install]) -> list[dict[str, Any]]:
     """The packages of a driver among those that would come, and what brings each."""
-    found = [install for install in coming if _apt.is_driver(install.name)]
+    found = [install for install in coming if apt.is_driver(install.name)]
     if not found:
         return []
     _rc, out, _err = run(module, ["apt-cache", "show", "--no-all-versions", *(install.name for install in coming)])
-    needs = _apt.parse_needs(out)
-    return [{**install._asdict(), "way": _apt.find_chain(packages, install.name, needs)} for install in found]
+    needs = apt.parse_needs(out)
+    return [{**install._asdict(), "way": apt.find_chain(packages, install.name, needs)} for install in found]
 
 
 def refuse(module: AnsibleModule, drivers: list[dict[str, Any]], **result: Any) -> None:
@@ -159,12 +159,12 @@ def main() -> None:
     if fresh:
         refresh(module)
     rc, out, err = simulate(module, packages)
-    if rc and may_read and not fresh and _apt.UNKNOWN.search(err):
+    if rc and may_read and not fresh and apt.UNKNOWN.search(err):
         refresh(module)
         rc, out, err = simulate(module, packages)
     if rc:
         module.fail_json(msg=f"apt could not plan {', '.join(packages)}: {told(err or out)}.")
-    coming = _apt.parse_simulation(out)
+    coming = apt.parse_simulation(out)
     listed = [install._asdict() for install in coming]
     drivers = find_drivers(module, packages, coming)
     if drivers:

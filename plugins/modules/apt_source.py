@@ -102,9 +102,9 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import mask
-from ansible_collections.podsmith.gpu.plugins.module_utils._openpgp import KeyFileError, dearmor, fingerprints
-from ansible_collections.podsmith.gpu.plugins.module_utils._reach import explain
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.openpgp import KeyFileError, dearmor, fingerprints
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.reach import explain
 
 
 def render_source(uri: str, suite: str, components: list[str], keyring: str) -> str:

@@ -104,15 +104,15 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_disk import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import (
     NAME,
     RUNFILE,
     STATUS,
     VERSION,
     parse_packages,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform import find_kind
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import find_kind
 
 PRIORITY = 1001  # above 1000 apt also goes back to an older version
 KEEP_FILES = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")

@@ -191,8 +191,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify_judge import last_words, shell_environment
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify_run import Job, Outcome, run_jobs
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import last_words, shell_environment
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome, run_jobs
 
 SPEC: dict[str, Any] = {
     "environment": {"type": "path", "required": True},

@@ -117,7 +117,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe import observe
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import observe
 
 
 def main() -> None:

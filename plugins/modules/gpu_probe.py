@@ -85,13 +85,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_loader import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import (
     absent,
     fresh_environment,
     parse_probe,
     start_probe,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
 
 
 def main() -> None:

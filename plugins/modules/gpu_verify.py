@@ -222,7 +222,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify_checks import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import (
     CHECKS,
     LEVELS,
     Settings,
@@ -236,12 +236,12 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify_checks import
     skip,
     summarize,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify_judge import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import (
     capability,
     parse_architecture,
     shell_environment,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify_run import run_jobs
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import run_jobs
 
 SPEC: dict[str, Any] = {
     "environment": {"type": "path"},

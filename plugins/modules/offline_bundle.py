@@ -172,14 +172,14 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _bundle_files as files
-from ansible_collections.podsmith.gpu.plugins.module_utils import _uv
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._bundle import files
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     mask,
     parse_pip_config,
     read_pip_config,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv as _uv
 
 SAVED = re.compile(r"^\s*(?P<how>Saved|File was already downloaded) (?P<path>.+\.whl)$", re.MULTILINE)
 OFTEN = "see the message above, and check the controller's pip configuration"

@@ -119,8 +119,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import mask
-from ansible_collections.podsmith.gpu.plugins.module_utils._project import without_packages
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
+from ansible_collections.podsmith.gpu.plugins.module_utils._project.project import without_packages
 
 LIMIT = 600  # characters of the command's own words in an error
 TIMED_OUT = 124  # how timeout says so

@@ -124,14 +124,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _project
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     mask,
     parse_pip_config,
     parse_pip_option,
     read_pip_config,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._project import project as _project
 
 PROOF = (
     "import json, torch; print(json.dumps({'version': torch.__version__, 'cuda': torch.version.cuda,"

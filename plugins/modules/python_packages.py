@@ -234,13 +234,13 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _uv
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     mask,
     parse_pip_config,
     read_pip_config,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv as _uv
 
 Distributions = dict[str, _uv.Distribution]  # by normalised name
 

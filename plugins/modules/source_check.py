@@ -73,21 +73,21 @@ import pathlib
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _reach
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_sources import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._host import reach
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     PipSources,
     mask,
     parse_pip_config,
     read_pip_config,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 
 
-def pip_sources(pip: PipSources) -> list[_reach.Source]:
+def pip_sources(pip: PipSources) -> list[reach.Source]:
     """What a pip configuration names."""
     indexes = [] if pip.no_index else [pip.index_url, *pip.extra_index_urls]
-    found = [_reach.Source("pip's index", url) for url in indexes if url]
-    return found + [_reach.Source("pip's find-links", link) for link in pip.find_links]
+    found = [reach.Source("pip's index", url) for url in indexes if url]
+    return found + [reach.Source("pip's find-links", link) for link in pip.find_links]
 
 
 def main() -> None:
@@ -107,10 +107,10 @@ def main() -> None:
     )
     environ = dict(os.environ)
     pip = parse_pip_config(read_pip_config(Root(), str(pathlib.Path.home()), environ), environ)
-    sources = [_reach.Source(row["name"], row["url"], row["variable"]) for row in module.params["sources"]]
+    sources = [reach.Source(row["name"], row["url"], row["variable"]) for row in module.params["sources"]]
     if module.params["pip"]:
         sources += pip_sources(pip)
-    answers = _reach.check_sources(sources, timeout=module.params["timeout"], ca_path=pip.cert)
+    answers = reach.check_sources(sources, timeout=module.params["timeout"], ca_path=pip.cert)
     told = [
         {
             "name": answer.source.name,
@@ -122,7 +122,7 @@ def main() -> None:
         }
         for answer in answers
     ]
-    complaints = [_reach.complain(answer) for answer in answers if answer.error is not None]
+    complaints = [reach.complain(answer) for answer in answers if answer.error is not None]
     if complaints:
         module.fail_json(msg=" ".join(complaints), sources=told)
     module.exit_json(changed=False, sources=told)

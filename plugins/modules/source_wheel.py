@@ -182,8 +182,9 @@ from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _source_build, _source_run
-from ansible_collections.podsmith.gpu.plugins.module_utils._source_build import Progress
+from ansible_collections.podsmith.gpu.plugins.module_utils._build import build as _source_build
+from ansible_collections.podsmith.gpu.plugins.module_utils._build import program as _source_run
+from ansible_collections.podsmith.gpu.plugins.module_utils._build.build import Progress
 
 TICK = 0.1  # seconds between two looks at a build
 PATIENCE = 5.0  # seconds that processes get to end by themselves

@@ -284,7 +284,7 @@ def test_the_benchmark_measures_the_live_environment_and_checks_every_result(sit
 
 
 def test_the_benchmark_takes_a_fault_for_a_finding(site: Site) -> None:
-    files = f"{ROOT}/roles/gpu_benchmark/files:{ROOT}/plugins/module_utils"
+    files = f"{ROOT}/roles/gpu_benchmark/files:{ROOT}/plugins/module_utils/_host"
     program = site.scratch / "faults.py"
     program.write_text(FAULTS, encoding="utf-8")
     done = site.sh(f"PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={files} {site.current}/bin/python {program}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._elf import read_section
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.elf import read_section
 
 MAGIC, PTX, ELF = 0xBA55ED50, 1, 2
 

@@ -26,9 +26,9 @@ import standins
 import wheels
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "plugins" / "plugin_utils"))
+sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
 
-from _catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 SHARED = ROOT / "molecule" / "shared"
 CACHE = ROOT / ".cache" / "molecule"

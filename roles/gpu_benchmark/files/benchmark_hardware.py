@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from _nvml import Nvml
+from nvml import Nvml
 
 Record = dict[str, Any]
 

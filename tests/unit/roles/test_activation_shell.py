@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._activation import generation_files, host_files
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_files, host_files
 
 SHELLS = [shell for shell in ("dash", "bash", "zsh", "busybox") if shutil.which(shell)]
 NVRM = "NVRM version: NVIDIA UNIX {flavour}  {version}  Release Build  (dvs-builder)\nGCC version:  gcc 12.2.0\n"

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def hardware(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(ROOT / "plugins/module_utils"))
+    monkeypatch.syspath_prepend(str(ROOT / "plugins/module_utils/_host"))
     monkeypatch.syspath_prepend(str(ROOT / "roles/gpu_benchmark/files"))
     return importlib.import_module("benchmark_hardware")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._elf import CompatNote, read_compat_note
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.elf import CompatNote, read_compat_note
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 PACKAGES = load_catalogue()["drivers"]["compat"]
 Host = Callable[..., str]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import observe_driver
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_platform import find_kind, parse_kind
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import observe_driver
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import find_kind, parse_kind
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 RECORDING = ROOT / "tests/fixtures/h200-driver-580"

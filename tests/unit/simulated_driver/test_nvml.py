@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import SMI_FIELDS, parse_smi_csv
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import SMI_FIELDS, parse_smi_csv
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 RECORDING = ROOT / "tests/fixtures/h200-driver-580"
@@ -26,7 +26,7 @@ LAPTOP = "8.6 5 16384 0 NVIDIA GeForce RTX 3080 Laptop GPU"
 
 READ = """
 import json
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe_driver import read_nvml
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_nvml
 print(json.dumps(read_nvml(["libnvidia-ml.so.1"], {own!r})))
 """
 

@@ -11,7 +11,7 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 from ansible_collections.podsmith.gpu.plugins.callback import terminal
 from ansible_collections.podsmith.gpu.plugins.callback.terminal import CallbackModule
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 FILTERS = Path(terminal.__file__).resolve().parents[1] / "filter"
 

@@ -4,7 +4,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.filter.stack_plan import FilterModule
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 stack_plan = FilterModule().filters()["stack_plan"]
 HOST = {"driver": {"status": "ok", "version": "580.95.05"}, "devices": [{"name": "NVIDIA H200"}]}

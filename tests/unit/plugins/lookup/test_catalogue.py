@@ -9,7 +9,7 @@ import pytest
 from ansible.errors import AnsibleLookupError
 
 from ansible_collections.podsmith.gpu.plugins.lookup.catalogue import find_row
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 CATALOGUE = {"tools": {"tools": {"uv": {"version": "1"}, "ninja": {"version": "2"}}}}
 

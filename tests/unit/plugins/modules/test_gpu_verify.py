@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.podsmith.gpu.plugins.modules import gpu_verify
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 CODE = (
     "import json, sys; from ansible.module_utils.testing import patch_module_args\n"

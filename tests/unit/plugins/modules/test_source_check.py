@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _reach
+from ansible_collections.podsmith.gpu.plugins.module_utils._host import reach
 
 CODE = (
     "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
@@ -65,8 +65,8 @@ def closed() -> str:
         return f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
 
-def check(url: str) -> _reach.Answer:
-    return _reach.check_source(_reach.Source("it", url), timeout=1, ca_path=None)
+def check(url: str) -> reach.Answer:
+    return reach.check_source(reach.Source("it", url), timeout=1, ca_path=None)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_no_answer(hanging: str, closed: str) -> None:
 
 def test_all_are_asked_at_once(hanging: str) -> None:
     start = time.monotonic()
-    answers = _reach.check_sources([_reach.Source("it", hanging)] * 8, timeout=1, ca_path=None)
+    answers = reach.check_sources([reach.Source("it", hanging)] * 8, timeout=1, ca_path=None)
     assert [answer.error for answer in answers] == ["no answer within 1 s"] * 8
     assert time.monotonic() - start < 4
-    assert _reach.check_sources([], timeout=1, ca_path=None) == []
+    assert reach.check_sources([], timeout=1, ca_path=None) == []
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_all_are_asked_at_once(hanging: str) -> None:
     ],
 )
 def test_complaint(variable: str | None, remedy: str) -> None:
-    source = _reach.Source("PyTorch's index", "https://user:secret@t/", variable)
+    source = reach.Source("PyTorch's index", "https://user:secret@t/", variable)
     sentence = f"PyTorch's index: https://****@t/ cannot be used from this host (Connection refused); {remedy}"
-    assert _reach.complain(_reach.Answer(source, None, "Connection refused")) == sentence
+    assert reach.complain(reach.Answer(source, None, "Connection refused")) == sentence
 
 
 def run(environ: dict[str, str], **params: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _source_run
+from ansible_collections.podsmith.gpu.plugins.module_utils._build import program as _source_run
 from ansible_collections.podsmith.gpu.plugins.modules import source_wheel as module
 
 CODE = (

@@ -1,0 +1,190 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where this host's own pip configuration fetches Python packages from, and which torch wheels lie there already."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+
+SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]")
+OPTION = re.compile(r"^(?P<name>[A-Za-z][\w.-]*)\s*[=:]\s*(?P<value>.*)$")
+USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+WHEEL = re.compile(
+    r"^(?P<name>[\w.]+)-(?P<version>[^-]+)(?:-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
+)
+CUDA_LABEL = re.compile(r"\+(?:.*\.)?cu(?P<major>\d{2})(?P<minor>\d+)")
+
+
+class PipSources(NamedTuple):
+    """pip's settings as pip would use them, with their credentials: for handing on, never for printing."""
+
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+    no_index: bool = False
+    cert: str | None = None
+
+
+def parse_pip_config(texts: list[str], environ: Mapping[str, str]) -> PipSources:
+    """Combine pip's configuration files and variables the way pip does.
+
+    ``[install]`` wins over ``[global]`` whatever file it is in, a later file over an earlier one, ``PIP_*`` over all.
+
+    :param texts: the files' contents in pip's order, as :func:`read_pip_config` returns them.
+    """
+    sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}
+    for text in texts:
+        for section, name, value in _options(text):
+            sections.setdefault(section, {})[name] = value
+    variables = {
+        name[4:].lower().replace("_", "-"): value
+        for name, value in environ.items()
+        if name.startswith("PIP_") and value
+    }
+    values = {**sections["global"], **sections["install"], **variables}
+    return PipSources(
+        index_url=values.get("index-url") or None,
+        extra_index_urls=tuple(values.get("extra-index-url", "").split()),
+        find_links=tuple(values.get("find-links", "").split()),
+        trusted_hosts=tuple(values.get("trusted-host", "").split()),
+        no_index=values.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t"),
+        cert=values.get("cert") or None,
+    )
+
+
+def parse_pip_option(texts: list[str], option: str) -> str:
+    """The value of one option in pip's configuration files, as ``pip install`` takes it; empty where none has it."""
+    values: dict[str, str] = {}
+    for text in texts:
+        values.update({section: value for section, name, value in _options(text) if name == option})
+    return values.get("install") or values.get("global") or ""
+
+
+def read_pip_config(root: Root, home: str, environ: Mapping[str, str]) -> list[str]:
+    """The contents of pip's configuration files, least important first."""
+    own = environ.get("PIP_CONFIG_FILE")
+    if own == os.devnull:
+        return []
+    config = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    paths = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf"]
+    return [root.read(path) for path in [*paths, *([own] if own else [])] if root.exists(path)]
+
+
+def mask(url: str) -> str:
+    """The URL without its credentials: ``https://****@host/simple``."""
+    return USER_INFO.sub("****@", url)
+
+
+def observe_sources(root: Root, home: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The contract's ``sources``, with every credential masked."""
+    pip = parse_pip_config(read_pip_config(root, home, environ), environ)
+    return {
+        "index_url": mask(pip.index_url) if pip.index_url else None,
+        "extra_index_urls": [mask(url) for url in pip.extra_index_urls],
+        "find_links": [mask(link) for link in pip.find_links],
+        "wheels": [wheel for link in pip.find_links for wheel in _torch_wheels(root, link, home)],
+    }
+
+
+def parse_wheel_name(name: str) -> dict[str, str] | None:
+    """``{name, version, python_tag, arch}`` of a wheel's file name, ``None`` where it is not one."""
+    found = WHEEL.match(unquote(name))
+    if not found:
+        return None
+    arch = next((arch for arch in ("x86_64", "aarch64") if found["platform"].endswith(arch)), "")
+    return {"name": found["name"].lower(), "version": found["version"], "python_tag": found["python"], "arch": arch}
+
+
+def parse_torch_version(text: str) -> dict[str, str | None]:
+    """``{local, cuda}`` of the text of ``torch/version.py``; ``cuda`` is ``None`` for a CPU build."""
+    local = re.search(r"^__version__\s*(?::[^=]*)?=\s*['\"]([^'\"]+)", text, re.MULTILINE)
+    cuda = re.search(r"^cuda\s*(?::[^=]*)?=\s*['\"]([^'\"]+)", text, re.MULTILINE)
+    return {"local": local.group(1) if local else None, "cuda": cuda.group(1) if cuda else None}
+
+
+def read_zip_member(path: str, name: str) -> bytes | None:
+    """One small member of a zip archive, ``None`` where it lacks it.
+
+    The directory of a torch wheel costs ``zipfile`` 0.1 s of CPU; looking for one name in its bytes, a hundredth.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(-min(65557, os.path.getsize(path)), os.SEEK_END)
+            tail = file.read()
+            size, offset = struct.unpack_from("<II", tail, tail.rindex(b"PK\5\6") + 12)
+            file.seek(offset)
+            directory = file.read(size)
+            entry = -1
+            while True:
+                entry = directory.index(name.encode(), entry + 1)
+                header = entry - 46
+                length = struct.unpack_from("<H", directory, header + 28)[0] if header >= 0 else 0
+                if length == len(name) and directory[header : header + 4] == b"PK\1\2":
+                    break
+            method, packed = (
+                struct.unpack_from("<H", directory, header + 10)[0],
+                struct.unpack_from("<I", directory, header + 20)[0],
+            )
+            start = struct.unpack_from("<I", directory, header + 42)[0]
+            file.seek(start)
+            local = file.read(30)
+            file.seek(start + 30 + sum(struct.unpack_from("<HH", local, 26)))
+            data = file.read(packed)
+        return zlib.decompress(data, -15) if method else data
+    except (OSError, ValueError, struct.error, zlib.error):
+        return None
+
+
+def _torch_wheels(root: Root, link: str, home: str) -> list[dict[str, Any]]:
+    """The torch wheels in a local folder of ``find-links``; the folder may be a ``file:`` URL."""
+    path = (
+        unquote(urlsplit(link).path)
+        if link.startswith("file:")
+        else link.replace("~", home, 1)
+        if link[:1] == "~"
+        else link
+    )
+    wheels = []
+    for name in root.listdir(path) if path.startswith("/") else []:
+        parsed = parse_wheel_name(name)
+        if not parsed or parsed["name"] != "torch":
+            continue
+        label = CUDA_LABEL.search(parsed["version"])
+        if label:
+            cuda: str | None = f"{int(label['major'])}.{int(label['minor'])}"
+        elif "+" in parsed["version"]:
+            cuda = None
+        else:
+            text = read_zip_member(root.at(f"{path}/{name}"), "torch/version.py") or b""
+            cuda = parse_torch_version(text.decode("utf-8", "replace"))["cuda"]
+        wheels.append({**parsed, "path": f"{path}/{name}", "cuda": cuda})
+    return wheels
+
+
+def _options(text: str) -> list[tuple[str, str, str]]:
+    """``(section, option, value)`` of an ini text; an indented line goes on with the value before it."""
+    found: list[tuple[str, str, str]] = []
+    section, can_go_on = "", False
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip()[:1] in ("#", ";"):
+            continue
+        if line[:1].isspace() and can_go_on:
+            found[-1] = (*found[-1][:2], f"{found[-1][2]} {line.strip()}".strip())
+            continue
+        header, option = SECTION.match(line.strip()), OPTION.match(line.strip())
+        can_go_on = bool(option and not header)
+        if header:
+            section = header["name"].strip()
+        elif option:
+            found.append((section, option["name"].lower().replace("_", "-"), option["value"].strip()))
+    return found

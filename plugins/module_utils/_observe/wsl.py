@@ -1,0 +1,112 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WSL2's folder with Windows' driver: whether programs find it. It is read, never written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.apt import list_installed
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import DPKG, LIBCUDA
+
+WSL = "/usr/lib/wsl/lib"
+LIBRARY = "libcuda.so.1"
+LOADER_FILES = ("/etc/ld.so.conf", "/etc/ld.so.conf.d/*.conf")
+CACHE = "/etc/ld.so.cache"
+
+
+class Setting(NamedTuple):
+    """A line of a start-up file that sets LD_LIBRARY_PATH, and the folders that it names."""
+
+    file: str
+    line: int
+    text: str
+    folders: tuple[str, ...]
+
+
+def find_wsl_conflicts(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
+    """The contract's ``conflicts`` of a host that has Windows' folder; none where there is none.
+
+    :param settings: what the start-up files make of the loader's path.
+    """
+    if not root.is_dir(WSL):
+        return []
+    return [*_links(root), *_loader(root), *_hidden(root, settings), *_linux_driver(root)]
+
+
+def _links(root: Root) -> list[dict[str, Any]]:
+    """Windows puts plain files there. ldconfig complains of them, and who then replaces them may lose them."""
+    found = []
+    names = root.listdir(WSL)
+    for name in dict.fromkeys(
+        [LIBRARY, *(name for name in names if name.startswith(("libcuda.so", "libnvidia-ml.so")))]
+    ):
+        path = f"{WSL}/{name}"
+        if not root.exists(path) or not root.real(path).startswith("/usr/lib/wsl/"):
+            target = root.real(path) if name in names else ""
+            found.append(_conflict("wsl_files", path, text=f"points to {target}" if target else "is not there"))
+    return found
+
+
+def _loader(root: Root) -> list[dict[str, Any]]:
+    """The loader finds the folder by a file that WSL writes at its start, and by its cache."""
+    files = [file for pattern in LOADER_FILES for file in root.glob(pattern)]
+    lines = {line.strip().rstrip("/") for file in files for line in root.read(file).splitlines()}
+    if WSL not in lines:
+        return [_conflict("wsl_loader", WSL)]
+    cache = root.read_bytes(CACHE)
+    if cache and f"{WSL}/{LIBRARY}".encode() not in cache:
+        return [_conflict("wsl_cache", WSL)]
+    return []
+
+
+def _hidden(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
+    """A folder with another libcuda that a start-up file puts before Windows'."""
+    found = []
+    for setting in settings:
+        for folder in setting.folders:
+            if folder.rstrip("/") == WSL:
+                break
+            path = f"{folder}/{LIBRARY}"
+            if not is_compat(folder) and root.exists(path) and not root.real(path).startswith("/usr/lib/wsl/"):
+                found.append(
+                    {
+                        "kind": "wsl_hidden",
+                        "file": setting.file,
+                        "line": setting.line,
+                        "text": setting.text,
+                        "path": folder,
+                    }
+                )
+                break
+    return found
+
+
+def _linux_driver(root: Root) -> list[dict[str, Any]]:
+    """A driver for Linux: its packages, or its libraries where somebody put them there by hand."""
+    packages = list_installed(root.read(f"{DPKG}/status"))
+    if packages:
+        return [_conflict("wsl_linux_driver", _first_library(root) or DPKG, text=" ".join(packages))]
+    library = _first_library(root)
+    return [_conflict("wsl_linux_library", library)] if library else []
+
+
+def _first_library(root: Root) -> str | None:
+    """A libcuda of a driver for Linux, named after its version, in a folder of the system."""
+    for folder in LIBRARY_DIRS:
+        if folder == WSL or root.real(folder).startswith("/usr/lib/wsl"):
+            continue
+        for name in root.listdir(folder):
+            path = f"{folder}/{name}"
+            if LIBCUDA.match(name) and not root.real(path).startswith("/usr/lib/wsl/"):
+                return path
+    return None
+
+
+def _conflict(kind: str, path: str, text: str = "") -> dict[str, Any]:
+    """A record without a line of a file: there is nothing in it that could be repaired by taking one out."""
+    return {"kind": kind, "file": "", "line": None, "text": text, "path": os.path.normpath(path)}

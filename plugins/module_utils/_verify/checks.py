@@ -1,0 +1,452 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks of the proof: which fit, what each runs, and what its outcome means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify import health, judge
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.readings import find_libraries, read_health
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome, shell_argv
+
+Record = dict[str, Any]
+
+# check → the first level at which it runs
+LEVELS = ("light", "standard", "full")
+CHECKS: Mapping[str, str] = {
+    "cuinit": "light",
+    "nvcc": "light",
+    "torch": "light",
+    "matmul": "light",
+    "kernel": "standard",
+    "cutlass": "standard",
+    "extension": "standard",
+    "health": "standard",
+    "features": "full",
+    "compile": "full",
+    "pip_fence": "full",
+}
+# check → the settings without which it has nothing to look at
+NEEDS: Mapping[str, Sequence[str]] = {
+    "nvcc": ("cuda_home",),
+    "kernel": ("cuda_home", "architectures"),
+    "cutlass": ("cuda_home", "cutlass_home", "architectures"),
+    "torch": ("environment",),
+    "matmul": ("environment",),
+    "extension": ("environment",),
+    "health": ("health",),
+    "features": ("environment",),
+    "compile": ("environment",),
+    "pip_fence": ("environment",),
+}
+# The long ones begin first, so that the short ones fill the gaps.
+LONGEST = ("compile", "health", "extension", "cutlass", "kernel")
+# Those that have nothing to look at without a GPU.
+GPU_ONLY = ("cuinit", "health")
+PREFERRED = "sm_90a"  # its instructions are what a CUTLASS kernel is most often compiled for
+OUTPUT_TAIL = 4000  # characters of a command's output that are kept as evidence
+MEMORY_PER_JOB_GIB = 2
+LOAD_SECONDS = 5
+# Seconds that reading the GPUs' health may take at rest, and that a load may take with the import of torch before it.
+REST_LIMIT, LOAD_LIMIT = 10.0, 45.0
+
+AGAIN: Mapping[str, str] = {
+    "cuinit": "Look at the driver with nvidia-smi and in the kernel's log; in a rented container ask for another host.",
+    "nvcc": "Run the cuda_toolkit role again.",
+    "torch": "Run the pytorch role again; a later pip install may have replaced packages.",
+    "matmul": "Where torch sees no device, put that right first; do not use a device whose results are wrong.",
+    "kernel": "Run the cuda_toolkit role again, and see that a g++ is there that this CUDA release supports.",
+    "cutlass": "Run the cutlass role again, and see that this CUTLASS release supports the CUDA release.",
+    "extension": "See that the C++ compiler and the toolkit are those that PyTorch supports.",
+    "health": "Look at nvidia-smi -q and the kernel's log; in a rented container return this pod.",
+    "features": "Run the pytorch role again; a PyTorch that cannot say what it was built with does not work.",
+    "compile": "See that a C++ compiler, this Python's headers and, on a GPU, triton are there.",
+    "pip_fence": "Source the environment's activate.sh, which sets PIP_CONSTRAINT, before pip install.",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is to be proved; ``expected`` has any of nvcc, torch, cuda, arch_list, site_packages, features."""
+
+    folder: str
+    python: str
+    environment: str | None = None
+    activation: str | None = None
+    cuda_home: str | None = None
+    cutlass_home: str | None = None
+    architectures: tuple[str, ...] = ()
+    gpu: bool = False
+    level: str = "standard"
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    health: health.Rules = field(default_factory=dict)
+    timeout: float = 120.0
+    cpus: int = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a judgement found: problems in words (none: the check passed), evidence, and why it was skipped.
+
+    ``advice`` says what to do about the problems, ``warnings`` what is to be known although the check passed.
+    """
+
+    problems: Sequence[str] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    skipped: str | None = None
+    advice: str | None = None
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its commands, and what their outcomes (job name → outcome) mean once all of them ended with status 0."""
+
+    name: str
+    jobs: tuple[Job, ...]
+    judge: Callable[[Mapping[str, Outcome]], Finding]
+
+
+def choose_checks(wanted: Sequence[str] | None, settings: Settings) -> list[str]:
+    """The checks to run up to the level: those asked for, or with None all that fit.
+
+    Those of level full go with torch, so that a plan need not name them.
+    """
+    depth = LEVELS.index(settings.level)
+    names = [name for name in CHECKS if LEVELS.index(_first_level(name, settings)) <= depth]
+    if wanted is not None:
+        return [name for name in names if name in wanted or (CHECKS[name] == "full" and "torch" in wanted)]
+    return [name for name in names if not find_lacking(name, settings) and (settings.gpu or name not in GPU_ONLY)]
+
+
+def _first_level(name: str, settings: Settings) -> str:
+    """The level from which on a check runs: what a build is to have is looked at in every proof of it."""
+    return "light" if name == "features" and settings.expected.get("features") else CHECKS[name]
+
+
+def find_lacking(name: str, settings: Settings) -> list[str]:
+    """The settings that a check needs and does not have."""
+    return [need for need in NEEDS.get(name, ()) if not getattr(settings, need)]
+
+
+def choose_cutlass_architectures(settings: Settings) -> tuple[str, ...]:
+    """What the CUTLASS kernel is compiled for, at many seconds each.
+
+    All on a GPU, where they are the GPUs' own, and at level full; else one.
+    """
+    if settings.gpu or settings.level == "full":
+        return settings.architectures
+    return (PREFERRED,) if PREFERRED in settings.architectures else settings.architectures[:1]
+
+
+def count_build_jobs(cpus: int, memory_gib: float) -> int:
+    """Compilers to run at once, by processors and memory."""
+    return max(1, min(cpus, int(memory_gib // MEMORY_PER_JOB_GIB)))
+
+
+def run_order(check: Check) -> int:
+    """The place of a check in the queue."""
+    return LONGEST.index(check.name) if check.name in LONGEST else len(LONGEST)
+
+
+def plan_check(name: str, settings: Settings) -> Check:
+    """The commands of a check and their judgement."""
+    return PLANS[name](settings)
+
+
+def _proof(settings: Settings, python: str, *arguments: str) -> tuple[str, ...]:
+    return (python, "-W", "ignore", f"{settings.folder}/proof.py", *arguments)
+
+
+def _environment_python(settings: Settings) -> str:
+    return f"{settings.environment}/bin/python"
+
+
+def _devices(settings: Settings) -> tuple[str, ...]:
+    return ("gpu",) if settings.gpu else ()
+
+
+def _record(outcome: Outcome) -> Record:
+    records = judge.parse_records(outcome.output)
+    return records[-1] if records else {}
+
+
+def _read(settings: Settings, name: str) -> bytes:
+    """What a compiler wrote, nothing where it wrote no file."""
+    path = Path(settings.folder, name)
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _plan_nvcc(settings: Settings) -> Check:
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        text = outcomes["nvcc"].output
+        return Finding(judge.judge_nvcc(text, settings.expected.get("nvcc")), judge.parse_nvcc(text) or {})
+
+    return Check("nvcc", (Job("nvcc", (f"{settings.cuda_home}/bin/nvcc", "--version"), settings.timeout),), judged)
+
+
+def _plan_kernel(settings: Settings) -> Check:
+    targets = [f"-gencode=arch={name.replace('sm', 'compute')},code={name}" for name in settings.architectures]
+    compiler = (f"{settings.cuda_home}/bin/nvcc", "-std=c++17", "--no-compress", *targets, "kernel.cu", "-o", "kernel")
+    jobs = [Job("kernel", compiler, settings.timeout)]
+    if settings.gpu:
+        jobs.append(Job("kernel_run", (f"{settings.folder}/kernel",), settings.timeout, ("kernel",)))
+
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        data = _read(settings, "kernel")
+        problems = judge.judge_cubins(data, settings.architectures)
+        evidence: Record = {"architectures": [f"sm_{number}" for number in sorted(judge.find_cubins(data))]}
+        if settings.gpu:
+            evidence["runs"] = judge.parse_records(outcomes["kernel_run"].output)
+            problems = problems + judge.judge_kernel_runs(evidence["runs"])
+        return Finding(problems, evidence)
+
+    return Check("kernel", tuple(jobs), judged)
+
+
+def _plan_cutlass(settings: Settings) -> Check:
+    architectures = choose_cutlass_architectures(settings)
+    cubins = [f"cutlass_{name}.cubin" for name in architectures]
+    jobs = []
+    for name, cubin in zip(architectures, cubins):
+        argv = (
+            *(f"{settings.cuda_home}/bin/nvcc", "-std=c++17", "--expt-relaxed-constexpr", "-cubin"),
+            *(f"-gencode=arch={name.replace('sm', 'compute')},code={name}", f"-I{settings.cutlass_home}/include"),
+            *("cutlass.cu", "-o", cubin),
+        )
+        jobs.append(Job(f"cutlass_{name}", argv, settings.timeout))
+    if settings.gpu:
+        needs = tuple(job.name for job in jobs)
+        run = _proof(settings, settings.python, "cutlass", *cubins)
+        jobs.append(Job("cutlass_run", run, settings.timeout, needs))
+
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        problems = []
+        for name, cubin in zip(architectures, cubins):
+            problems += judge.judge_cubins(_read(settings, cubin), [name])
+        evidence: Record = {"architectures": list(architectures)}
+        if settings.gpu:
+            evidence.update(_record(outcomes["cutlass_run"]))
+            problems += judge.judge_cutlass_runs(evidence)
+        return Finding(problems, evidence)
+
+    return Check("cutlass", tuple(jobs), judged)
+
+
+def _plan_record(
+    name: str, settings: Settings, argv: tuple[str, ...], problems: Callable[[Record], Sequence[str]]
+) -> Check:
+    """A check of one command that prints what it saw as a line of JSON."""
+
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        record = _record(outcomes[name])
+        if not record:
+            return Finding([f"It printed no record: {judge.last_words(outcomes[name].output)}."])
+        if record.get("skipped"):
+            return Finding(skipped=record["skipped"])
+        return Finding(problems(record), record)
+
+    return Check(name, (Job(name, argv, settings.timeout),), judged)
+
+
+def _plan_cuinit(settings: Settings) -> Check:
+    return _plan_record("cuinit", settings, _proof(settings, settings.python, "cuinit"), judge.judge_cuinit)
+
+
+def _plan_torch(settings: Settings) -> Check:
+    home = os.path.realpath(settings.expected.get("site_packages") or settings.environment or "")
+
+    def problems(record: Record) -> list[str]:
+        return judge.judge_torch(record, settings.expected, home, gpu=settings.gpu)
+
+    return _plan_record("torch", settings, _proof(settings, _environment_python(settings), "torch"), problems)
+
+
+def _plan_matmul(settings: Settings) -> Check:
+    argv = _proof(settings, _environment_python(settings), "matmul", *_devices(settings))
+    return _plan_record("matmul", settings, argv, judge.judge_products)
+
+
+def _plan_extension(settings: Settings) -> Check:
+    argv = _proof(settings, _environment_python(settings), "extension", settings.folder, *_devices(settings))
+    return _plan_record("extension", settings, argv, judge.judge_wrong)
+
+
+def _plan_features(settings: Settings) -> Check:
+    """Show what PyTorch was built with, and compare it with what is wanted of the build."""
+    expected = settings.expected.get("features") or {}
+
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        record = _record(outcomes["features"])
+        found = judge.find_features(record)
+        if not found and not expected:
+            return Finding(skipped="this PyTorch does not say what it was built with")
+        if not found:
+            return Finding([f"This PyTorch does not say what it was built with, {', '.join(expected)} was wanted."])
+        kept = {name: record[name] for name in ("version", "cuda", "arch_list", "versions")}
+        return Finding(
+            judge.judge_features(found, expected),
+            {**kept, "features": found, "config": record["config"]},
+            advice=judge.advise_features(found, expected),
+            warnings=judge.unknown_features(found, expected),
+        )
+
+    job = Job("features", _proof(settings, _environment_python(settings), "features"), settings.timeout)
+    return Check("features", (job,), judged)
+
+
+def _plan_compile(settings: Settings) -> Check:
+    argv = _proof(settings, _environment_python(settings), "compile", *_devices(settings))
+    return _plan_record("compile", settings, argv, judge.judge_wrong)
+
+
+def _plan_pip_fence(settings: Settings) -> Check:
+    argv = _proof(settings, _environment_python(settings), "pip_fence")
+    return _plan_record("pip_fence", settings, argv, judge.judge_fence)
+
+
+def _plan_health(settings: Settings) -> Check:
+    """Read the GPUs at rest, and at level full while torch keeps them busy."""
+    load, limit = None, REST_LIMIT
+    if settings.level == "full" and settings.environment:
+        argv = _proof(settings, _environment_python(settings), "load", str(LOAD_SECONDS))
+        load, limit = shell_argv(settings.activation, settings.folder, argv), REST_LIMIT + LOAD_LIMIT
+
+    def read() -> Record:
+        libraries = find_libraries(Root(), os.environ)
+        return read_health(libraries, load, f"{settings.folder}/load.log", min(LOAD_LIMIT, settings.timeout))
+
+    return Check(
+        "health", (Job("health", ("NVML",), min(limit, settings.timeout), call=read),), partial(_judge_health, settings)
+    )
+
+
+def _judge_health(settings: Settings, outcomes: Mapping[str, Outcome]) -> Finding:
+    readings = _record(outcomes["health"])
+    if readings["init"] is None:
+        words = "NVML (libnvidia-ml.so.1) cannot be loaded, so nothing is known of the GPU's health"
+        return Finding(skipped=f"{words}; give the container the driver's capability utility")
+    findings = health.judge_health(readings, settings.health)
+    if settings.level == "full" and not settings.environment:
+        findings += health.judge_load({"error": "there is no environment with torch to load the GPU"})
+    failures, warnings = health.pick(findings, "failure"), health.pick(findings, "warning")
+    return Finding(
+        problems=[health.say(finding) for finding in failures],
+        evidence={"findings": findings, "load": readings["load"]},
+        advice=" ".join(dict.fromkeys(finding["advice"] for finding in failures)) or None,
+        warnings=[
+            *(f"{health.say(finding)} {finding['advice']}" for finding in warnings),
+            *health.say_unknown(findings),
+        ],
+    )
+
+
+PLANS: Mapping[str, Callable[[Settings], Check]] = {
+    "cuinit": _plan_cuinit,
+    "nvcc": _plan_nvcc,
+    "torch": _plan_torch,
+    "matmul": _plan_matmul,
+    "kernel": _plan_kernel,
+    "cutlass": _plan_cutlass,
+    "extension": _plan_extension,
+    "health": _plan_health,
+    "features": _plan_features,
+    "compile": _plan_compile,
+    "pip_fence": _plan_pip_fence,
+}
+
+
+def conclude(check: Check, outcomes: Mapping[str, Outcome], settings: Settings) -> Record:
+    """The result of a check: ``{check, ok, seconds, evidence}`` and, where due, the keys below.
+
+    ``error`` and ``advice`` are one sentence or a few, ``skipped`` says why, ``warnings`` is a list of sentences;
+    ``evidence`` has the commands, the end of their output, and what was read from it.
+    """
+    mine = [(job, outcomes[job.name]) for job in check.jobs]
+    text = "\n".join(outcome.output for _job, outcome in mine)
+    finding = _judge(check, outcomes)
+    result: Record = {
+        "check": check.name,
+        "ok": not finding.problems,
+        "seconds": round(sum(outcome.seconds for _job, outcome in mine), 2),
+        "evidence": {
+            "commands": [" ".join(job.argv) for job, outcome in mine if outcome.started],
+            **finding.evidence,
+        },
+    }
+    if finding.skipped:
+        result["skipped"] = finding.skipped
+    if finding.warnings:
+        result["warnings"] = list(finding.warnings)
+    if finding.problems:
+        result["error"] = " ".join(finding.problems)
+        result["advice"] = finding.advice or judge.advise(text, settings.errors, AGAIN[check.name])
+        result["evidence"]["output"] = text[-OUTPUT_TAIL:]
+    return result
+
+
+def _judge(check: Check, outcomes: Mapping[str, Outcome]) -> Finding:
+    for job in check.jobs:
+        outcome = outcomes[job.name]
+        if not outcome.started:
+            return Finding([f"{_title(job)} was not started: no time was left of the proof's own limit."])
+        if outcome.code is None:
+            return Finding([f"{_title(job)} gave no answer within {outcome.limit:g} s."])
+        if outcome.code != 0:
+            records = judge.parse_records(outcome.output)
+            return Finding([_describe_failure(job, outcome, records)], records[-1] if records else {})
+    return check.judge(outcomes)
+
+
+def _describe_failure(job: Job, outcome: Outcome, records: Sequence[Record]) -> str:
+    record = records[-1] if records else {}
+    if record.get("call"):
+        name = f" ({record['name']})" if record.get("name") else ""
+        return f"{record['call']} returned {record['code']}{name}."
+    words = record.get("failure") or judge.last_words(outcome.output)
+    code = outcome.code or 0
+    ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+    return f"{_title(job)} {ended}: {words.rstrip('.')}."
+
+
+def _title(job: Job) -> str:
+    """How a sentence names a command: nvcc, kernel, proof.py torch."""
+    words = [Path(word).name for word in job.argv]
+    return " ".join(words[words.index("proof.py") :][:2]) if "proof.py" in words else words[0]
+
+
+def lack(name: str, lacking: Sequence[str]) -> Record:
+    """The result of a check that was asked for and has nothing to look at."""
+    needed = " and ".join(lacking)
+    return {
+        "check": name,
+        "ok": False,
+        "seconds": 0.0,
+        "evidence": {},
+        "error": f"The check {name} was asked for, but {needed} is not set.",
+        "advice": f"Set {needed}, or leave {name} out of the checks.",
+    }
+
+
+def skip(name: str, reason: str) -> Record:
+    """The result of a check that was not run."""
+    return {"check": name, "ok": True, "seconds": 0.0, "evidence": {}, "skipped": reason}
+
+
+def summarize(results: Sequence[Record]) -> str:
+    """What failed and what to do, in sentences; otherwise how many checks passed, what was skipped, and warnings."""
+    failed = [f"{result['check']}: {result['error']} {result['advice']}" for result in results if not result["ok"]]
+    if failed:
+        return " ".join(failed)
+    skipped = [f"{result['check']} skipped: {result['skipped']}" for result in results if result.get("skipped")]
+    warnings = [f"{result['check']}: {words}" for result in results for words in result.get("warnings", ())]
+    return " ".join(["; ".join([f"{len(results) - len(skipped)} checks passed", *skipped]) + ".", *warnings])

@@ -1,0 +1,214 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person should know beside the decision: what would help, and what was seen that changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds as wheels
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Choice
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import find_repairs
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import ForwardCompat
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
+
+CONFLICTS = {
+    "ld_library_path": "puts another libcuda before the driver's",
+    "second_libcuda": "is a second libcuda beside the driver's",
+    "stubs": "puts the toolkit's stub libraries on the loader's path",
+    "cuda_home": "names another CUDA toolkit than the plan",
+    "hidden_devices": "hides every GPU from CUDA",
+    "wsl_files": "is not as Windows' driver puts it there",
+    "wsl_loader": "is not in the loader's configuration, so that programs do not find Windows' driver",
+    "wsl_cache": "is not in the loader's cache, so that programs do not find Windows' driver",
+    "wsl_hidden": "puts another libcuda before that of Windows' driver in /usr/lib/wsl/lib",
+    "wsl_linux_driver": "belongs to an NVIDIA driver for Linux, which WSL2 must not have: Windows' is the only one",
+    "wsl_linux_library": "is a libcuda of a driver for Linux, which WSL2 must not have: Windows' is the only one",
+}
+COMMANDS = {  # conflict → what puts it right where no line of a file is to be removed
+    "wsl_files": "run in Windows: wsl --shutdown; the next start of WSL2 mounts the folder anew",
+    "wsl_loader": "run: echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
+    "wsl_cache": "run: sudo ldconfig",
+    "wsl_linux_driver": "run: sudo apt-get purge {text} && sudo ldconfig",
+    "wsl_linux_library": "remove what was put there by hand: sudo rm {path} && sudo ldconfig",
+}
+RELOAD = "Reload the modules: modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia_uvm;"
+BROKEN_DRIVER = {  # status of the driver → why it blocks, and what to do
+    "mismatch": (
+        "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
+        "Reboot the host, or reload the modules: rmmod nvidia_uvm nvidia_drm nvidia, then modprobe nvidia.",
+    ),
+    "timeout": (
+        "the driver does not answer in time",
+        "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
+    ),
+    "lost": (
+        "the driver knows of a GPU that does not answer: it has fallen off the bus or failed",
+        "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
+    ),
+}
+
+
+def broken_driver(host: Host) -> tuple[str, str]:
+    """Why a driver that is broken blocks, and what to do; of a mismatch both versions, and what brought it about."""
+    because, remedy = BROKEN_DRIVER[str(host.status)]
+    disk: Mapping[str, Any] = host.disk or {}
+    module, library = disk.get("loaded_version") or host.driver, disk.get("library_version")
+    if host.status != "mismatch" or not module or not library or module == library:
+        return because, remedy
+    because = (
+        f"the kernel runs driver {module} and its libraries on the disk are of {library} (driver/library mismatch)"
+    )
+    if host.kind == "container":
+        return because, "Start the container again: its runtime then brings the libraries of the host's driver."
+    if change := disk.get("changed"):
+        old = f" from {change['from']}" if change.get("from") else ""
+        by = f" by {change['by']}" if change.get("by") else ""
+        command = f' "{change["command"]}"{by}' if change.get("command") else ""
+        because += (
+            f"; {change.get('log')}: {change.get('at')}{command} brought {change['package']}{old} to {change['to']}"
+        )
+    if disk.get("in_use") is False:
+        return because, f"{RELOAD} nothing uses them now. Or reboot."
+    return because, "Reboot: the driver is in use, so its modules cannot be exchanged under it."
+
+
+def remedies(
+    host: Host, request: Request, known: Catalogue, choose: Callable[[Request], Choice] | None
+) -> tuple[str, ...]:
+    """What would meet the wish; with ``choose`` also which other wish would be met here."""
+    found = []
+    builds = list(wheels.wished_builds(host, request, known))
+    fit = [build for build in builds if not wheels.unfit(build, host, request, known, ptx=True)]
+    if not builds:
+        cudas = wheels.published_cudas(host, request, known)
+        other = f"Ask for cuda: {' or '.join(cudas)} with this PyTorch, or" if cudas else "Ask"
+        found.append(f"{other} for pytorch: newest.")
+    elif fit:
+        floors = [floor for build in fit if (floor := rules.floor(host, str(build.cuda), known))]
+        if (
+            host.driver
+            and floors
+            and parse_version(host.driver) < parse_version(least := min(floors, key=parse_version))
+        ):
+            verb = "Update the Windows driver to" if host.wsl else "Use a host with driver"
+            found.append(f"{verb} {least} or newer.")
+    elif host.pythons is not None and not any(wheels.has_python(build, host, request) for build in builds):
+        found += python_remedies(host, request, known)
+    if choose:
+        found += _other_wishes(request, choose)
+    if not found:
+        found += _gpu_remedies(host, request, known)
+    return tuple(found)
+
+
+def _other_wishes(request: Request, choose: Callable[[Request], Choice]) -> list[str]:
+    """What the policies that the wish leaves out would bring."""
+    found = []
+    for policy in ("forward_compat", "fallback"):
+        if policy in request.on_old_driver:
+            continue
+        choice = choose(dataclasses.replace(request, on_old_driver=(policy,)))
+        if choice.build:
+            found.append(f"Add {policy} to on_old_driver: {choice.build.name} runs here that way.")
+    return found
+
+
+def _gpu_remedies(host: Host, request: Request, known: Catalogue) -> list[str]:
+    floors = {
+        parse_version(rules.split_architecture(arch)[0]): rules.split_architecture(arch)[0]
+        for release in known["pytorch"]["releases"].values()
+        for index in release["indexes"].values()
+        for arch in index.get(host.arch, {}).get("linux", ())
+    }
+    if host.capabilities and floors and parse_version(host.capabilities[0]) < min(floors):
+        return [f"Use a GPU of compute capability {floors[min(floors)]} or newer, or set cuda: none."]
+    builds = wheels.wished_builds(host, dataclasses.replace(request, pytorch="newest", cuda="newest"), known)
+    fit = next((build for build in builds if not wheels.unfit(build, host, request, known, ptx=True)), None)
+    if fit:
+        return [f"Ask for {fit.name}, which has machine code for {host.gpu_names or 'this GPU'}."]
+    return ["Ask for another host, or set cuda: none to run on the CPU."]
+
+
+def python_remedies(host: Host, request: Request, known: Catalogue) -> list[str]:
+    """What to do where no interpreter, or no C library, fits any wished PyTorch."""
+    row = known["pytorch"]["releases"][wheels.wished_torches(request, known)[0] or ""]
+    glibc = row.get("glibc")
+    if glibc and host.glibc and parse_version(host.glibc) < parse_version(glibc):
+        return [f"Use a distribution with glibc {glibc} or newer; found {host.glibc}."]
+    found = ", ".join(dict.fromkeys(python.version for python in host.pythons or ())) or "none"
+    wanted = f"{row['pythons'][0]} to {row['pythons'][-1]}"
+    return [f"Install Python {wanted} with its venv module; found {found}. Or correct stack_plan_request.python."]
+
+
+def better(choice: Choice, host: Host, known: Catalogue) -> str | None:
+    """What would be better than a route that works."""
+    if choice.build is None or choice.build.cuda is None:
+        return None
+    row = known["cuda"]["releases"][choice.build.cuda]
+    if choice.route == "forward_compat":
+        return f"A host with driver {row['least_driver']} or newer needs no forward compatibility."
+    built_with = row["driver_windows" if host.wsl else "driver"]
+    if choice.route == "minor_version" and built_with:
+        return f"A host with driver {built_with} or newer also compiles PTX of CUDA {choice.build.cuda}."
+    return None
+
+
+def observed_warnings(observed: Mapping[str, Any], host: Host, request: Request) -> list[str]:
+    """Overrides, foreign settings and what the observation could not read."""
+    overrides, driver = request.overrides, observed.get("driver") or {}
+    devices = observed.get("devices") or [{}]
+    found = []
+    taken = {
+        "driver": (driver.get("version"), overrides.driver),
+        "compute_capability": (devices[0].get("compute_capability"), overrides.compute_capability),
+        "brand_id": (devices[0].get("brand_id"), overrides.brand_id),
+    }
+    for key, (seen, given) in taken.items():
+        if given is not None:
+            found.append(f"override {key}: observed {seen or 'nothing'}, taken {given}.")
+    skipped = {"arch_list": "machine code for the GPU", "python": "the Python version", "glibc": "the C library"}
+    for key, what in skipped.items():
+        if not getattr(overrides, key):
+            found.append(f"override {key}: {what} is not checked.")
+    allowed = [repair["path"] for repair in find_repairs(request.repair_files, host)]
+    for row in host.conflicts:
+        if row.get("file") in allowed:
+            continue
+        places = [str(row[key]) for key in ("file", "line") if row.get(key)]
+        where = ":".join(places) or str(row.get("path") or "the environment")
+        text = f" ({row['text']})" if row.get("text") else ""
+        remedy = "remove it, or list the file in repair_files" if row.get("file") and text else "remove it"
+        if command := COMMANDS.get(str(row.get("kind"))):
+            remedy = command.format(text=row.get("text") or "", path=row.get("path") or "")
+        found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {remedy}.")
+    found += [f"not read: {problem}" for problem in observed.get("problems") or ()]
+    return found
+
+
+def unknown_warnings(host: Host) -> list[str]:
+    """What was needed and is unknown."""
+    found = []
+    if host.driver is None:
+        found.append("The driver's version is unknown; the plan goes by what else is known, and the proof decides.")
+    if host.gpus is None or any(gpu.capability is None for gpu in host.gpus):
+        found.append("The GPU's compute capability is unknown; whether the wheels cover it is not checked.")
+    return found
+
+
+def compat_warnings(compat: ForwardCompat, host: Host) -> list[str]:
+    """Compat libraries that lie about, and one that is active where it must not be."""
+    if compat.enabled and not compat.standby:
+        return []
+    if host.compat_active:
+        because = "A compat library is first on the loader's path and breaks CUDA on this driver (error 803 or 804)"
+        return [f"{because}; remove its folder from LD_LIBRARY_PATH and /etc/ld.so.conf.d."]
+    kept = [row for row in host.compat if row.get("package") not in (*compat.remove, compat.package)]
+    return [f"{row.get('package')} {row.get('version')} is present; it stays off the path." for row in kept]

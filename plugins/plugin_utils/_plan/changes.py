@@ -1,0 +1,271 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is pending on a host: the wanted stack against what is installed. Empty where nothing must change."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.source import TORCH, Source, describe_build
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment, find_built
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension, Set
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import Cutlass, ForwardCompat, PyTorch, Toolkit
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import normalise
+
+INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
+BUILD = "build"
+UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
+RECORD, SHOWN = "decision on record", 12  # digits that are shown of a digest
+LOST_NAMED = 3  # files that are named where they are missing; more are counted
+PROVEN_ROLES = ("cuda_toolkit", "forward_compat", "cutlass", "pytorch", "ml_extensions")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One pending change. ``mib`` is what is fetched for it, ``disk_mib`` what it takes on the disk at ``place``."""
+
+    role: str
+    action: str
+    what: str
+    old: str | None = None
+    new: str | None = None
+    mib: int = 0
+    disk_mib: int = 0
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The stack that is wanted on a host."""
+
+    toolkits: tuple[Toolkit, ...]  # the active one first
+    compat: ForwardCompat
+    cutlass: Cutlass | None
+    torch: PyTorch | None
+    extensions: Set
+    environment: Environment
+    digest: str
+    source: Source | None = None
+
+
+def find_changes(wanted: Wanted, host: Host, known: Catalogue) -> tuple[Change, ...]:
+    """All that is pending, in the order of application."""
+    changes = [
+        *_toolkits(wanted, host, known),
+        *_compat(wanted, host, known),
+        *_cutlass(wanted, host, known),
+        *_source(wanted, torch=True),
+        *_pytorch(wanted, host, known),
+        *_source(wanted, torch=False),
+        *_extensions(wanted, host),
+    ]
+    environment = list(_environment(wanted, host, known)) or list(_record(wanted, host))
+    if any(change.role in PROVEN_ROLES for change in changes) or not is_proven(wanted, host):
+        changes.append(Change("gpu_verify", PROVE, "the stack"))
+    return (*changes, *environment)
+
+
+def is_proven(wanted: Wanted, host: Host) -> bool:
+    """Whether this very stack was proven here with this driver."""
+    state = host.state or {}
+    same_driver = state.get("driver") in (None, host.driver) or host.driver is None
+    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest and same_driver
+
+
+def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    for toolkit in wanted.toolkits:
+        if toolkit.system_packages:
+            yield Change(
+                "cuda_toolkit", INSTALL, "C++ compiler", None, ", ".join(toolkit.system_packages), 60, 250, "/"
+            )
+        if toolkit.provider == "adopt":
+            continue
+        row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
+        whole = row is not None and not row.get("broken") and bool(row.get("nvcc"))
+        components_seen = _has_components(toolkit, row) or is_proven(wanted, host)
+        if row is not None and whole and components_seen:
+            continue
+        lost = _lost(row)
+        new = f"{toolkit.exact or toolkit.version} from {'PyPI' if toolkit.provider == 'pypi' else toolkit.provider}"
+        mib = _toolkit_mib(toolkit, known)
+        place = "/" if toolkit.provider == "apt" else toolkit.path
+        action = INSTALL if row is None else REPAIR
+        old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
+        yield Change(
+            "cuda_toolkit", action, f"CUDA toolkit {toolkit.version}", old, new, mib, int(mib * UNPACKED), place
+        )
+
+
+def _has_components(toolkit: Toolkit, row: Mapping[str, Any] | None) -> bool:
+    """Whether all that is wanted of a toolkit was seen; of most only the compiler is wanted."""
+    return toolkit.components == ("compiler",) or set(toolkit.components) <= set((row or {}).get("components") or ())
+
+
+def _lost(row: Mapping[str, Any] | None) -> str:
+    """What is missing of an installation: the names of one or two files, or how many."""
+    broken = list((row or {}).get("broken") or ())
+    return ", ".join(map(str, broken)) if len(broken) <= LOST_NAMED else f"{len(broken)} or more of its files"
+
+
+def _toolkit_mib(toolkit: Toolkit, known: Catalogue) -> int:
+    sizes = known["cuda"]["releases"][toolkit.version]["sizes_mib"]
+    extent = "full" if "full" in toolkit.components else "minimal"
+    return int(sizes.get(f"{extent}_{toolkit.provider}") or sizes.get(f"{extent}_apt") or 0)
+
+
+def _compat(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    compat = wanted.compat
+    for package in compat.remove:
+        yield Change("forward_compat", REMOVE, package, "installed")
+    if not compat.enabled or not compat.package:
+        return
+    installed = any(row.get("package") == compat.package or row.get("path") == compat.path for row in host.compat)
+    if not installed:
+        row = {row["package"]: row for row in known["drivers"]["compat"].values()}[compat.package]
+        size, disk = int(row["size_mib"]), int(row["installed_mib"])
+        yield Change("forward_compat", INSTALL, compat.package, None, compat.version, size, disk, "/")
+    elif not compat.standby and not is_proven(wanted, host):
+        yield Change("forward_compat", SWITCH, f"{compat.package} {compat.version}", "off", "on")
+
+
+def _cutlass(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    cutlass = wanted.cutlass
+    if cutlass is None or cutlass.provider == "adopt":
+        return
+    row = next((row for row in host.cutlasses if row.get("path") == cutlass.path), None)
+    if row is not None and not row.get("broken") and row.get("version") == cutlass.version:
+        return
+    size = _cutlass_mib(cutlass, host, known)
+    action = INSTALL if row is None else REPAIR
+    lost = _lost(row)
+    old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
+    yield Change("cutlass", action, "CUTLASS headers", old, cutlass.version, size, int(size * UNPACKED), cutlass.path)
+
+
+def _cutlass_mib(cutlass: Cutlass, host: Host, known: Catalogue) -> int:
+    """The size of the wheel, or of a shallow clone."""
+    if cutlass.requirement:
+        package, version = cutlass.requirement.split("==", 1)
+        sizes = known["pypi"]["packages"].get(package, {}).get(version, {}).get("size_mib", {})
+        if host.arch in sizes:
+            return int(sizes[host.arch])
+    return int(known["cutlass"]["releases"][cutlass.version]["size_mib"])
+
+
+def _source(wanted: Wanted, *, torch: bool) -> Iterator[Change]:
+    """What is compiled: the source is fetched, the build tree and the wheel lie in the prefix."""
+    for build in wanted.source.builds if wanted.source else ():
+        if build.pending and (build.name == TORCH) == torch:
+            what, place = f"{build.name} {build.version}", wanted.environment.prefix
+            mib = build.fetch_mib
+            yield Change("pytorch_source", BUILD, what, None, describe_build(build), mib, build.disk_mib, place)
+
+
+def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    torch, environment = wanted.torch, wanted.environment
+    if torch is None:
+        return
+    sizes = known["pytorch"]["sizes"].get(torch.index, {})
+    size, disk = (0, 20) if torch.adopt else (int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0)))
+    if torch.provider in ("host_wheels", "source"):
+        size = 0
+    what = f"PyTorch {torch.local}{' (adopted)' if torch.adopt else ''}"
+    if not (environment.live or environment.reused):
+        old = str(host.live["name"]) if host.live and host.live.get("name") else None
+        yield Change("pytorch", INSTALL, what, old, environment.name, size, disk, environment.path)
+        return
+    there = _there(wanted, host)
+    packages: Mapping[str, Any] = there.get("packages") or {}
+    extensions = {name for name, entry in wanted.extensions.items() if name not in COMPANIONS}
+    for name, version in _pins(torch).items():
+        found = packages.get(name)
+        if found != version:
+            mib = size if name == "torch" else 0
+            action = REPLACE if found else REPAIR
+            yield Change("pytorch", action, name, found and str(found), version, mib, mib * 2, environment.path)
+    for name in there.get("broken") or ():
+        if normalise(name) not in extensions:
+            yield Change(
+                "pytorch", REPAIR, str(name), "files are missing", str(packages.get(normalise(name)) or "whole")
+            )
+
+
+def _pins(torch: PyTorch) -> dict[str, str]:
+    """Package → version as its metadata has it; nothing where a PyTorch is adopted."""
+    pairs = (requirement.split("==", 1) for requirement in torch.requirements)
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
+    there = _there(wanted, host)
+    packages = there.get("packages") or {}
+    broken = {normalise(name) for name in there.get("broken") or ()}
+    for name, entry in wanted.extensions.items():
+        if not isinstance(entry, Extension) or not entry.requirement or name in COMPANIONS:
+            continue
+        version, found = entry.requirement.split("==", 1)[1], packages.get(name)
+        sizes = (entry.mib, int(entry.mib * UNPACKED), wanted.environment.path)
+        if found is None:
+            yield Change("ml_extensions", INSTALL, name, None, version, *sizes)
+        elif found != version:
+            yield Change("ml_extensions", REPLACE, name, str(found), version, *sizes)
+        elif name in broken:
+            yield Change("ml_extensions", REPAIR, name, "files are missing", version, *sizes)
+
+
+def _there(wanted: Wanted, host: Host) -> Mapping[str, Any]:
+    """What was observed of the wanted generation; nothing where it is still to be built."""
+    environment = wanted.environment
+    return (find_built(environment.name, host) or {}) if environment.live or environment.reused else {}
+
+
+def _environment(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+    """The switch to a new generation, and our own files that are gone or were edited."""
+    environment = wanted.environment
+    values = dataclasses.asdict(environment)
+    for row in environment.repairs:
+        yield Change("gpu_environment", REMOVE, f"{row['path']}: {row['line']}", row["line"])
+    if not environment.live:
+        old = str(host.live["name"]) if host.live and host.live.get("name") else None
+        yield Change("gpu_environment", SWITCH, "live environment", old, environment.name)
+        return
+    seen = (host.live or {}).get("files")
+    differing = _differing(generation_digests(values), seen)
+    others = _of_other_settings(wanted, known) if differing else set()
+    for path in differing:
+        old = "other settings" if (path, (seen or {}).get(path)) in others else _was(path, seen)
+        yield Change("gpu_environment", REPAIR, path, old, "as generated")
+    for path in _differing(host_digests(values), host.files):
+        yield Change("gpu_environment", REPAIR, path, _was(path, host.files), "as generated")
+
+
+def _record(wanted: Wanted, host: Host) -> Iterator[Change]:
+    """The decision on record, where another one stands there that took the same files: as one for other GPUs does."""
+    stands = (host.state or {}).get("decision")
+    if stands != wanted.digest:
+        old = str(stands)[:SHOWN] if stands else None
+        yield Change("gpu_environment", REPLACE, RECORD, old, wanted.digest[:SHOWN])
+
+
+def _of_other_settings(wanted: Wanted, known: Catalogue) -> set[tuple[str, str]]:
+    """Path and digest of what this generation's files would be with any other wish for the settings."""
+    torch = wanted.torch.version if wanted.torch else None
+    choices = set(all_choices(torch, known))
+    environments = (dataclasses.replace(wanted.environment, settings=choice) for choice in choices)
+    return {item for one in environments for item in generation_digests(dataclasses.asdict(one)).items()}
+
+
+def _differing(wanted: Mapping[str, str], seen: Mapping[str, Any] | None) -> list[str]:
+    return [path for path, digest in wanted.items() if (seen or {}).get(path) != digest]
+
+
+def _was(path: str, seen: Mapping[str, Any] | None) -> str | None:
+    return "edited" if (seen or {}).get(path) else None

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which generation of the environment is wanted: the live one, or a new one beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension, Set
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import (
+    Cutlass,
+    ForwardCompat,
+    Layout,
+    PyTorch,
+    Toolkit,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
+
+_NAME = re.compile(r"([0-9]+)-(.+)")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """All that the activation needs; what ``_activation`` reads."""
+
+    scope: str
+    prefix: str
+    home: str
+    name: str
+    path: str
+    identity: str  # digest of what a generation is built for; another wish gets another generation
+    live: bool  # this generation is the live one
+    reused: bool  # it is not live, was built for this very wish before, and is there: proved and switched to, not built
+    previous: str | None
+    pytorch: bool  # there is a virtual environment at path
+    python: str | None
+    site_packages: str | None  # relative to path
+    constraints: tuple[str, ...]
+    compat_enabled: bool
+    compat_path: str | None
+    compat_version: str | None
+    compat_branches: tuple[int, ...]  # of drivers under which the compat library may be used
+    cuda_home: str | None
+    cutlass_home: str | None
+    adopt: str | None
+    arch_list: str | None  # for TORCH_CUDA_ARCH_LIST
+    settings: tuple[Setting, ...]  # what else every process gets; no part of the identity
+    repairs: tuple[dict[str, str], ...]  # {path, line} of foreign settings that break CUDA, where the user lets us
+
+
+def choose_environment(
+    layout: Layout,
+    host: Host,
+    torch: PyTorch | None,
+    toolkit: Toolkit | None,
+    cutlass: Cutlass | None,
+    compat: ForwardCompat,
+    extensions: Set,
+    targets: tuple[str, ...],
+    settings: tuple[Setting, ...],
+    repair_files: tuple[str, ...],
+    built: tuple[tuple[str, str], ...] = (),
+) -> Environment:
+    """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for.
+
+    ``built`` is package and key of what is compiled here: the same version for another GPU is another environment.
+    """
+    python = torch.python.version if torch else None
+    kind, constraints = kind_of(torch, toolkit), _constraints(torch, extensions)
+    identity = identify(kind, python, constraints, toolkit, cutlass, built)
+    name = choose_name(kind, identity, python, host)
+    live = host.live is not None and host.live.get("name") == name
+    return Environment(
+        scope=layout.scope,
+        prefix=layout.prefix,
+        home=layout.home,
+        name=name,
+        path=f"{layout.prefix}/environments/{name}",
+        identity=identity,
+        live=live,
+        reused=not live and bool((find_built(name, host) or {}).get("complete")),
+        previous=_previous(name, host),
+        pytorch=torch is not None,
+        python=python,
+        site_packages=f"lib/python{python}/site-packages" if torch else None,
+        constraints=constraints,
+        compat_enabled=compat.enabled,
+        compat_path=compat.path,
+        compat_version=compat.version,
+        compat_branches=compat.branches,
+        cuda_home=toolkit.path if toolkit else None,
+        cutlass_home=cutlass.path if cutlass else None,
+        adopt=torch.adopt if torch else None,
+        arch_list=";".join(targets) if toolkit and torch and targets else None,
+        settings=settings,
+        repairs=find_repairs(repair_files, host),
+    )
+
+
+def find_repairs(repair_files: tuple[str, ...], host: Host) -> tuple[dict[str, str], ...]:
+    """The lines to take out of files that the user lists; ``~`` is the home of the user on the host."""
+    allowed = {f"{host.home}{path[1:]}" if path.startswith("~/") else path for path in repair_files}
+    rows = (row for row in host.conflicts if row.get("file") in allowed and row.get("text"))
+    return tuple({"path": str(row["file"]), "line": str(row["text"])} for row in rows)
+
+
+def kind_of(torch: PyTorch | None, toolkit: Toolkit | None) -> str:
+    """What a generation's name says after its number."""
+    if torch is None:
+        return f"cuda{toolkit.version}" if toolkit else "empty"
+    suffix = "-adopted" if torch.adopt else "-source" if torch.provider == "source" else ""
+    return f"torch{torch.version}-{torch.index}{suffix}"
+
+
+def identify(
+    kind: str,
+    python: str | None,
+    constraints: tuple[str, ...],
+    toolkit: Toolkit | None,
+    cutlass: Cutlass | None,
+    built: tuple[tuple[str, str], ...] = (),
+) -> str:
+    """What a generation is built for. Forward compatibility and GPUs are not part of it: they change with the host."""
+    releases = (toolkit.version if toolkit else None, cutlass.version if cutlass else None)
+    what = (kind, python, constraints, releases, *([built] if built else []))
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+
+
+def choose_name(kind: str, identity: str, python: str | None, host: Host) -> str:
+    """The live generation's name where it was built for this, an earlier one that was, one unfinished, or a new one.
+
+    What was lost or swapped by hand is put right in place; another wish is built beside, so that a failed proof of it
+    leaves the live one as it is. Where it is not known what the live one was built for, its kind decides.
+    """
+    live = str((host.live or {}).get("name") or "")
+    match = _NAME.fullmatch(live)
+    number = int(match[1]) if match else 0
+    same = live_identity(host) in (None, identity)
+    if match and same and match[2] == kind and python in (None, (host.live or {}).get("python") or python):
+        return live
+    found = {int(item[1]): item[2] for name in host.generations or () if (item := _NAME.fullmatch(name))}
+    built = {int(item[1]): row for row in host.built if (item := _NAME.fullmatch(str(row.get("name"))))}
+    earlier = [n for n, row in built.items() if found.get(n) == kind and row.get("identity") == identity]
+    if earlier:
+        return f"{max(earlier)}-{kind}"
+    unfinished = [n for n, other in found.items() if n > number and other == kind and n not in built]
+    return f"{max(unfinished)}-{kind}" if unfinished else f"{max([number, *found]) + 1}-{kind}"
+
+
+def live_identity(host: Host) -> str | None:
+    """What the live generation was built for: as it says, else as the decision that stands says; None: unknown."""
+    own = (host.live or {}).get("identity")
+    found = own or (host.state or {}).get("identity")
+    return str(found) if found else None
+
+
+def find_built(name: str, host: Host) -> Mapping[str, Any] | None:
+    """The observed generation of that name: the live one, or one beside it that says what it was built for."""
+    if host.live is not None and host.live.get("name") == name:
+        return host.live
+    return next((row for row in host.built if row.get("name") == name), None)
+
+
+def _previous(name: str, host: Host) -> str | None:
+    """The generation to go back to: the live one, or the newest beside it."""
+    live = str((host.live or {}).get("name") or "") or None
+    if live != name:
+        return live
+    others = {
+        int(item[1]): other for other in host.generations or () if (item := _NAME.fullmatch(other)) and other != name
+    }
+    return others[max(others)] if others else None
+
+
+def _constraints(torch: PyTorch | None, extensions: Set) -> tuple[str, ...]:
+    """What a later installation in the environment may not change."""
+    if torch is None:
+        return ()
+    chosen = (
+        entry.requirement
+        for name, entry in extensions.items()
+        if isinstance(entry, Extension) and entry.requirement and name not in COMPANIONS
+    )
+    pins = torch.requirements or (f"torch=={torch.version}",)
+    return (*pins, *chosen)

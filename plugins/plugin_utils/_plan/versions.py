@@ -1,0 +1,133 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is this difference of versions a problem? The driver's CUDA, the toolkit's and PyTorch's, in plain words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+
+DRIVER, TOOLKIT, TORCH = "driver", "toolkit", "pytorch"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The versions that meet on a host; None: there is none, or it is not known."""
+
+    driver: str | None = None  # "581.42"
+    driver_cuda: str | None = None  # the CUDA release that the driver itself speaks
+    windows: bool = False  # it is Windows's driver, with Windows's numbers
+    toolkit: str | None = None  # the release of the active one
+    beside: tuple[str, ...] = ()  # further toolkits
+    torch: str | None = None  # "2.9.1+cu126"
+    torch_cuda: str | None = None  # the CUDA runtime that it brings
+    compat: str | None = None  # the CUDA release of a compat library that is in use
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two or three versions side by side: what they are of, and whether their difference is a problem."""
+
+    what: str
+    numbers: dict[str, str] = field(default_factory=dict)  # driver, toolkit, pytorch → CUDA release
+    problem: bool = False
+    text: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the numbers are not all the same."""
+        return len(set(self.numbers.values())) > 1
+
+
+def compare_versions(stack: Stack, known: Catalogue) -> tuple[Difference, ...]:
+    """All comparisons that the known versions allow; those of equal versions say so."""
+    found = []
+    if stack.driver_cuda:
+        for cuda, names in _by_release(stack).items():
+            found.append(_driver_and(stack, cuda, names, known))
+    if stack.torch_cuda:
+        found += [_toolkit_and_torch(stack, release) for release in ([stack.toolkit] if stack.toolkit else [])]
+        found += [_beside_and_torch(stack, release) for release in stack.beside]
+    return tuple(found)
+
+
+def _by_release(stack: Stack) -> dict[str, tuple[str, ...]]:
+    """CUDA release → what of the stack is of it, so that the driver is compared with each once."""
+    parts = {TORCH: stack.torch_cuda, TOOLKIT: stack.toolkit}
+    releases = dict.fromkeys(cuda for cuda in parts.values() if cuda)
+    return {cuda: tuple(name for name, other in parts.items() if other == cuda) for cuda in releases}
+
+
+def _driver_and(stack: Stack, cuda: str, names: tuple[str, ...], known: Catalogue) -> Difference:
+    """The driver against what is built for a CUDA release."""
+    level = str(stack.driver_cuda)
+    numbers = {DRIVER: level, **dict.fromkeys(names, cuda)}
+    words = {TORCH: f"PyTorch {stack.torch}" if stack.torch else "PyTorch", TOOLKIT: "the CUDA toolkit"}
+    others = " and ".join(words[name] for name in names)
+    verb = "are" if len(names) > 1 else "is"
+    driver = f"{'Windows driver' if stack.windows else 'driver'} {stack.driver or ''}".strip()
+    told = f"{driver} speaks CUDA {level}, {others} {verb} of CUDA {cuda}"
+    problem, because = _judge_driver(stack, level, cuda, names, known)
+    return Difference(" and ".join((DRIVER, *_labels(names))), numbers, problem, f"{told}: {because}.")
+
+
+def _judge_driver(stack: Stack, level: str, cuda: str, names: tuple[str, ...], known: Catalogue) -> tuple[bool, str]:
+    """Whether a driver of one CUDA level serves another release, and why."""
+    if level == cuda:
+        return False, "the same"
+    if parse_version(level) > parse_version(cuda):
+        return False, "no problem, a newer driver runs what is built for older CUDA releases"
+    if _major(level) == _major(cuda):
+        rest = "what it must compile itself (PTX) does not"
+        return False, f"no problem, within CUDA {_major(cuda)} compiled code runs on an older driver; {rest}"
+    if stack.compat and parse_version(stack.compat) >= parse_version(cuda):
+        return False, f"no problem while the compat library of CUDA {stack.compat} stands in for the driver"
+    row = known["cuda"]["releases"].get(cuda, {})
+    least = row.get("least_driver_windows" if stack.windows else "least_driver")
+    remedy = f"update the {'Windows driver' if stack.windows else 'driver'} to {least or 'one of that CUDA'} or newer"
+    if names == (TOOLKIT,):
+        return (
+            True,
+            f"a problem for what it compiles: that does not start on this driver; {remedy}, or only compile here",
+        )
+    return True, f"a problem, CUDA {_major(cuda)} does not start on this driver; {remedy}, or take CUDA {_major(level)}"
+
+
+def _toolkit_and_torch(stack: Stack, release: str) -> Difference:
+    """The active toolkit against PyTorch: whether extensions build."""
+    cuda, torch = str(stack.torch_cuda), f"PyTorch {stack.torch}" if stack.torch else "PyTorch"
+    numbers = {TOOLKIT: release, TORCH: cuda}
+    told = f"CUDA toolkit {release}, {torch} is built with CUDA {cuda}"
+    if release == cuda:
+        return Difference("toolkit and PyTorch", numbers, False, f"{told}: the same.")
+    if _major(release) == _major(cuda):
+        text = f"{told}: no problem, extensions build across releases of CUDA {_major(cuda)}; PyTorch only warns."
+        return Difference("toolkit and PyTorch", numbers, False, text)
+    remedy = f"use a CUDA toolkit {cuda}, or a PyTorch for CUDA {release}"
+    text = f"{told}: a problem, PyTorch refuses to build extensions across CUDA majors; {remedy}."
+    return Difference("toolkit and PyTorch", numbers, True, text)
+
+
+def _beside_and_torch(stack: Stack, release: str) -> Difference:
+    """A further toolkit, which CUDA_HOME does not name, against PyTorch."""
+    cuda = str(stack.torch_cuda)
+    told = f"CUDA toolkit {release} lies beside, PyTorch is built with CUDA {cuda}"
+    if _major(release) == _major(cuda):
+        because = "no problem, extensions of PyTorch would build with it too"
+    elif stack.toolkit and _major(stack.toolkit) == _major(cuda):
+        because = f"no problem, extensions of PyTorch build with CUDA toolkit {stack.toolkit}, which is the active one"
+    else:
+        because = "no problem for what it compiles by itself; extensions of PyTorch do not build with it"
+    return Difference(f"toolkit {release} and PyTorch", {TOOLKIT: release, TORCH: cuda}, False, f"{told}: {because}.")
+
+
+def _labels(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple({TORCH: "PyTorch", TOOLKIT: "toolkit"}[name] for name in names)
+
+
+def _major(version: str) -> int:
+    return parse_version(version)[0]

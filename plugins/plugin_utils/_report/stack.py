@@ -1,0 +1,269 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decision as a block of text that a person reads."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import RECORD
+
+WIDTH = 110
+INDENT = 11  # "  route    "
+SIGNS = {
+    "install": "+",
+    "remove": "-",
+    "replace": "~",
+    "repair": "~",
+    "prove": "~",
+    "switch": "~",
+    "reboot": "~",
+    "build": "+",
+}
+PROVIDERS = {"runpod": "RunPod", "vast": "Vast", "lambda": "Lambda"}
+KINDS = {"bare_metal": "bare metal", "vm": "virtual machine", "container": "container", "wsl2": "WSL2"}
+COLORS = {"ok": "32", "pending": "33", "degraded": "33", "blocked": "31", "failed": "31"}
+
+
+def render_text(
+    decision: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    host: str,
+    *,
+    results: Sequence[Mapping[str, Any]] | None = None,
+    changed: Sequence[Mapping[str, Any]] | None = None,
+    unfinished: bool = False,
+    color: bool = False,
+) -> str:
+    """One block for a host: what it is, the route, why, what changes or changed, what was not chosen, what would help.
+
+    ``results`` are the checks of ``gpu_verify`` (``{check, ok, seconds, error, advice, skipped}``) and ``changed`` the
+    changes a run applied; both None in a plan. ``unfinished`` says that a run ended before all was applied.
+    """
+    ran = changed is not None
+    verdict = _verdict(decision, results, unfinished=unfinished)
+    rows: list[tuple[str, list[str]]] = [
+        ("route", [decision["summary"].removeprefix("blocked: ") if verdict == "blocked" else decision["summary"]]),
+        ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
+        ("versions", _versions(decision)),
+        ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"], ran=ran)),
+        ("not", _rejected(decision)),
+        ("proof", _proof(results) or _proved(decision, observed)),
+        ("help" if verdict in ("blocked", "degraded") else "better", list(decision["remedies"])),
+        ("note", list(decision["warnings"])),
+        ("where", _where(decision) if verdict not in ("blocked", "pending") else []),
+    ]
+    lines = [*_wrap(f"{host}   ", _describe(observed), len(host) + 3)]
+    for label, texts in rows:
+        lines += _section(label, texts)
+    word = f"\033[{COLORS[verdict]}m{verdict}\033[0m" if color else verdict
+    told = _told(decision, verdict, ran=ran, unproved=bool(_failed(results)))
+    first, *more = _wrap(f"  {'verdict':<9}", f"{verdict}{told}", INDENT)
+    lines += [f"  {'verdict':<9}{word}{first[INDENT + len(verdict) :]}", *more]
+    return "\n".join(lines)
+
+
+def _verdict(decision: Mapping[str, Any], results: Sequence[Mapping[str, Any]] | None, *, unfinished: bool) -> str:
+    """The decision's verdict; failed where a check failed or the run ended early, pending before a reboot."""
+    stopped = unfinished and decision["verdict"] != "blocked"
+    if stopped or _failed(results):
+        return "failed"
+    return "pending" if (decision.get("driver") or {}).get("reboot") == "pending" else str(decision["verdict"])
+
+
+def _failed(results: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    return [result for result in results or () if not result.get("ok")]
+
+
+def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: bool) -> str:
+    if verdict == "failed":
+        return ": nothing was switched" if unproved else ": the run ended early, for the reason above"
+    if verdict == "blocked":
+        return ": nothing was changed"
+    if verdict == "pending":
+        driver = decision["driver"]
+        return (
+            f": driver {driver['version']} is installed and driver {driver['loaded']} still runs; nothing "
+            "that needs the new one"
+            " was changed. Reboot, then run this again; or allow the reboot with nvidia_driver_reboot: true"
+        )
+    return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
+
+
+def _describe(observed: Mapping[str, Any]) -> str:
+    """The host in one line: GPUs, driver, platform, system."""
+    platform, driver = observed.get("platform") or {}, observed.get("driver") or {}
+    names: dict[str, int] = {}
+    for device in observed.get("devices") or ():
+        name = str(device.get("name") or "GPU")
+        names[name] = names.get(name, 0) + 1
+    gpus = ", ".join(f"{count}x {name}" if count > 1 else name for name, count in names.items())
+    system = platform.get("os") or {}
+    os_id = {"rhel": "RHEL", "opensuse-leap": "openSUSE"}.get(
+        str(system.get("id")), str(system.get("id") or "").title()
+    )
+    kind = KINDS.get(str(platform.get("kind")), "")
+    parts = [
+        gpus or "no GPU",
+        _driver(driver),
+        " ".join(part for part in (PROVIDERS.get(str(platform.get("provider")), ""), kind) if part),
+        f"{os_id} {system.get('version') or ''}".strip(),
+        str(platform.get("arch") or ""),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _driver(driver: Mapping[str, Any]) -> str:
+    if driver.get("version"):
+        flavour = "Windows driver" if driver.get("flavor") == "windows" else "driver"
+        level = f" (CUDA {driver['cuda']})" if driver.get("cuda") else ""
+        return f"{flavour} {driver['version']}{level}"
+    return {"missing": "no NVIDIA driver", "no_device": "driver without a GPU"}.get(
+        str(driver.get("status")), "driver unknown"
+    )
+
+
+def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] | None, *, ran: bool) -> list[str]:
+    """A line for each change with its sign, then what is used as it is."""
+    rows = [(SIGNS[change["action"]], *_change(change, ran=ran)) for change in changes or ()]
+    if not rows and decision["verdict"] == "blocked":
+        return []
+    if not rows:
+        return ["nothing had to change" if ran else "nothing to change"]
+    touched = {change["role"] for change in changes or ()}
+    rows += [("=", what, "is there and is used as it is") for role, what in _adopted(decision) if role not in touched]
+    width = min(max(len(what) for _unused, what, _unused in rows), 44)
+    return [f"{sign} {what:<{width}}  {how}".rstrip() for sign, what, how in rows]
+
+
+def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
+    """What changes, and how."""
+    what, old, new = str(change["what"]), change.get("from"), change.get("to")
+    words = {
+        "prove": "the stack was proved" if ran else "the stack is proved before it goes live",
+        "remove": "removed" if ran else "is taken out",
+        "repair": f"{old or 'missing'}: put right",
+        "replace": f"{old} → {new}, swapped by hand: put right",
+        "switch": f"{old} → {new}" if old else str(new),
+        "install": str(new or ""),
+        "reboot": f"{old} → {new} by a reboot",
+        "build": f"built {new}",
+    }
+    if change["role"] == "nvidia_driver":
+        words |= {"replace": f"{old} → {new}", "repair": f"{old or 'none'} → {new}, so that apt does not move it"}
+    how = (
+        "new environment" if change["role"] == "pytorch" and change["action"] == "install" else words[change["action"]]
+    )
+    if what == RECORD:
+        how = f"{old or 'none'} → {new}"
+    if change["role"] == "forward_compat" and change["action"] in ("install", "switch"):
+        how += ", used only while the driver is older"
+    if change.get("mib"):
+        how += f", {_size(change['mib'])} {'fetched' if ran else 'to fetch'}"
+    return "proof" if change["action"] == "prove" else what, how
+
+
+def _adopted(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Role and name of each part that is used as it was found."""
+    found = []
+    for key, role, name in (
+        ("toolkit", "cuda_toolkit", "CUDA toolkit"),
+        ("pytorch", "pytorch", "PyTorch"),
+        ("cutlass", "cutlass", "CUTLASS"),
+    ):
+        part = decision.get(key)
+        if part and part["provider"] == "adopt":
+            found.append((role, f"{name} {part.get('exact') or part.get('local') or part['version']}"))
+    compat = decision["forward_compat"]
+    if compat["enabled"] and compat["provider"] == "adopt":
+        found.append(("forward_compat", f"{compat['package']} {compat['version']}"))
+    return found
+
+
+def _versions(decision: Mapping[str, Any]) -> list[str]:
+    """Whether a difference of versions is a problem, wherever two of them differ."""
+    rows = decision.get("versions") or ()
+    return [str(row["text"]) for row in rows if len(set(row["numbers"].values())) > 1]
+
+
+def _rejected(decision: Mapping[str, Any]) -> list[str]:
+    told = [f"{entry['option']}: {entry['because']}" for entry in decision["rejected"]]
+    told += [f"{name}: {entry['skipped']}" for name, entry in decision["extensions"].items() if "skipped" in entry]
+    return told
+
+
+def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """How many passed, why others were skipped and what they warn of, or the failed ones."""
+    if not results:
+        return []
+    if failed := _failed(results):
+        return [f"{result['check']} failed: {_evidence(result)}" for result in failed]
+    skipped = [f"{result['check']}: {result['skipped']}" for result in results if result.get("skipped")]
+    passed = len(results) - len(skipped)
+    told = f", {len(skipped)} skipped ({'; '.join(skipped)})" if skipped else ""
+    warnings = [f"{result['check']}: {words}" for result in results for words in result.get("warnings", ())]
+    return [f"{passed} {'check' if passed == 1 else 'checks'} passed{told}", *_features(results), *warnings]
+
+
+def _features(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What PyTorch was built with, where a check has looked."""
+    for result in results:
+        found = (result.get("evidence") or {}).get("features") if result["check"] == "features" else None
+        if found:
+            names = {
+                on: [name.removeprefix("USE_") for name, value in found.items() if value is on] for on in (True, False)
+            }
+            versions = [f"{name} {version}" for name, version in (result["evidence"].get("versions") or {}).items()]
+            return [
+                f"PyTorch was built with {', '.join(names[True]) or 'nothing'}",
+                f"and without {', '.join(names[False]) or 'nothing'}",
+                *([f"it has {', '.join(versions)}"] if versions else []),
+            ]
+    return []
+
+
+def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
+    """That an earlier run proved what is there, where nothing is to change."""
+    state = (observed.get("installed") or {}).get("state") or {}
+    if decision["changes"] or state.get("verdict") != "ok":
+        return []
+    driver = f" with driver {state['driver']}" if state.get("driver") else ""
+    return [f"this very stack passed its checks here{driver}"]
+
+
+def _evidence(result: Mapping[str, Any]) -> str:
+    return " ".join(str(result[key]) for key in ("error", "advice") if result.get(key)) or "no evidence"
+
+
+def _where(decision: Mapping[str, Any]) -> list[str]:
+    environment = decision.get("environment")
+    return [environment["path"], f"activate with: . {environment['prefix']}/activate.sh"] if environment else []
+
+
+def _size(mib: float) -> str:
+    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib} MiB"
+
+
+def _section(label: str, texts: Sequence[str]) -> list[str]:
+    """The lines of one label; the label stands on the first."""
+    lines: list[str] = []
+    for text in texts:
+        head = f"  {label:<9}" if not lines else " " * INDENT
+        hanging = INDENT + (2 if text[:2] in {"+ ", "- ", "= ", "~ "} else 0)
+        lines += _wrap(head, text, hanging)
+    return lines
+
+
+def _wrap(head: str, text: str, hanging: int) -> list[str]:
+    return textwrap.wrap(
+        f"{head}{text}",
+        WIDTH,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )

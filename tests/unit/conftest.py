@@ -1,0 +1,166 @@
+"""Hosts as gpu_facts observes them, built from a few words."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve, to_decision
+
+# NVML's name, compute capability, brand
+GPUS = {
+    "K80": ("Tesla K80", "3.7", 2),
+    "M60": ("Tesla M60", "5.2", 2),
+    "P100": ("Tesla P100-PCIE-16GB", "6.0", 2),
+    "GTX1080": ("NVIDIA GeForce GTX 1080", "6.1", 5),
+    "V100": ("Tesla V100-SXM2-16GB", "7.0", 2),
+    "T4": ("Tesla T4", "7.5", 2),
+    "A100": ("NVIDIA A100-SXM4-80GB", "8.0", 14),
+    "RTX3090": ("NVIDIA GeForce RTX 3090", "8.6", 5),
+    "A6000": ("NVIDIA RTX A6000", "8.6", 13),
+    "RTX4090": ("NVIDIA GeForce RTX 4090", "8.9", 5),
+    "L4": ("NVIDIA L4", "8.9", 14),
+    "H100": ("NVIDIA H100 80GB HBM3", "9.0", 14),
+    "GH200": ("NVIDIA GH200 480GB", "9.0", 14),
+    "B200": ("NVIDIA B200", "10.0", 14),
+    "B300": ("NVIDIA B300", "10.3", 14),
+    "RTX5090": ("NVIDIA GeForce RTX 5090", "12.0", 5),
+    "GB10": ("NVIDIA GB10", "12.1", 14),
+}
+
+
+def observe(
+    gpu: str | list[str] | None = "H100",
+    driver: str | None = "580.95.05",
+    *,
+    kind: str = "bare_metal",
+    arch: str = "x86_64",
+    os: str = "ubuntu 24.04",
+    pythons: tuple[str, ...] = ("3.12",),
+    root: bool = True,
+    **installed: Any,
+) -> dict[str, Any]:
+    """A host with nothing of ours on it; ``installed`` are keys of its section."""
+    names = [gpu] if isinstance(gpu, str) else gpu or []
+    devices = [
+        {"index": index, "name": GPUS[name][0], "compute_capability": GPUS[name][1], "brand_id": GPUS[name][2]}
+        for index, name in enumerate(names)
+    ]
+    name, version = os.split()
+    family = "debian" if name in ("ubuntu", "debian") else "redhat"
+    return {
+        "schema": 1,
+        "platform": {
+            "kind": kind,
+            "os": {"id": name, "version": version, "family": family},
+            "arch": arch,
+            "glibc": "2.39",
+            "root": root,
+            "home": "/root" if root else "/home/ada",
+            "pythons": [{"path": f"/usr/bin/python{v}", "version": f"{v}.1", "headers": True} for v in pythons],
+            "compiler": {"path": "/usr/bin/g++", "version": "13.2.0"},
+            "tools": {"git": "/usr/bin/git", "apt": "/usr/bin/apt-get"},
+            "persistent_dir": None,
+            "free_gib": {"/": 200.0},
+        },
+        "driver": {"status": "ok" if driver else "missing", "version": driver},
+        "devices": devices,
+        "loader": {"compat_active": False},
+        "sources": {"wheels": []},
+        "installed": {
+            "toolkits": [],
+            "compat": [],
+            "cutlass": None,
+            "cutlasses": [],
+            "pytorch": [],
+            "environment": None,
+            "environments": [],
+            "generations": [],
+            "files": {},
+            "state": None,
+            **installed,
+        },
+        "conflicts": [],
+        "problems": [],
+    }
+
+
+def converge(observed: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
+    """The host after the decision was applied and proved: what gpu_facts sees then."""
+    host = copy.deepcopy(observed)
+    installed, environment, torch = host["installed"], decision["environment"], decision["pytorch"]
+    for toolkit in filter(None, (decision["toolkit"], *decision["toolkits"])):
+        if toolkit["provider"] != "adopt":
+            row = {"version": toolkit["exact"] or toolkit["version"], "release": toolkit["version"]}
+            row |= {
+                "path": toolkit["path"],
+                "provider": toolkit["provider"],
+                "cudart": True,
+                "nvcc": True,
+                "broken": [],
+            }
+            installed["toolkits"].append(row)
+    compat = decision["forward_compat"]
+    if compat["provider"] == "apt":
+        row = {"package": compat["package"], "version": compat["version"], "path": compat["path"]}
+        release = compat["package"].removeprefix("cuda-compat-").replace("-", ".")
+        installed["compat"].append(row | {"cuda": release, "branches": [], "brands": []})
+    if decision["cutlass"] and decision["cutlass"]["provider"] != "adopt":
+        row = {key: decision["cutlass"][key] for key in ("version", "path")} | {"broken": []}
+        installed["cutlass"], installed["cutlasses"] = row, [row]
+    pins = [*(torch["requirements"] if torch else []), *environment["constraints"]]
+    generation = {
+        "name": environment["name"],
+        "identity": environment["identity"],
+        "complete": True,
+        "python": environment["python"],
+        "packages": dict(pin.split("==") for pin in pins),
+        "broken": [],
+    }
+    others = [row for row in installed["generations"] if row["name"] != environment["name"]]
+    installed["generations"] = [*others, generation]
+    installed["environment"] = {
+        **copy.deepcopy(generation),
+        "path": environment["path"],
+        "files": generation_digests(environment),
+    }
+    installed["environments"] = sorted({*installed["environments"], environment["name"]})
+    installed["files"] = host_digests(environment)
+    installed["state"] = {
+        "decision": decision["digest"],
+        "identity": environment["identity"],
+        "verdict": "ok",
+        "driver": host["driver"].get("version"),
+        "refused_compat": {},
+    }
+    return host
+
+
+@pytest.fixture(scope="session")
+def known() -> Catalogue:
+    return load_catalogue()
+
+
+@pytest.fixture(scope="session")
+def host() -> Callable[..., dict[str, Any]]:
+    return observe
+
+
+@pytest.fixture(scope="session")
+def applied() -> Callable[..., dict[str, Any]]:
+    return converge
+
+
+@pytest.fixture(scope="session")
+def decide(known: Catalogue) -> Callable[..., dict[str, Any]]:
+    """The decision for an observed host and a wish."""
+
+    def call(observed: dict[str, Any], **wished: Any) -> dict[str, Any]:
+        return to_decision(resolve(observed, wished, known))
+
+    return call

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe import host as _observe
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import default_prefixes, observe, open_root
+
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.133.20  Release Build  (dvs-builder@U16)\n"
+H100 = "0, NVIDIA H100 80GB HBM3, GPU-1b, 570.133.20, 81559 MiB, 00000000:3B:00.0, Enabled, Disabled, 9.0"
+RTX = "0, NVIDIA GeForce RTX 4090, GPU-2c, 581.42, 24564 MiB, 00000000:01:00.0, [N/A], [N/A], 8.9"
+OS_RELEASE = 'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\n'
+TOP = {"schema", "platform", "driver", "devices", "sources", "installed", "conflicts", "problems", "timings"}
+
+
+def pod(folder: Path, files: dict[str, str], smi: str = "") -> dict[str, Any]:
+    """Observe a simulated host, whose nvidia-smi is the given script."""
+    if smi:
+        files = {**files, "usr/bin/nvidia-smi": f"#!/bin/sh\n{smi}\n"}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return observe(str(folder), 0.5, [], {})
+
+
+def test_a_host_without_a_gpu(tmp_path: Path) -> None:
+    facts = pod(tmp_path, {"etc/os-release": OS_RELEASE})
+    assert facts["driver"] == dict.fromkeys(("version", "branch", "cuda", "flavor", "source")) | {"status": "missing"}
+    assert facts.keys() == TOP
+    assert (facts["devices"], facts["conflicts"], facts["problems"]) == ([], [], [])
+    assert facts["platform"]["os"]["codename"] == "noble"
+    installed = facts["installed"]
+    assert (installed["environment"], installed["state"], installed["cutlass"]) == (None, None, None)
+    lists = ("toolkits", "compat", "cutlasses", "pytorch", "environments")
+    assert [installed[name] for name in lists] == [[]] * 5
+
+
+def test_a_rented_h100_with_a_compatibility_library(tmp_path: Path) -> None:
+    facts = pod(
+        tmp_path,
+        {
+            ".dockerenv": "",
+            "proc/1/environ": "RUNPOD_POD_ID=abc\0",
+            "proc/self/mountinfo": "30 22 0:31 / /workspace rw - ext4 /dev/sdb rw\n",
+            "workspace/x": "",
+            "sys/module/nvidia/version": "570.133.20\n",
+            "proc/driver/nvidia/version": OPEN,
+            "dev/nvidia0": "",
+            "usr/local/cuda-13.0/compat/libcuda.so.580.95.05": "",
+            "root/.bashrc": "",
+            "etc/profile": "export LD_LIBRARY_PATH=/usr/local/cuda-13.0/compat\n",
+        },
+        f"echo '{H100}'",
+    )
+    assert facts["driver"] == {
+        "status": "ok",
+        "version": "570.133.20",
+        "branch": 570,
+        "cuda": None,
+        "flavor": "open",
+        "source": "sysfs",
+    }
+    assert [device["compute_capability"] for device in facts["devices"]] == ["9.0"]
+    platform = facts["platform"]
+    assert [platform[key] for key in ("kind", "provider", "persistent_dir")] == ["container", "runpod", "/workspace"]
+    assert "/workspace" in platform["free_gib"]
+    assert facts["installed"]["compat"][0]["package"] == "cuda-compat-13-0"
+    assert [conflict["kind"] for conflict in facts["conflicts"]] == ["ld_library_path"]
+
+
+def test_wsl2(tmp_path: Path) -> None:
+    facts = pod(tmp_path, {"dev/dxg": "", "usr/lib/wsl/lib/libcuda.so.1": ""}, f"echo '{RTX}'")
+    driver = facts["driver"]
+    assert [driver[key] for key in ("status", "version", "flavor", "source")] == [
+        "ok",
+        "581.42",
+        "windows",
+        "nvidia_smi",
+    ]
+    assert facts["platform"]["kind"] == "wsl2"
+
+
+def test_a_mismatch(tmp_path: Path) -> None:
+    facts = pod(
+        tmp_path,
+        {"sys/module/nvidia/version": "570.133.20", "dev/nvidia0": ""},
+        "echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18",
+    )
+    assert (facts["driver"]["status"], facts["driver"]["version"]) == ("mismatch", "570.133.20")
+    assert "restart the host" in facts["problems"][0]
+
+
+def test_a_container_without_gpus(tmp_path: Path) -> None:
+    facts = pod(
+        tmp_path, {".dockerenv": "", "proc/driver/nvidia/version": OPEN}, "echo 'No devices were found'; exit 6"
+    )
+    assert (facts["driver"]["status"], facts["driver"]["source"], facts["devices"]) == ("no_device", "proc", [])
+
+
+def test_a_hanging_nvidia_smi_is_a_finding_in_time(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    facts = pod(tmp_path, {"sys/module/nvidia/version": "570.26", "dev/nvidia0": ""}, "trap '' TERM; sleep 60")
+    assert time.monotonic() - begin < 3
+    assert facts["driver"]["status"] == "timeout"
+    assert facts["problems"] == ["nvidia-smi --query-gpu: no answer within 0.5 s; reset the GPU or restart the host"]
+
+
+def test_a_callers_prefix_stands_for_the_default_ones(tmp_path: Path) -> None:
+    (tmp_path / "opt/podsmith/environments/1-torch2.9.1-cu130").mkdir(parents=True)
+    (tmp_path / "opt/podsmith/current").symlink_to("environments/1-torch2.9.1-cu130")
+    found = pod(tmp_path, {})["installed"]
+    assert found["environment"]["prefix"] == "/opt/podsmith"
+    elsewhere = observe(str(tmp_path), 0.5, ["/srv/podsmith"], {})["installed"]
+    assert (elsewhere["environment"], elsewhere["environments"]) == (None, [])
+
+
+def test_default_prefixes() -> None:
+    assert default_prefixes(None, "/root") == ["/opt/podsmith", "/root/.local/share/podsmith"]
+    assert default_prefixes("/workspace", "/root")[1] == "/workspace/podsmith"
+
+
+def hang(path: str) -> bool:
+    if path == "/workspace":
+        time.sleep(60)
+    return True
+
+
+def test_a_network_volume_that_hangs_is_closed_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_observe, "network_mounts", lambda mounts: ["/proc", "/workspace"])
+    monkeypatch.setattr(os.path, "isdir", hang)
+    root, _mounts, problems = open_root("/", 0.3)
+    assert root.closed == ("/workspace",)
+    assert problems == ["/workspace: the network volume does not answer within 0.3 s"]
+
+
+def test_this_machine_is_observed_whole_and_cheaply() -> None:
+    observe("/", 5, [], dict(os.environ))
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    facts = observe("/", 5, [], dict(os.environ))
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert facts.keys() == TOP | {"loader"}
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    assert json.loads(json.dumps(facts)) == facts
+    assert any(python["path"].startswith("/") for python in facts["platform"]["pythons"])

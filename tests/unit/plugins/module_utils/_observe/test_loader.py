@@ -1,0 +1,256 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Outcome, start_call
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_nvml
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import (
+    MARK,
+    fresh_environment,
+    parse_environ,
+    parse_pam_environment,
+    parse_probe,
+    start_probe,
+)
+
+LIBCUDA = """
+#include <unistd.h>
+int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
+int cuInit(unsigned flags) { if (CODE == -1) sleep(60); if (CODE == -2) *(volatile int *)0 = 1; return CODE; }
+int cuDeviceGetCount(int *count) { *count = 2; return 0; }
+"""
+LIBNVML = """
+#include <string.h>
+int nvmlInit_v2(void) { return INIT; }
+int nvmlShutdown(void) { return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned size) { strcpy(text, "570.133.20"); return 0; }
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = 12080; return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) { *device = (void *)8; return index == 1 ? 15 : 0; }
+int nvmlDeviceGetName(void *device, char *text, unsigned size) { strcpy(text, "NVIDIA H100 80GB HBM3"); return 0; }
+int nvmlDeviceGetUUID(void *device, char *text, unsigned size) { strcpy(text, "GPU-1b"); return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) { *major = 9; *minor = 0; return 0; }
+int nvmlDeviceGetBrand(void *device, int *brand) { *brand = 14; return 0; }
+int nvmlDeviceGetMemoryInfo(void *device, unsigned long long *memory) { memory[0] = 81559ULL << 20; return 0; }
+int nvmlDeviceGetEccMode(void *device, int *current, int *pending) { *current = *pending = 1; return 0; }
+int nvmlDeviceGetPciInfo_v3(void *device, char *info) { strcpy(info + 36, "00000000:3B:00.0"); return 0; }
+"""
+
+
+def said(*answers: dict[str, object], noise: str = "Welcome!\n") -> str:
+    return noise + "".join(f"\n{MARK}{json.dumps(answer)}\n" for answer in answers)
+
+
+FOUND = {"libcuda": "/usr/lib64/libcuda.so.570.133.20", "driver_api": 12080}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "libcuda", "init", "devices"),
+    [
+        pytest.param(
+            Outcome(0, said(FOUND, {**FOUND, "code": 0, "devices": 2})),
+            FOUND["libcuda"],
+            (0, "CUDA_SUCCESS"),
+            2,
+            id="ok",
+        ),
+        pytest.param(
+            Outcome(0, said(FOUND, {**FOUND, "code": 803})),
+            FOUND["libcuda"],
+            (803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
+            0,
+            id="803",
+        ),
+        pytest.param(
+            Outcome(0, said(FOUND, {**FOUND, "code": 717})), FOUND["libcuda"], (717, "CUDA_ERROR_717"), 0, id="unnamed"
+        ),
+        pytest.param(Outcome(None, said(FOUND)), FOUND["libcuda"], (None, "TIMEOUT"), 0, id="hang-in-cuinit"),
+        pytest.param(Outcome(None, "Welcome!\n"), None, (None, "TIMEOUT"), 0, id="hang-in-the-shell"),
+        pytest.param(Outcome(-11, said(FOUND)), FOUND["libcuda"], (None, "SIGNAL_11"), 0, id="crash"),
+        pytest.param(Outcome(0, said({})), None, None, 0, id="no-libcuda"),
+    ],
+)
+def test_probe(outcome: Outcome, libcuda: str | None, init: tuple[int | None, str] | None, devices: int) -> None:
+    loader = parse_probe(outcome)
+    assert loader["init"] == (None if init is None else {"code": init[0], "name": init[1]})
+    assert (loader["libcuda"], loader["devices"], loader["compat_active"]) == (libcuda, devices, False)
+    assert loader["driver_api"] == ("12.8" if libcuda else None)
+
+
+def test_a_probe_that_did_not_start_tells_nothing() -> None:
+    assert parse_probe(Outcome(127, "exec: python: not found\n")) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "is_active"),
+    [
+        ("/usr/local/cuda-13.0/compat/libcuda.so.580.95.05", True),
+        ("/usr/local/cuda-13.2/compat_orin/libcuda.so.1", True),
+        ("/root/.local/share/podsmith/compat/13.0/libcuda.so.580.95.05", True),
+        ("/usr/lib/x86_64-linux-gnu/libcuda.so.580.95.05", False),
+        ("/home/compatible/lib/libcuda.so.1", False),
+    ],
+)
+def test_the_mapped_path_tells_whether_compat_is_active(path: str, is_active: bool) -> None:
+    assert parse_probe(Outcome(0, said({"libcuda": path, "code": 0})))["compat_active"] is is_active
+
+
+def test_pam_environment() -> None:
+    text = "# A=/no\nPATH=\"/usr/bin:/bin\"\nexport LANG=C.UTF-8\nBASH_ENV='/opt/podsmith/activate.sh'\nnonsense\n"
+    assert parse_pam_environment(text) == {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "BASH_ENV": "/opt/podsmith/activate.sh",
+    }
+
+
+def test_environ() -> None:
+    assert parse_environ(b"A=1\0B=x=y\0broken\0") == {"A": "1", "B": "x=y"}
+
+
+def root_with(tmp_path: Path, files: dict[str, bytes]) -> Root:
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    return Root(str(tmp_path))
+
+
+def test_a_fresh_shell_starts_with_the_images_search_path(tmp_path: Path) -> None:
+    root = root_with(tmp_path, {"proc/1/environ": b"LD_LIBRARY_PATH=/usr/local/nvidia/lib64\0PATH=/x\0"})
+    env = fresh_environment(root, {"LD_LIBRARY_PATH": "/operator"})
+    assert env["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64"
+    assert "/x" not in env["PATH"]
+
+
+def test_a_fresh_shell_is_one_that_somebody_logs_in_to(tmp_path: Path) -> None:
+    root = root_with(tmp_path, {"etc/environment": b"BASH_ENV=/opt/podsmith/activate.sh\nLANG=de_DE.UTF-8\n"})
+    env = fresh_environment(root, {})
+    assert env["LANG"] == "de_DE.UTF-8"
+    assert "BASH_ENV" not in env
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        pytest.param({"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64"}, "/usr/local/nvidia/lib64", id="image"),
+        pytest.param({"LD_LIBRARY_PATH": "/usr/local/cuda/compat:/a"}, "/a", id="without-an-activation"),
+        pytest.param({"LD_LIBRARY_PATH": "/opt/podsmith/x/lib"}, None, id="without-ours"),
+        pytest.param({"LD_LIBRARY_PATH": "/a", "SSH_CONNECTION": "1 2 3 4"}, None, id="a-session-has-its-own"),
+        pytest.param({}, None, id="none"),
+    ],
+)
+def test_where_the_first_process_is_closed_this_one_stands_in(
+    tmp_path: Path, environ: dict[str, str], expected: str | None
+) -> None:
+    env = fresh_environment(Root(str(tmp_path)), environ, ["/opt/podsmith"])
+    assert env.get("LD_LIBRARY_PATH") == expected
+
+
+def compile_library(folder: Path, name: str, source: str, *defines: str) -> Path:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no C compiler")
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / name
+    argv = [compiler, "-w", "-shared", "-fPIC", f"-Wl,-soname,{name}", *(f"-D{define}" for define in defines)]
+    subprocess.run([*argv, "-x", "c", "-", "-o", str(library)], input=source.encode(), check=True)
+    return library
+
+
+def shell_environment(home: Path, profile: str = "") -> dict[str, str]:
+    (home / ".profile").write_text(profile, encoding="utf-8")
+    return {**fresh_environment(Root(), {"SSH_CONNECTION": "x"}), "HOME": str(home), "SHELL": "/bin/sh"}
+
+
+def test_the_shells_own_start_up_files_choose_the_library(tmp_path: Path) -> None:
+    library = compile_library(tmp_path / "compat", "libcuda.so.1", LIBCUDA, "CODE=804")
+    env = shell_environment(tmp_path, f"echo Welcome\nexport LD_LIBRARY_PATH={library.parent}\nsleep 60 &\n")
+    assert parse_probe(start_probe(env, 20).result()) == {
+        "libcuda": str(library),
+        "driver_api": "13.0",
+        "compat_active": True,
+        "init": {"code": 804, "name": "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"},
+        "devices": 0,
+    }
+
+
+def test_a_given_path_goes_before_the_shells(tmp_path: Path) -> None:
+    first = compile_library(tmp_path / "first", "libcuda.so.1", LIBCUDA, "CODE=0")
+    second = compile_library(tmp_path / "second", "libcuda.so.1", LIBCUDA, "CODE=803")
+    env = shell_environment(tmp_path, f"export LD_LIBRARY_PATH={second.parent}\n")
+    assert parse_probe(start_probe(env, 20).result())["init"]["code"] == 803
+    loader = parse_probe(start_probe(env, 20, [str(first.parent)]).result())
+    assert (loader["libcuda"], loader["devices"]) == (str(first), 2)
+
+
+def test_a_hang_in_cuinit_ends_at_the_limit_and_names_the_library(tmp_path: Path) -> None:
+    library = compile_library(tmp_path / "hang", "libcuda.so.1", LIBCUDA, "CODE=-1")
+    begin = time.monotonic()
+    loader = parse_probe(start_probe(shell_environment(tmp_path), 2, [str(library.parent)]).result())
+    assert time.monotonic() - begin < 4
+    assert (loader["libcuda"], loader["init"]) == (str(library), {"code": None, "name": "TIMEOUT"})
+
+
+def test_a_crash_in_cuinit_is_a_finding(tmp_path: Path) -> None:
+    library = compile_library(tmp_path / "crash", "libcuda.so.1", LIBCUDA, "CODE=-2")
+    loader = parse_probe(start_probe(shell_environment(tmp_path), 20, [str(library.parent)]).result())
+    assert loader["init"] == {"code": None, "name": "SIGNAL_11"}
+
+
+def ask_nvml(library: Path, own_cuda: Path | None = None) -> dict[str, object]:
+    call = start_call(lambda: read_nvml([str(library)], str(own_cuda) if own_cuda else None), 20)
+    answer: dict[str, object] = json.loads(call.result().out)
+    return answer
+
+
+def test_nvml_tells_the_driver_and_a_gpu_off_the_bus(tmp_path: Path) -> None:
+    nvml = compile_library(tmp_path, "libnvidia-ml.so.1", LIBNVML, "INIT=0")
+    cuda = compile_library(tmp_path, "libcuda.so.1", LIBCUDA, "CODE=0")
+    assert ask_nvml(nvml, cuda) == {
+        "init": 0,
+        "version": "570.133.20",
+        "cuda": "12.8",
+        "count": 2,
+        "devices": [
+            {
+                "index": 0,
+                "name": "NVIDIA H100 80GB HBM3",
+                "uuid": "GPU-1b",
+                "compute_capability": "9.0",
+                "brand": "nvidia",
+                "brand_id": 14,
+                "memory_mib": 81559,
+                "mig": False,
+                "pci_id": "0000:3b:00.0",
+                "ecc": True,
+                "xid": None,
+            }
+        ],
+        "problems": ["GPU 1 has fallen off the bus; restart the host"],
+    }
+
+
+def test_without_the_drivers_libcuda_its_level_is_unknown(tmp_path: Path) -> None:
+    assert ask_nvml(compile_library(tmp_path, "libnvidia-ml.so.1", LIBNVML, "INIT=0"))["cuda"] is None
+
+
+def test_nvml_says_that_the_library_does_not_fit(tmp_path: Path) -> None:
+    answer = ask_nvml(compile_library(tmp_path, "libnvidia-ml.so.1", LIBNVML, "INIT=18"))
+    assert (answer["init"], answer["devices"]) == (18, [])
+
+
+def test_the_shell_is_one_that_takes_a_script() -> None:
+    shell = fresh_environment(Root(), dict(os.environ))["SHELL"]
+    assert Path(shell).name in {"ash", "bash", "dash", "ksh", "sh", "zsh"}

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import (
+    CHECKS,
+    NEEDS,
+    PLANS,
+    Check,
+    Finding,
+    Settings,
+    choose_checks,
+    choose_cutlass_architectures,
+    conclude,
+    count_build_jobs,
+    lack,
+    plan_check,
+    skip,
+    summarize,
+)
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+
+PROOF = Path(__file__).resolve().parents[5] / "roles" / "gpu_verify" / "files" / "proof.py"
+ALL = {
+    "environment": "/env",
+    "cuda_home": "/cuda",
+    "cutlass_home": "/cutlass",
+    "architectures": ("sm_90a",),
+    "health": {"limits": {}},
+}
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings(**{"folder": "/work", "python": "/usr/bin/python3", **changes})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "changes", "expected"),
+    [
+        pytest.param(None, {}, [], id="nothing"),
+        pytest.param(None, {"cuda_home": "/cuda"}, ["nvcc"], id="no-architecture"),
+        pytest.param(None, {"cuda_home": "/cuda", "architectures": ("sm_90a",)}, ["nvcc", "kernel"], id="toolkit"),
+        pytest.param(None, {"environment": "/env"}, ["torch", "matmul", "extension"], id="torch"),
+        pytest.param(None, {**ALL, "level": "light"}, ["nvcc", "torch", "matmul"], id="light"),
+        pytest.param(None, {**ALL, "gpu": True, "level": "full"}, list(CHECKS), id="all"),
+        pytest.param(None, {"gpu": True}, ["cuinit"], id="health-without-rules"),
+        pytest.param(None, {"health": {"limits": {}}}, [], id="health-without-gpu"),
+        pytest.param(["torch", "kernel"], {**ALL, "level": "light"}, ["torch"], id="asked-for-light"),
+        pytest.param(["nvcc"], {**ALL, "level": "full"}, ["nvcc"], id="full-without-torch"),
+        pytest.param(
+            ["torch"], {**ALL, "level": "full"}, ["torch", "features", "compile", "pip_fence"], id="full-with-torch"
+        ),
+        pytest.param(
+            ["torch", "features"],
+            {**ALL, "level": "light", "expected": {"features": {"USE_NCCL": True}}},
+            ["torch", "features"],
+            id="features-wanted",
+        ),
+        pytest.param(
+            None,
+            {"environment": "/env", "level": "light", "expected": {"features": {"USE_NCCL": True}}},
+            ["torch", "matmul", "features"],
+            id="features-wanted-of-all-that-fit",
+        ),
+        pytest.param(
+            ["torch"], {**ALL, "level": "light", "expected": {"features": {}}}, ["torch"], id="no-features-wanted"
+        ),
+        pytest.param(["kernel"], {}, ["kernel"], id="asked-for-and-lacking"),
+    ],
+)
+def test_choose_checks(wanted: list[str] | None, changes: dict[str, Any], expected: list[str]) -> None:
+    assert choose_checks(wanted, settings(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("sm_90a",)),
+        ({"architectures": ("sm_100a", "sm_120a")}, ("sm_100a",)),
+        ({"level": "full"}, ("sm_75", "sm_90a")),
+        ({"gpu": True}, ("sm_75", "sm_90a")),
+    ],
+)
+def test_choose_cutlass_architectures(changes: dict[str, Any], expected: tuple[str, ...]) -> None:
+    assert choose_cutlass_architectures(settings(**{"architectures": ("sm_75", "sm_90a"), **changes})) == expected
+
+
+@pytest.mark.parametrize(("cpus", "memory", "jobs"), [(2, 23.0, 2), (64, 16.0, 8), (8, 0.5, 1), (1, 100.0, 1)])
+def test_count_build_jobs(cpus: int, memory: float, jobs: int) -> None:
+    assert count_build_jobs(cpus, memory) == jobs
+
+
+def test_every_check_is_planned() -> None:
+    assert set(PLANS) == set(CHECKS)
+    assert set(NEEDS) == set(CHECKS) - {"cuinit"}
+
+
+def test_a_gpu_runs_what_was_compiled() -> None:
+    on_gpu = settings(**ALL, gpu=True)
+    assert [job.name for job in plan_check("kernel", on_gpu).jobs] == ["kernel", "kernel_run"]
+    assert plan_check("cutlass", on_gpu).jobs[-1].needs == ("cutlass_sm_90a",)
+    assert [job.name for job in plan_check("kernel", settings(**ALL)).jobs] == ["kernel"]
+
+
+def check_of(finding: Finding) -> Check:
+    return Check("torch", (Job("torch", ("/env/bin/python", "/w/proof.py", "torch"), 9),), lambda outcomes: finding)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        pytest.param(Outcome(None, "", 9.0, 9.0), "proof.py torch gave no answer within 9 s.", id="hang"),
+        pytest.param(
+            Outcome(None, "", 0.0, 0.0, started=False),
+            "proof.py torch was not started: no time was left of the proof's own limit.",
+            id="no-time",
+        ),
+        pytest.param(
+            Outcome(1, "Traceback\nModuleNotFoundError: No module named 'torch'", 1.0, 9.0),
+            "proof.py torch ended with status 1: ModuleNotFoundError: No module named 'torch'.",
+            id="status",
+        ),
+        pytest.param(
+            Outcome(-11, "", 1.0, 9.0), "proof.py torch was ended by signal 11: it said nothing.", id="signal"
+        ),
+        pytest.param(Outcome(1, '{"call": "cuInit", "code": 803}', 1.0, 9.0), "cuInit returned 803.", id="cuda-error"),
+        pytest.param(
+            Outcome(1, '{"call": "cudaMalloc", "code": 2, "name": "cudaErrorMemoryAllocation"}', 1.0, 9.0),
+            "cudaMalloc returned 2 (cudaErrorMemoryAllocation).",
+            id="runtime-error",
+        ),
+        pytest.param(
+            Outcome(1, '{"failure": "libcuda.so.1: cannot open"}', 1.0, 9.0),
+            "proof.py torch ended with status 1: libcuda.so.1: cannot open.",
+            id="failure",
+        ),
+    ],
+)
+def test_conclude_failed(outcome: Outcome, error: str) -> None:
+    result = conclude(check_of(Finding()), {"torch": outcome}, settings())
+    assert (result["ok"], result["error"]) == (False, error)
+    assert result["advice"]
+    assert result["evidence"]["output"] == outcome.output
+
+
+def test_conclude_tells_advice_and_warnings() -> None:
+    finding = Finding(["It is hot."], advice="Cool it.", warnings=["It is loud."])
+    result = conclude(check_of(finding), {"torch": Outcome(0, "", 1.0, 9.0)}, settings())
+    assert (result["advice"], result["warnings"]) == ("Cool it.", ["It is loud."])
+
+
+def features_of(record: dict[str, Any], **expected: Any) -> Finding:
+    chosen = settings(environment="/env", expected={"features": expected})
+    told = {"version": "2", "cuda": None, "arch_list": [], "config": "", "answers": {}, "versions": {}}
+    return plan_check("features", chosen).judge({"features": Outcome(0, json.dumps(told | record), 1.0, 9.0)})
+
+
+def test_features_are_told_and_compared() -> None:
+    built = {"answers": {"USE_NCCL": False, "USE_MPI": True, "USE_GLOO": True}}
+    found = features_of(built)
+    assert (found.problems, found.warnings, found.advice) == ([], [], None)
+    assert found.evidence["features"] == {"USE_GLOO": True, "USE_MPI": True, "USE_NCCL": False}
+    found = features_of(built, USE_NCCL=True, USE_MPI=False, USE_GLOO=True, USE_CUFILE=True)
+    assert found.problems == [
+        "USE_MPI is on in this PyTorch, off was wanted.",
+        "USE_NCCL is off in this PyTorch, on was wanted.",
+    ]
+    assert str(found.advice).startswith("Build PyTorch anew with USE_MPI=0 USE_NCCL=1, or take what is there into")
+    assert found.warnings == ["Not known of this PyTorch: USE_CUFILE; neither its summary nor its code shows it."]
+
+
+def test_a_torch_that_tells_nothing_is_no_torch_without_features() -> None:
+    found = features_of({})
+    assert (found.problems, found.skipped) == ((), "this PyTorch does not say what it was built with")
+    found = features_of({}, USE_NCCL=True)
+    assert found.problems == ["This PyTorch does not say what it was built with, USE_NCCL was wanted."]
+
+
+def health_of(readings: dict[str, Any], **changes: Any) -> Finding:
+    chosen = settings(**{"gpu": True, "health": load_catalogue()["health"], **changes})
+    return plan_check("health", chosen).judge({"health": Outcome(0, json.dumps(readings), 1.0, 9.0)})
+
+
+def test_health_without_nvml_is_skipped_and_says_so() -> None:
+    found = health_of({"init": None, "xids": None, "devices": [], "load": None})
+    assert not found.problems
+    assert "nothing is known of the GPU's health" in str(found.skipped)
+
+
+def test_health_of_a_lost_gpu_fails_with_the_advice_of_its_finding() -> None:
+    found = health_of({"init": 0, "xids": None, "devices": [{"index": 0, "code": 15}], "load": None})
+    assert found.problems == ["GPU 0: it does not answer: the GPU has fallen off the bus."]
+    assert str(found.advice).startswith("Return this pod")
+
+
+def test_health_at_level_full_without_torch_says_what_was_not_measured() -> None:
+    readings = {"init": 0, "xids": None, "devices": [{"index": 0, "code": 15}], "load": None}
+    words = "nothing was measured under load: there is no environment with torch to load the GPU."
+    assert words in health_of(readings, level="full").warnings
+    assert words not in health_of(readings).warnings
+
+
+@pytest.mark.parametrize(
+    ("level", "environment", "limit"), [("standard", "/env", 10.0), ("full", "/env", 55.0), ("full", None, 10.0)]
+)
+def test_health_has_a_limit_of_its_own(level: str, environment: str | None, limit: float) -> None:
+    (job,) = plan_check("health", settings(gpu=True, level=level, environment=environment, timeout=300.0)).jobs
+    assert job.timeout == limit
+
+
+def test_conclude_ok_keeps_the_evidence() -> None:
+    result = conclude(check_of(Finding(evidence={"version": "2"})), {"torch": Outcome(0, "x", 1.5, 9.0)}, settings())
+    assert result == {
+        "check": "torch",
+        "ok": True,
+        "seconds": 1.5,
+        "evidence": {"commands": ["/env/bin/python /w/proof.py torch"], "version": "2"},
+    }
+
+
+def test_conclude_skipped_says_why() -> None:
+    result = conclude(check_of(Finding(skipped="no compiler")), {"torch": Outcome(0, "", 1.5, 9.0)}, settings())
+    assert (result["ok"], result["skipped"]) == (True, "no compiler")
+
+
+def test_summarize() -> None:
+    good = {"check": "nvcc", "ok": True}
+    bad = {"check": "torch", "ok": False, "error": "torch is gone.", "advice": "Install it."}
+    assert summarize([good, bad]) == "torch: torch is gone. Install it."
+    assert summarize([good, skip("extension", "no compiler")]) == "1 checks passed; extension skipped: no compiler."
+    warned = {"check": "health", "ok": True, "warnings": ["ECC is off."]}
+    assert summarize([good, warned]) == "2 checks passed. health: ECC is off."
+    assert summarize([lack("kernel", ["cuda_home"])]) == (
+        "kernel: The check kernel was asked for, but cuda_home is not set. "
+        "Set cuda_home, or leave kernel out of the checks."
+    )
+
+
+@pytest.fixture(scope="module")
+def proof() -> dict[str, Any]:
+    return runpy.run_path(str(PROOF))
+
+
+def test_matmul_bound_grows_with_the_root_of_the_depth(proof: dict[str, Any]) -> None:
+    half, single = 2.0**-10, 2.0**-23
+    assert proof["matmul_bound"](256, single, half) == (4 * 16 * single / 2, half / 2)
+    # Below what TF32's ten bits do to a product over the depth in use, so that TF32 is not taken for float32.
+    assert proof["matmul_bound"](proof["SIDE"], single, single)[0] * proof["SIDE"] < 2.0**-11 * proof["SIDE"] ** 0.5
+
+
+def test_tile_counts_what_is_wrong(proof: dict[str, Any]) -> None:
+    right = [
+        float(sum(proof["left"](row, k) * proof["right"](column, k) for k in range(proof["DEPTH"])))
+        for row in range(proof["ROWS"])
+        for column in range(proof["COLUMNS"])
+    ]
+    assert proof["count_wrong"](tuple(right)) == 0
+    assert len(set(right)) > 50  # elements in the wrong place show
+    assert proof["count_wrong"]((right[0] + 1, float("nan"), *right[2:])) == 2
+
+
+def test_tile_has_the_shape_of_the_kernel(proof: dict[str, Any]) -> None:
+    source = (PROOF.parent / "cutlass.cu").read_text()
+    for name, value in (("kRows", "ROWS"), ("kColumns", "COLUMNS"), ("kDepth", "DEPTH")):
+        assert f"constexpr int {name} = {proof[value]};" in source

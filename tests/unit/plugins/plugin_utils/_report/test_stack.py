@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import WIDTH, render_text
+
+Decide = Callable[..., dict[str, Any]]
+WISH = {"cuda": "13.0", "pytorch": "2.9.1", "extensions": ["triton", "vllm"]}
+TOOLKIT = {"version": "13.0.88", "release": "13.0", "path": "/usr/local/cuda-13.0", "nvcc": True, "broken": []}
+
+PLAN = """\
+h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod container · Ubuntu 24.04 · x86_64
+  route    forward_compat → CUDA 13.0, PyTorch 2.9.1+cu130
+  why      driver 570.133.20 is older than 580; cuda-compat-13-0 lists branch 570 (documented by NVIDIA)
+           PyTorch 2.9.1+cu130 has machine code for NVIDIA H100 80GB HBM3 (compute capability 9.0)
+           CUDA toolkit 13.0 is there at /usr/local/cuda-13.0; extensions of PyTorch 2.9.1+cu130 build with it
+  versions driver 570.133.20 speaks CUDA 12.8, PyTorch 2.9.1+cu130 and the CUDA toolkit are of CUDA 13.0: no
+           problem while the compat library of CUDA 13.0 stands in for the driver.
+  change   + cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB to fetch
+           + PyTorch 2.9.1+cu130   new environment, 2.9 GiB to fetch
+           ~ proof                 the stack is proved before it goes live
+           ~ live environment      1-torch2.9.1-cu130
+           = CUDA toolkit 13.0.88  is there and is used as it is
+  not      native cu130 of PyTorch 2.9.1: driver 570.133.20 is older than 580, which CUDA 13 needs
+           vllm: 0.16.0 is built for CUDA 12.8, not for CUDA 13.0
+  better   A host with driver 580 or newer needs no forward compatibility.
+  where    /opt/podsmith/environments/1-torch2.9.1-cu130
+           activate with: . /opt/podsmith/activate.sh
+  verdict  ok: 4 changes pending"""
+
+
+@pytest.fixture
+def pod(host: Any) -> dict[str, Any]:
+    observed = host("H100", "570.133.20", kind="container", toolkits=[TOOLKIT])
+    observed["platform"]["provider"] = "runpod"
+    observed["driver"]["cuda"] = "12.8"
+    return observed
+
+
+def lines(text: str, label: str) -> list[str]:
+    """The lines under a label, without the label."""
+    found, on = [], False
+    for line in text.splitlines()[1:]:
+        on = line.startswith(f"  {label} ") if line[2:3] != " " else on
+        if on:
+            found.append(line[11:])
+    return found
+
+
+def test_a_plan_explains_itself(pod: Any, decide: Decide) -> None:
+    assert render_text(decide(pod, **WISH), pod, "h100-1") == PLAN
+
+
+def test_nothing_to_change(pod: Any, decide: Decide, applied: Any) -> None:
+    host = applied(pod, decide(pod, **WISH))
+    text = render_text(decide(host, **WISH), host, "h100-1")
+    assert lines(text, "change") == ["nothing to change"]
+    assert text.endswith("verdict  ok")
+
+
+def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applied: Any) -> None:
+    before = decide(pod, **WISH)
+    host = applied(pod, before)
+    results = [{"check": "nvcc", "ok": True, "seconds": 1.6}, {"check": "matmul", "ok": True, "seconds": 39.5}]
+    results += [{"check": "cutlass", "ok": True, "seconds": 0.0, "skipped": "no CUTLASS headers"}]
+    text = render_text(decide(host, **WISH), host, "h100-1", results=results, changed=before["changes"])
+    assert lines(text, "proof") == ["2 checks passed, 1 skipped (cutlass: no CUTLASS headers)"]
+    results += [{"check": "health", "ok": True, "seconds": 0.1, "warnings": ["GPU 0: ECC is off."]}]
+    text = render_text(decide(host, **WISH), host, "h100-1", results=results, changed=before["changes"])
+    assert lines(text, "proof")[1:] == ["health: GPU 0: ECC is off."]
+    assert (
+        lines(text, "changed")[0]
+        == "+ cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB fetched"
+    )
+    assert lines(text, "verdict") == ["ok"]
+    assert [line for line in lines(text, "changed") if line.startswith("=")] == [
+        "= CUDA toolkit 13.0.88  is there and is used as it is"
+    ]
+
+
+def test_the_features_of_a_build_are_a_table(pod: Any, decide: Decide) -> None:
+    found = {"USE_CUDA": True, "USE_MPI": False, "USE_NCCL": True, "USE_XPU": False}
+    evidence = {"features": found, "versions": {"NCCL": "2.27.5"}}
+    results = [{"check": "torch", "ok": True}, {"check": "features", "ok": True, "evidence": evidence}]
+    assert lines(render_text(decide(pod, **WISH), pod, "h100-1", results=results), "proof") == [
+        "2 checks passed",
+        "PyTorch was built with CUDA, NCCL",
+        "and without MPI, XPU",
+        "it has NCCL 2.27.5",
+    ]
+
+
+def test_a_failed_check_is_the_verdict(pod: Any, decide: Decide) -> None:
+    results = [{"check": "matmul", "ok": False, "error": "it is off by 0.3.", "advice": "Report it."}]
+    text = render_text(decide(pod, **WISH), pod, "h100-1", results=results, changed=[])
+    assert lines(text, "proof") == ["matmul failed: it is off by 0.3. Report it."]
+    assert lines(text, "verdict") == ["failed: nothing was switched"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "unfinished", "told"),
+    [
+        pytest.param("ok", False, "ok: {pending} changes pending", id="plan"),
+        pytest.param("ok", True, "failed: the run ended early, for the reason above", id="run-that-ended-early"),
+        pytest.param("blocked", True, "blocked: nothing was changed", id="blocked"),
+    ],
+)
+def test_the_verdict_of_a_run(verdict: str, unfinished: bool, told: str, pod: Any, decide: Decide) -> None:
+    decision = decide(pod, **WISH) | {"verdict": verdict}
+    text = render_text(decision, pod, "h100-1", unfinished=unfinished)
+    assert lines(text, "verdict") == [told.format(pending=len(decision["changes"]))]
+
+
+def test_a_converged_host_tells_of_its_proof(pod: Any, decide: Decide, applied: Any) -> None:
+    host = applied(pod, decide(pod, **WISH))
+    text = render_text(decide(host, **WISH), host, "h100-1")
+    assert lines(text, "proof") == ["this very stack passed its checks here with driver 570.133.20"]
+
+
+def test_a_blocked_host_says_why_and_what_would_help(host: Any, decide: Decide) -> None:
+    observed = host("RTX5090", "570.124.06")
+    text = render_text(decide(observed, cuda="13.0", on_old_driver=["fail"]), observed, "box")
+    assert lines(text, "route") == ["nothing that is wished runs here"]
+    assert lines(text, "help")[0] == "Use a host with driver 580 or newer."
+    assert lines(text, "verdict") == ["blocked: nothing was changed"]
+    assert lines(text, "change") == lines(text, "where") == []
+
+
+def test_repairs_say_what_was_wrong(pod: Any, decide: Decide, applied: Any) -> None:
+    host = applied(pod, decide(pod, **WISH))
+    host["installed"]["environment"]["packages"]["torch"] = "2.15.0"
+    text = render_text(decide(host, **WISH), host, "h100-1")
+    assert (
+        lines(text, "change")[0]
+        == "~ torch                       2.15.0 → 2.9.1+cu130, swapped by hand: put right, 2.9 GiB to fetch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpu", "driver", "kind", "head"),
+    [
+        (None, None, "bare_metal", "pc   no GPU · no NVIDIA driver · bare metal · Ubuntu 24.04 · x86_64"),
+        (
+            ["H100", "H100"],
+            "580.95.05",
+            "vm",
+            "pc   2x NVIDIA H100 80GB HBM3 · driver 580.95.05 · virtual machine · Ubuntu 24.04 · x86_64",
+        ),
+    ],
+)
+def test_the_host_in_one_line(gpu: Any, driver: Any, kind: str, head: str, host: Any, decide: Decide) -> None:
+    observed = host(gpu, driver, kind=kind)
+    assert render_text(decide(observed), observed, "pc").splitlines()[0] == head
+
+
+def test_lines_are_no_wider_than_promised(pod: Any, decide: Decide) -> None:
+    pod["conflicts"] = [
+        {"kind": "ld_library_path", "file": "/root/.bashrc", "line": 12, "text": "export A=" + "b:" * 60}
+    ]
+    text = render_text(decide(pod, **WISH, cutlass="newest"), pod, "a-host-with-a-rather-long-name-1")
+    wide = [line for line in text.splitlines() if len(line) > WIDTH]
+    assert [line for line in wide if "export" not in line and "b:b:" not in line] == []
+
+
+def test_color_is_for_the_verdict_alone(pod: Any, decide: Decide) -> None:
+    text = render_text(decide(pod, **WISH), pod, "h100-1", color=True)
+    assert text.count("\033[") == 2
+    assert "\033[32mok\033[0m" in text
+
+
+def test_no_observation_at_all(decide: Decide) -> None:
+    text = render_text(decide({}, toolkit={"provider": "none"}), {}, "nowhere")
+    assert text.splitlines()[0] == "nowhere   no GPU · driver unknown"
