@@ -15,7 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.filter.unknown_variables import RE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._image import image
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import parse_target
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
 def image_contents(

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import observe_target, parse_target
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
 def image_facts(observed: Mapping[str, Any] | None, target: Any) -> dict[str, Any]:

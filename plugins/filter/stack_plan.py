@@ -10,8 +10,9 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve, to_decision
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
 def stack_plan(

@@ -11,7 +11,8 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError, as_mapping
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import as_mapping
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
 def stack_request(wished: Mapping[str, Any] | None, shortcuts: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def test_a_recorded_host_explains_itself(site: Site) -> None:
     assert run.decision["route"] == "native"
     text = " ".join(run.out.split())
     assert "NVIDIA H200 · driver 580.159.04 (CUDA 13.0)" in text
-    assert "driver 580.159.04 has CUDA 13.0 itself, enough for CUDA 13.0" in text
+    assert "driver 580.159.04 supports CUDA 13.0, enough for CUDA 13.0" in text
     assert "PyTorch 2.9.1+cu130 has machine code for NVIDIA H200" in text
 
 

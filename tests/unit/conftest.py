@@ -10,7 +10,12 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve, to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import parse_request
 
 # NVML's name, compute capability, brand
 GPUS = {
@@ -162,5 +167,40 @@ def decide(known: Catalogue) -> Callable[..., dict[str, Any]]:
 
     def call(observed: dict[str, Any], **wished: Any) -> dict[str, Any]:
         return to_decision(resolve(observed, wished, known))
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def case(known: Catalogue) -> Callable[..., Case]:
+    """What the rules look at, of an observed host and a wish."""
+
+    def call(observed: dict[str, Any], **wished: Any) -> Case:
+        request = parse_request(wished)
+        found = read_host(observed, request.overrides, known)
+        return Case(found, request, choose_layout(found, request), known)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def gpu_case(host: Any, case: Any) -> Callable[..., Case]:
+    """The case of a host with one GPU, which may be of no known model, and with what the GPU refused before."""
+
+    def call(
+        gpu: str | None = "H100",
+        driver: str | None = "570.133.20",
+        kind: str = "bare_metal",
+        brand: int = 0,
+        refused: Any = None,
+    ) -> Case:
+        unheard = gpu == "unheard of"
+        state = {"refused_compat": refused} if refused else None
+        facts = host(None if unheard else gpu, driver, kind=kind, state=state)
+        if unheard:
+            facts["devices"] = [{"name": gpu}]
+        if brand:
+            facts["devices"][0]["brand_id"] = brand
+        return case(facts)
 
     return call

@@ -20,6 +20,7 @@ RESULTS = {
     "gpu_benchmark_results",
     "pytorch_source_results",
 }  # what roles publish for others
+PLACE = "ansible_collections.podsmith.gpu.plugins."
 PLUGIN_KINDS = ("modules", "action", "filter", "lookup", "callback", "inventory")
 PLUGINS = sorted(
     path.relative_to(ROOT / "plugins")
@@ -27,9 +28,7 @@ PLUGINS = sorted(
     for path in (ROOT / "plugins" / kind).glob("*.py")
     if path.name != "__init__.py"
 )
-UTILS = sorted(
-    path.relative_to(ROOT / "plugins") for path in (ROOT / "plugins").glob("*_utils/*.py") if path.name != "__init__.py"
-)
+UTILS = sorted(path.relative_to(ROOT / "plugins") for path in (ROOT / "plugins").glob("*_utils/**/*.py"))
 TASK_FILES = sorted(
     path.relative_to(ROOT) for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("tasks/**/*.yml")
 )
@@ -45,7 +44,7 @@ VERSION = re.compile(r"(?<![\w.%-])\d+(?:\.\d+){1,3}(?![\w.])")
 # What looks like one and is none.
 NO_VERSION = {"1.0.0"}  # version_added
 # What a wish looks like, said to one who wrote another: examples, which nothing is compared with.
-EXAMPLES = {"plugin_utils/_request.py"}
+EXAMPLES = {"plugin_utils/_request/request.py"}
 
 
 def load(path: pathlib.Path) -> Any:
@@ -271,8 +270,12 @@ def test_every_plugin_has_a_test(path: pathlib.Path) -> None:
 
 def imported(path: pathlib.Path) -> set[pathlib.Path]:
     """The private utils that a Python file imports, as paths below plugins/."""
-    found = re.findall(r"\b(plugin_utils|module_utils)(?:\.| import )(_\w+)", path.read_text(encoding="utf-8"))
-    return {pathlib.Path(folder, f"{stem}.py") for folder, stem in found} & set(UTILS)
+    found: set[pathlib.Path] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PLACE):
+            place = pathlib.Path(*(node.module or "").removeprefix(PLACE).split("."))
+            found |= {place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)}
+    return found & set(UTILS)
 
 
 def test_every_util_is_reached_by_a_test() -> None:

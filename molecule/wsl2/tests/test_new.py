@@ -45,7 +45,7 @@ def test_the_stable_cuda_by_default(pod: Pod, windows: str) -> None:
     assert "repos/wsl-ubuntu/x86_64/" in pod.sh("cat /etc/apt/sources.list.d/podsmith-cuda.sources")
     assert run.decision["forward_compat"]["enabled"] is False
     assert (
-        "versions Windows driver 581.42 speaks CUDA 13.0, PyTorch 2.14.1+cu126 and the CUDA toolkit are of CUDA 12.6:"
+        "versions Windows driver 581.42 supports CUDA 13.0; PyTorch 2.14.1+cu126 and the CUDA toolkit are built for CUDA 12.6:"
         " no problem, a newer driver runs what is built for older CUDA releases." in run.told
     )
     assert pod.stack() == (STABLE, "12.6", "12.6")

@@ -17,7 +17,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._offline import bundle
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import Target
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STANDBY, nearest
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STANDBY
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import nearest, show
 
 Decision = Mapping[str, Any]
 
@@ -255,7 +256,7 @@ def _match(where: str, value: Any, form: re.Pattern[str], example: str) -> str:
     text = str(value)
     if not form.fullmatch(text) or ".." in text:
         raise ImageError(
-            f"container_image_{where} is {_show(value)}, something else is wanted; write it such as {example}."
+            f"container_image_{where} is {show(value)}, something else is wanted; write it such as {example}."
         )
     return text
 
@@ -265,7 +266,7 @@ def _reference(where: str, value: Any) -> str:
     match = _REFERENCE.fullmatch(text)
     if not match or (match["tag"] in (None, "latest") and not match["digest"]):
         raise ImageError(
-            f"container_image_{where} is {_show(value)}, an image with a tag that stays the same is wanted; "
+            f"container_image_{where} is {show(value)}, an image with a tag that stays the same is wanted; "
             "write it such as registry.example.com/team/h100:1."
         )
     return text
@@ -275,7 +276,7 @@ def _port(value: Any) -> str:
     match = _PORT.fullmatch(str(value))
     if not match or not 0 < int(match[1]) < 2**16:
         raise ImageError(
-            f"container_image_ports holds {_show(value)}, a port is wanted; write it such as 22/tcp or 8888/http."
+            f"container_image_ports holds {show(value)}, a port is wanted; write it such as 22/tcp or 8888/http."
         )
     return str(value)
 
@@ -284,7 +285,7 @@ def _size(where: str, value: Any, least: int, *, most: int = MOST, zero: bool = 
     if isinstance(value, bool) or not isinstance(value, int) or not (least <= value <= most or (zero and value == 0)):
         none = "0 or " if zero else ""
         raise ImageError(
-            f"container_image_{where} is {_show(value)}, {none}a number from {least} to {most} is wanted; correct it."
+            f"container_image_{where} is {show(value)}, {none}a number from {least} to {most} is wanted; correct it."
         )
     return int(value)
 
@@ -294,26 +295,20 @@ def _environment(values: Mapping[Any, Any]) -> dict[str, str]:
         where = f"container_image_environment.{name}"
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             raise ImageError(
-                f"container_image_environment has the key {_show(name)}, the name of a variable is wanted; correct it."
+                f"container_image_environment has the key {show(name)}, the name of a variable is wanted; correct it."
             )
         if name == "LD_LIBRARY_PATH":
             raise ImageError(
                 f"{where} would hold for every driver; leave it out, the activation sets it by the driver it meets."
             )
         if not isinstance(value, str):
-            raise ImageError(f"{where} is {_show(value)}, text is wanted; put it in quotes.")
+            raise ImageError(f"{where} is {show(value)}, text is wanted; put it in quotes.")
         if _SECRET.search(name) and not _REFERENCED.fullmatch(value):
             raise ImageError(
                 f"{where} looks like a secret, which does not belong into a file; "
                 "keep it as a secret at RunPod and write {{ RUNPOD_SECRET_name }} in its place."
             )
     return {str(name): str(value) for name, value in values.items()}
-
-
-def _show(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    line = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[:60])
-    return f'"{line}"' if isinstance(value, str) else line
 
 
 def list_names(declared: Mapping[str, Iterable[str]]) -> list[str]:

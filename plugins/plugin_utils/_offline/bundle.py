@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv as _uv
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import Mirrors, pending_parts
@@ -215,7 +217,7 @@ def _adopted(torch: Mapping[str, Any], observed: Observed) -> dict[str, str]:
     """The packages of the adopted environment: normalised name → version. Empty where they were not recorded."""
     rows = (observed.get("installed") or {}).get("pytorch") or ()
     row: Observed = next((row for row in rows if torch.get("adopt") and row.get("path") == torch["adopt"]), {})
-    return {_uv.normalise(name): str(version) for name, version in (row.get("packages") or {}).items()}
+    return {canonicalize_name(name): str(version) for name, version in (row.get("packages") or {}).items()}
 
 
 def _tools(known: Catalogue) -> list[str]:

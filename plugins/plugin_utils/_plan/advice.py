@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds as wheels
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Choice
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import find_repairs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import ForwardCompat
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
 
 CONFLICTS = {
     "ld_library_path": "puts another libcuda before the driver's",
@@ -39,107 +38,104 @@ COMMANDS = {  # conflict → what puts it right where no line of a file is to be
     "wsl_linux_driver": "run: sudo apt-get purge {text} && sudo ldconfig",
     "wsl_linux_library": "remove what was put there by hand: sudo rm {path} && sudo ldconfig",
 }
-RELOAD = "Reload the modules: modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia_uvm;"
-BROKEN_DRIVER = {  # status of the driver → why it blocks, and what to do
-    "mismatch": (
-        "the driver's kernel module and its libraries are of different versions (driver/library mismatch)",
-        "Reboot the host, or reload the modules: rmmod nvidia_uvm nvidia_drm nvidia, then modprobe nvidia.",
+RELOAD = "modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia_uvm"
+BROKEN_DRIVER = {  # status of the driver → why nothing works, and what to do
+    "mismatch": Refusal(
+        "the driver's kernel module and its libraries have different versions (driver/library mismatch)",
+        f"Reboot the host, or reload the modules while nothing uses them: {RELOAD}.",
     ),
-    "timeout": (
+    "timeout": Refusal(
         "the driver does not answer in time",
         "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
     ),
-    "lost": (
+    "lost": Refusal(
         "the driver knows of a GPU that does not answer: it has fallen off the bus or failed",
         "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
     ),
 }
 
 
-def broken_driver(host: Host) -> tuple[str, str]:
-    """Why a driver that is broken blocks, and what to do; of a mismatch both versions, and what brought it about."""
-    because, remedy = BROKEN_DRIVER[str(host.status)]
+def broken_driver(case: Case) -> Refusal | None:
+    """A driver that does not work: of a mismatch both versions are named, and what caused it."""
+    host = case.host
+    refusal = BROKEN_DRIVER.get(str(host.status))
     disk: Mapping[str, Any] = host.disk or {}
     module, library = disk.get("loaded_version") or host.driver, disk.get("library_version")
-    if host.status != "mismatch" or not module or not library or module == library:
-        return because, remedy
+    if refusal is None or host.status != "mismatch" or not module or not library or module == library:
+        return refusal
     because = (
         f"the kernel runs driver {module} and its libraries on the disk are of {library} (driver/library mismatch)"
     )
     if host.kind == "container":
-        return because, "Start the container again: its runtime then brings the libraries of the host's driver."
+        return Refusal(because, "Restart the container: its runtime then mounts the libraries of the host's driver.")
     if change := disk.get("changed"):
         old = f" from {change['from']}" if change.get("from") else ""
         by = f" by {change['by']}" if change.get("by") else ""
         command = f' "{change["command"]}"{by}' if change.get("command") else ""
         because += (
-            f"; {change.get('log')}: {change.get('at')}{command} brought {change['package']}{old} to {change['to']}"
+            f"; {change.get('log')}: {change.get('at')}{command} changed {change['package']}{old} to {change['to']}"
         )
     if disk.get("in_use") is False:
-        return because, f"{RELOAD} nothing uses them now. Or reboot."
-    return because, "Reboot: the driver is in use, so its modules cannot be exchanged under it."
+        return Refusal(because, f"Reload the modules, which nothing uses now: {RELOAD}. Or reboot.")
+    return Refusal(because, "Reboot: the driver is in use, so its modules cannot be replaced while it runs.")
 
 
-def remedies(
-    host: Host, request: Request, known: Catalogue, choose: Callable[[Request], Choice] | None
-) -> tuple[str, ...]:
-    """What would meet the wish; with ``choose`` also which other wish would be met here."""
+def remedies(case: Case, *, other_wishes: bool) -> tuple[str, ...]:
+    """What would meet the request; with ``other_wishes`` also which other request would be met here."""
+    host = case.host
     found = []
-    builds = list(wheels.wished_builds(host, request, known))
-    fit = [build for build in builds if not wheels.unfit(build, host, request, known, ptx=True)]
-    if not builds:
-        cudas = wheels.published_cudas(host, request, known)
-        other = f"Ask for cuda: {' or '.join(cudas)} with this PyTorch, or" if cudas else "Ask"
-        found.append(f"{other} for pytorch: newest.")
+    wished = list(builds.wished_builds(case))
+    fit = [build for build in wished if not builds.why_not_build(case, build, ptx=True)]
+    if not wished:
+        cudas = builds.published_cudas(case)
+        other = f"Set cuda: {' or '.join(cudas)} with this PyTorch, or" if cudas else "Set"
+        found.append(f"{other} {'set ' if cudas else ''}pytorch: newest.")
     elif fit:
-        floors = [floor for build in fit if (floor := rules.floor(host, str(build.cuda), known))]
-        if (
-            host.driver
-            and floors
-            and parse_version(host.driver) < parse_version(least := min(floors, key=parse_version))
-        ):
+        floors = [floor for build in fit if (floor := rules.floor(case, str(build.cuda)))]
+        least = min(floors, key=parse_version, default=None)
+        if host.driver and least and parse_version(host.driver) < parse_version(least):
             verb = "Update the Windows driver to" if host.wsl else "Use a host with driver"
             found.append(f"{verb} {least} or newer.")
-    elif host.pythons is not None and not any(wheels.has_python(build, host, request) for build in builds):
-        found += python_remedies(host, request, known)
-    if choose:
-        found += _other_wishes(request, choose)
-    if not found:
-        found += _gpu_remedies(host, request, known)
-    return tuple(found)
+    elif host.pythons is not None and not any(builds.has_python(case, build) for build in wished):
+        found += python_remedies(case)
+    if other_wishes:
+        found += _other_wishes(case)
+    return tuple(found or _gpu_remedies(case))
 
 
-def _other_wishes(request: Request, choose: Callable[[Request], Choice]) -> list[str]:
-    """What the policies that the wish leaves out would bring."""
+def _other_wishes(case: Case) -> list[str]:
+    """What the policies that the request leaves out would bring."""
     found = []
     for policy in ("forward_compat", "fallback"):
-        if policy in request.on_old_driver:
+        if policy in case.request.on_old_driver:
             continue
-        choice = choose(dataclasses.replace(request, on_old_driver=(policy,)))
+        choice = choose(replace(case, request=replace(case.request, on_old_driver=(policy,))))
         if choice.build:
             found.append(f"Add {policy} to on_old_driver: {choice.build.name} runs here that way.")
     return found
 
 
-def _gpu_remedies(host: Host, request: Request, known: Catalogue) -> list[str]:
+def _gpu_remedies(case: Case) -> list[str]:
+    host = case.host
     floors = {
         parse_version(rules.split_architecture(arch)[0]): rules.split_architecture(arch)[0]
-        for release in known["pytorch"]["releases"].values()
+        for release in case.known["pytorch"]["releases"].values()
         for index in release["indexes"].values()
         for arch in index.get(host.arch, {}).get("linux", ())
     }
     if host.capabilities and floors and parse_version(host.capabilities[0]) < min(floors):
         return [f"Use a GPU of compute capability {floors[min(floors)]} or newer, or set cuda: none."]
-    builds = wheels.wished_builds(host, dataclasses.replace(request, pytorch="newest", cuda="newest"), known)
-    fit = next((build for build in builds if not wheels.unfit(build, host, request, known, ptx=True)), None)
-    if fit:
-        return [f"Ask for {fit.name}, which has machine code for {host.gpu_names or 'this GPU'}."]
-    return ["Ask for another host, or set cuda: none to run on the CPU."]
+    newest = replace(case, request=replace(case.request, pytorch="newest", cuda="newest"))
+    fit = (build for build in builds.wished_builds(newest) if not builds.why_not_build(case, build, ptx=True))
+    if build := next(fit, None):
+        return [f"Ask for {build.name}, which has machine code for {host.gpu_names or 'this GPU'}."]
+    return ["Use another host, or set cuda: none to run on the CPU."]
 
 
-def python_remedies(host: Host, request: Request, known: Catalogue) -> list[str]:
+def python_remedies(case: Case) -> list[str]:
     """What to do where no interpreter, or no C library, fits any wished PyTorch."""
-    row = known["pytorch"]["releases"][wheels.wished_torches(request, known)[0] or ""]
+    host, known = case.host, case.known
+    row = known["pytorch"]["releases"][builds.wished_torches(case.request, known)[0] or ""]
     glibc = row.get("glibc")
     if glibc and host.glibc and parse_version(host.glibc) < parse_version(glibc):
         return [f"Use a distribution with glibc {glibc} or newer; found {host.glibc}."]
@@ -148,21 +144,22 @@ def python_remedies(host: Host, request: Request, known: Catalogue) -> list[str]
     return [f"Install Python {wanted} with its venv module; found {found}. Or correct stack_plan_request.python."]
 
 
-def better(choice: Choice, host: Host, known: Catalogue) -> str | None:
+def better(case: Case, choice: Choice) -> str | None:
     """What would be better than a route that works."""
     if choice.build is None or choice.build.cuda is None:
         return None
-    row = known["cuda"]["releases"][choice.build.cuda]
+    row = case.known["cuda"]["releases"][choice.build.cuda]
     if choice.route == "forward_compat":
         return f"A host with driver {row['least_driver']} or newer needs no forward compatibility."
-    built_with = row["driver_windows" if host.wsl else "driver"]
+    built_with = row["driver_windows" if case.host.wsl else "driver"]
     if choice.route == "minor_version" and built_with:
         return f"A host with driver {built_with} or newer also compiles PTX of CUDA {choice.build.cuda}."
     return None
 
 
-def observed_warnings(observed: Mapping[str, Any], host: Host, request: Request) -> list[str]:
+def observed_warnings(case: Case, observed: Mapping[str, Any]) -> list[str]:
     """Overrides, foreign settings and what the observation could not read."""
+    host, request = case.host, case.request
     overrides, driver = request.overrides, observed.get("driver") or {}
     devices = observed.get("devices") or [{}]
     found = []
@@ -173,7 +170,7 @@ def observed_warnings(observed: Mapping[str, Any], host: Host, request: Request)
     }
     for key, (seen, given) in taken.items():
         if given is not None:
-            found.append(f"override {key}: observed {seen or 'nothing'}, taken {given}.")
+            found.append(f"override {key}: observed {seen or 'nothing'}, used {given}.")
     skipped = {"arch_list": "machine code for the GPU", "python": "the Python version", "glibc": "the C library"}
     for key, what in skipped.items():
         if not getattr(overrides, key):

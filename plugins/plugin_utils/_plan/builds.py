@@ -1,19 +1,24 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which build of PyTorch runs on a host, by which route: the heart of the plan."""
+"""Which builds of PyTorch there are for a wish, and which of them this host can use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from packaging import tags
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host, Python
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import Compat, Reason, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, unlisted
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Python
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 CPU = "cpu"
 
@@ -39,153 +44,29 @@ class Build:
         return f"PyTorch {self.torch}+{self.index}" if self.torch else f"CUDA {self.cuda}"
 
 
-@dataclass
-class Search:
-    """What was tried on the way to a choice. The rejections come out merged and in the order they were met."""
-
-    host: Host
-    request: Request
-    known: Catalogue
-    offered: Callable[[Build], str | None]
-    _rejected: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-
-    def unfit(self, build: Build, *, ptx: bool) -> str | None:
-        """Why a build cannot be used here whatever the driver is, or None."""
-        return self.offered(build) or unfit(build, self.host, self.request, self.known, ptx=ptx)
-
-    def reject(self, route: str, build: Build, because: str) -> None:
-        """Note why a build was not chosen; the same reason for several releases becomes one entry."""
-        torches = self._rejected.setdefault((f"{route} {build.index}".strip(), because), [])
-        if build.torch and build.torch not in torches:
-            torches.append(build.torch)
-
-    def unpublished(self) -> None:
-        """Note that nobody builds the wished PyTorch for the wished CUDA and this architecture."""
-        cudas = published_cudas(self.host, self.request, self.known)
-        because = f"there is no such build for {self.host.arch}; there is one for CUDA {', '.join(cudas) or 'none'}"
-        self._rejected[f"PyTorch {self.request.pytorch} on CUDA {self.request.cuda}", because] = []
-
-    def rejected(self) -> tuple[Rejection, ...]:
-        """The rejections so far."""
-        found = []
-        for (option, because), torches in self._rejected.items():
-            suffix = f" of PyTorch {_span(torches)}" if torches else ""
-            found.append(Rejection(f"{option}{suffix}", because))
-        return tuple(found)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The build that was chosen, and how it runs. ``blocked`` says why there is none."""
-
-    route: str
-    build: Build | None
-    reasons: tuple[Reason, ...] = ()
-    rejected: tuple[Rejection, ...] = ()
-    compat: Compat | None = None
-    fallback: bool = False  # something else than what was wished
-
-
-def choose(
-    host: Host,
-    request: Request,
-    *,
-    known: Catalogue,
-    no_package: str | None,
-    offered: Callable[[Build], str | None],
-) -> Choice:
-    """The best build for a host with GPUs.
-
-    In this order: as wished, by the driver itself or by minor-version compatibility; then the policies of
-    ``on_old_driver``. ``no_package`` says why a compat package cannot be installed here, or None; ``offered`` why the
-    wished source of wheels does not have a build, or None.
-    """
-    search = Search(host, request, known, offered)
-    wished = _main_first(wished_builds(host, request, known), known)
-    if not wished:
-        search.unpublished()
-    if choice := _first(search, wished):
-        return choice
-    for policy in request.on_old_driver:
-        if policy == "forward_compat":
-            choice = _forward(search, wished, no_package)
-        elif policy == "fallback":
-            choice = _first(search, _main_first(fallback_builds(host, request, known), known), fallback=True)
-        else:
-            choice = None
-        if choice:
-            return choice
-    return Choice("blocked", None, rejected=search.rejected())
-
-
-def _first(search: Search, builds: Iterable[Build], *, fallback: bool = False) -> Choice | None:
-    """The first build that runs without help."""
-    host, known = search.host, search.known
-    for build in builds:
-        cuda = build.cuda or ""
-        reason = rules.native(host, cuda, known) or rules.driver_unknown(host, cuda, known)
-        route = "native" if reason else "minor_version"
-        reason = reason or rules.minor_version(host, cuda, known)
-        if because := search.unfit(build, ptx=reason is None or route == "native"):
-            search.reject("", build, because)
-        elif reason:
-            return Choice(
-                "fallback" if fallback else route, build, _why(build, reason, search), search.rejected(), None, fallback
-            )
-        else:
-            search.reject("native", build, rules.driver_floor(host, cuda, known) or _too_old(host, cuda))
-    return None
-
-
-def _forward(search: Search, builds: list[Build], no_package: str | None) -> Choice | None:
-    """The best build through a compat library: the newest PyTorch, on a documented pair before a listed one."""
-    found: list[tuple[tuple[tuple[int, ...], bool, tuple[int, ...]], Build, Compat]] = []
-    for build in builds:
-        if search.unfit(build, ptx=True):
-            continue
-        compat = rules.forward_compat(search.host, build.cuda or "", search.known)
-        if isinstance(compat, str):
-            search.reject("forward_compat", _without_torch(build), compat)
-        elif no_package and not compat.installed:
-            search.reject("forward_compat", _without_torch(build), no_package)
-        else:
-            documented = compat.confidence == rules.DOCUMENTED
-            found.append(((_key(build.torch), documented, _key(build.cuda)), build, compat))
-    if not found:
-        return None
-    _unused, build, compat = max(found, key=lambda entry: entry[0])
-    return Choice("forward_compat", build, _why(build, compat.reason, search), search.rejected(), compat)
-
-
-def _why(build: Build, reason: Reason, search: Search) -> tuple[Reason, ...]:
-    names = search.host.gpu_names
-    if not search.host.capabilities or not build.torch:
-        return (reason,)
-    text = f"{build.name} has machine code for {names} (compute capability {', '.join(search.host.capabilities)})"
-    return (reason, Reason("machine-code", text, build.source))
-
-
-def unfit(build: Build, host: Host, request: Request, known: Catalogue, *, ptx: bool) -> str | None:
+def why_not_build(case: Case, build: Build, *, ptx: bool) -> Refusal | None:
     """Why a build cannot run here whatever the driver is, or None."""
+    host, request = case.host, case.request
     switches = request.overrides
     if build.glibc and host.glibc and switches.glibc and parse_version(host.glibc) < parse_version(build.glibc):
-        return f"needs glibc {build.glibc}; found {host.glibc}"
-    if host.pythons is not None and not has_python(build, host, request):
+        return Refusal(f"needs glibc {build.glibc}; found {host.glibc}")
+    if host.pythons is not None and not has_python(case, build):
         found = ", ".join(dict.fromkeys(python.version for python in host.pythons)) or "none"
         wish = "" if request.python == "auto" else f" and {request.python} is asked for"
-        return f"has wheels for Python {_span(build.pythons)}; found {found}{wish}"
+        return Refusal(f"has wheels for Python {span(build.pythons)}; found {found}{wish}")
     if build.cuda and switches.arch_list:
-        return rules.machine_code(host, build.archs, ptx=build.ptx and ptx, known=known)
+        return no_machine_code(case, build.archs, ptx=build.ptx and ptx)
     return None
 
 
-def has_python(build: Build, host: Host, request: Request) -> bool:
+def has_python(case: Case, build: Build) -> bool:
     """Whether there is an interpreter for a build, or none is needed."""
-    return build.torch is None or pick_python(build, host, request) is not None
+    return build.torch is None or pick_python(case, build) is not None
 
 
-def pick_python(build: Build, host: Host, request: Request) -> Python | None:
+def pick_python(case: Case, build: Build) -> Python | None:
     """The interpreter for a build: the live environment's, or the newest with headers, the system's own first."""
+    host, request = case.host, case.request
     if build.adopt:
         return Python(str(build.adopt.get("python") or ""), str(build.adopt.get("python_version") or ""))
     fit = [
@@ -212,20 +93,25 @@ def pick_python(build: Build, host: Host, request: Request) -> Python | None:
 
 def fits_tag(tag: str, python: str) -> bool:
     """Whether a wheel's tag (cp311, cp39-abi3, py3, py39) fits a Python such as 3.11."""
-    base, _unused, abi = tag.partition("-")
-    digits = base[2:]
-    version = (int(digits[0]), int(digits[1:] or 0)) if digits.isdigit() else (0, 0)
-    wanted = parse_version(python)[:2]
-    if base.startswith("py") or abi == "abi3":
-        return version[0] == wanted[0] and wanted >= version
-    return version == wanted
+    return tag in _fitting_tags(python)
+
+
+@functools.cache
+def _fitting_tags(python: str) -> frozenset[str]:
+    """The interpreter tags, with the stable ABI where it is that, of wheels that a CPython such as 3.11 accepts."""
+    version = parse_version(python)[:2]
+    interpreter = f"cp{version[0]}{version[1]}"
+    stable = {f"{tag.interpreter}-abi3" for tag in tags.cpython_tags(version, platforms=["any"]) if tag.abi == "abi3"}
+    generic = {tag.interpreter for tag in tags.compatible_tags(version, interpreter, ["any"])}
+    return frozenset({interpreter, *stable, *generic})
 
 
 # --- what there is to choose from ---
 
 
-def wished_builds(host: Host, request: Request, known: Catalogue) -> Iterator[Build]:
+def wished_builds(case: Case) -> Iterator[Build]:
     """The builds that are what was wished, the best first: the newest PyTorch, then the newest CUDA."""
+    request, known = case.request, case.known
     compiled = request.wheels.provider == "source"
     for torch in wished_torches(request, known):
         indexes = torch_indexes(torch, known)
@@ -237,26 +123,27 @@ def wished_builds(host: Host, request: Request, known: Catalogue) -> Iterator[Bu
         ):
             found = _compilable(indexes, request.cuda, known)  # what it is compiled with is what it is for
         for index in found:
-            yield from _builds(torch, index, host, known, compiled=compiled)
+            yield from _builds(case, torch, index, compiled=compiled)
 
 
-def fallback_builds(host: Host, request: Request, known: Catalogue) -> Iterator[Build]:
+def fallback_builds(case: Case) -> Iterator[Build]:
     """What may stand in for the wish: its PyTorch on another CUDA, then an older PyTorch, then a newer one.
 
     Of the CUDA releases the next older one comes first; a newer one is for GPUs that the older ones do not know.
     """
+    request, known = case.request, case.known
     wished = wished_torches(request, known)
     every = wished_torches(Request(pytorch="none" if wished == [None] else "newest"), known)
-    newest, oldest = _key(wished[0]), _key(wished[-1])
-    older = [torch for torch in every if _key(torch) < oldest]
-    newer = sorted((torch for torch in every if _key(torch) > newest), key=_key)
+    newest, oldest = version_key(wished[0]), version_key(wished[-1])
+    older = [torch for torch in every if version_key(torch) < oldest]
+    newer = sorted((torch for torch in every if version_key(torch) > newest), key=version_key)
     target = None if request.cuda == "newest" else parse_version(request.cuda)
     for torch in (*wished, *older, *newer):
         indexes = torch_indexes(torch, known)
-        lower = [index for index in indexes if target is None or _key(index_cuda(index, known)) <= target]
+        lower = [index for index in indexes if target is None or version_key(index_cuda(index, known)) <= target]
         upper = [index for index in reversed(indexes) if index not in lower]
         for index in (*lower, *upper):
-            yield from _builds(torch, index, host, known, compiled=request.wheels.provider == "source")
+            yield from _builds(case, torch, index, compiled=request.wheels.provider == "source")
 
 
 def wished_torches(request: Request, known: Catalogue) -> list[str | None]:
@@ -275,9 +162,9 @@ def wished_torches(request: Request, known: Catalogue) -> list[str | None]:
     return list(found)
 
 
-def published_cudas(host: Host, request: Request, known: Catalogue) -> list[str]:
+def published_cudas(case: Case) -> list[str]:
     """The CUDA releases that the wished PyTorch is built for on this architecture, oldest first."""
-    builds = wished_builds(host, replace(request, cuda="newest"), known)
+    builds = wished_builds(replace(case, request=replace(case.request, cuda="newest")))
     return sorted({build.cuda for build in builds if build.cuda}, key=parse_version)
 
 
@@ -302,7 +189,7 @@ def torch_indexes(torch: str | None, known: Catalogue) -> list[str]:
             f"cu{cuda.replace('.', '')}" for cuda in sorted(known["cuda"]["releases"], key=parse_version, reverse=True)
         ]
     indexes = [index for index in known["pytorch"]["releases"][torch]["indexes"] if index != CPU]
-    return sorted(indexes, key=lambda index: _key(index_cuda(index, known)), reverse=True)
+    return sorted(indexes, key=lambda index: version_key(index_cuda(index, known)), reverse=True)
 
 
 def index_cuda(index: str, known: Catalogue) -> str | None:
@@ -311,12 +198,6 @@ def index_cuda(index: str, known: Catalogue) -> str | None:
     if row is not None:
         return str(row["cuda"]) if row["cuda"] else None
     return f"{index[2:-1]}.{index[-1]}" if index.startswith("cu") else None
-
-
-def _main_first(builds: Iterable[Build], known: Catalogue) -> list[Build]:
-    """The wheels of side indexes last, otherwise in their order."""
-    indexes = known["pytorch"]["indexes"]
-    return sorted(builds, key=lambda build: build.torch is not None and bool(indexes.get(build.index, {}).get("side")))
 
 
 def _matching_indexes(indexes: list[str], cuda: str, known: Catalogue) -> list[str]:
@@ -328,19 +209,20 @@ def _matching_indexes(indexes: list[str], cuda: str, known: Catalogue) -> list[s
     if exact or cuda in published:
         return exact
     wanted = parse_version(cuda)
-    same_major = [index for index in indexes if _key(index_cuda(index, known))[0] == wanted[0]]
-    older = [index for index in same_major if _key(index_cuda(index, known)) < wanted]
+    same_major = [index for index in indexes if version_key(index_cuda(index, known))[0] == wanted[0]]
+    older = [index for index in same_major if version_key(index_cuda(index, known)) < wanted]
     return older[:1] or same_major[-1:]
 
 
 def _compilable(indexes: list[str], cuda: str, known: Catalogue) -> list[str]:
     """A CUDA release that PyTorch publishes no wheel for, and compiles with: it is of a major that it publishes for."""
-    majors = {_key(index_cuda(index, known))[0] for index in indexes}
+    majors = {version_key(index_cuda(index, known))[0] for index in indexes}
     return [f"cu{cuda.replace('.', '')}"] if parse_version(cuda)[0] in majors else []
 
 
-def _builds(torch: str | None, index: str, host: Host, known: Catalogue, *, compiled: bool = False) -> Iterator[Build]:
+def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False) -> Iterator[Build]:
     """The build of an index, or one that is compiled here, which has code for whatever nvcc has."""
+    known = case.known
     cuda = index_cuda(index, known)
     if torch is None:
         row = known["cuda"]["releases"][str(cuda)]
@@ -354,7 +236,7 @@ def _builds(torch: str | None, index: str, host: Host, known: Catalogue, *, comp
         source = str(known["source"]["packages"]["torch"]["source"])
         yield Build(torch, index, cuda, archs, False, tuple(row["pythons"]), None, source)
         return
-    content = row["indexes"][index].get(host.arch)
+    content = row["indexes"][index].get(case.host.arch)
     if content is None:
         return
     yield Build(
@@ -369,28 +251,21 @@ def _builds(torch: str | None, index: str, host: Host, known: Catalogue, *, comp
     )
 
 
-def cpu_build(torch: str, host: Host, known: Catalogue, *, compiled: bool = False) -> Build | None:
+def cpu_build(case: Case, torch: str, *, compiled: bool = False) -> Build | None:
     """The build without CUDA of a release."""
     return (
-        next(_builds(torch, CPU, host, known, compiled=compiled), None)
-        if CPU in known["pytorch"]["releases"][torch]["indexes"]
+        next(_builds(case, torch, CPU, compiled=compiled), None)
+        if CPU in case.known["pytorch"]["releases"][torch]["indexes"]
         else None
     )
 
 
-def _too_old(host: Host, cuda: str) -> str:
-    return f"the driver has CUDA {host.driver_cuda}, older than CUDA {cuda}"
-
-
-def _without_torch(build: Build) -> Build:
-    """Forward compatibility is a matter of the CUDA release alone: the same for every PyTorch on it."""
-    return Build(None, build.index, build.cuda, (), False, (), None, "")
-
-
-def _key(version: str | None) -> tuple[int, ...]:
+def version_key(version: str | None) -> tuple[int, ...]:
+    """The sort key of a version; none sorts first."""
     return parse_version(version) if version else ()
 
 
-def _span(versions: Iterable[str]) -> str:
+def span(versions: Iterable[str]) -> str:
+    """Versions in words: '2.6.0 to 2.9.1'."""
     ordered = sorted(versions, key=parse_version)
     return f"{ordered[0]} to {ordered[-1]}" if len(ordered) > 1 else "".join(ordered)

@@ -10,15 +10,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.source import TORCH, Source, describe_build
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import TORCH
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.wheels import describe_build
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment, find_built
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension, Set
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import Cutlass, ForwardCompat, PyTorch, Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import normalise
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
 BUILD = "build"
@@ -44,30 +50,26 @@ class Change:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The stack that is wanted on a host."""
+    """What is wanted on a host: the parts, the environment that they make up, and the digest of both."""
 
-    toolkits: tuple[Toolkit, ...]  # the active one first
-    compat: ForwardCompat
-    cutlass: Cutlass | None
-    torch: PyTorch | None
-    extensions: Set
+    stack: Stack
     environment: Environment
     digest: str
-    source: Source | None = None
 
 
-def find_changes(wanted: Wanted, host: Host, known: Catalogue) -> tuple[Change, ...]:
+def find_changes(case: Case, wanted: Wanted) -> tuple[Change, ...]:
     """All that is pending, in the order of application."""
+    host = case.host
     changes = [
-        *_toolkits(wanted, host, known),
-        *_compat(wanted, host, known),
-        *_cutlass(wanted, host, known),
+        *_toolkits(case, wanted),
+        *_compat(case, wanted),
+        *_cutlass(case, wanted),
         *_source(wanted, torch=True),
-        *_pytorch(wanted, host, known),
+        *_pytorch(case, wanted),
         *_source(wanted, torch=False),
         *_extensions(wanted, host),
     ]
-    environment = list(_environment(wanted, host, known)) or list(_record(wanted, host))
+    environment = list(_environment(case, wanted)) or list(_record(wanted, host))
     if any(change.role in PROVEN_ROLES for change in changes) or not is_proven(wanted, host):
         changes.append(Change("gpu_verify", PROVE, "the stack"))
     return (*changes, *environment)
@@ -80,12 +82,12 @@ def is_proven(wanted: Wanted, host: Host) -> bool:
     return state.get("verdict") == "ok" and state.get("decision") == wanted.digest and same_driver
 
 
-def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
-    for toolkit in wanted.toolkits:
+def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
+    host, compiler = case.host, case.known["sizes"]["sizes"]["compiler"]
+    for toolkit in wanted.stack.toolkits:
         if toolkit.system_packages:
-            yield Change(
-                "cuda_toolkit", INSTALL, "C++ compiler", None, ", ".join(toolkit.system_packages), 60, 250, "/"
-            )
+            packages, sizes = ", ".join(toolkit.system_packages), (compiler["mib"], compiler["disk_mib"])
+            yield Change("cuda_toolkit", INSTALL, "C++ compiler", None, packages, *sizes, "/")
         if toolkit.provider == "adopt":
             continue
         row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
@@ -95,7 +97,7 @@ def _toolkits(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
             continue
         lost = _lost(row)
         new = f"{toolkit.exact or toolkit.version} from {'PyPI' if toolkit.provider == 'pypi' else toolkit.provider}"
-        mib = _toolkit_mib(toolkit, known)
+        mib = _toolkit_mib(toolkit, case.known)
         place = "/" if toolkit.provider == "apt" else toolkit.path
         action = INSTALL if row is None else REPAIR
         old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
@@ -121,37 +123,39 @@ def _toolkit_mib(toolkit: Toolkit, known: Catalogue) -> int:
     return int(sizes.get(f"{extent}_{toolkit.provider}") or sizes.get(f"{extent}_apt") or 0)
 
 
-def _compat(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
-    compat = wanted.compat
+def _compat(case: Case, wanted: Wanted) -> Iterator[Change]:
+    host = case.host
+    compat = wanted.stack.compat
     for package in compat.remove:
         yield Change("forward_compat", REMOVE, package, "installed")
     if not compat.enabled or not compat.package:
         return
     installed = any(row.get("package") == compat.package or row.get("path") == compat.path for row in host.compat)
     if not installed:
-        row = {row["package"]: row for row in known["drivers"]["compat"].values()}[compat.package]
+        row = {row["package"]: row for row in case.known["drivers"]["compat"].values()}[compat.package]
         size, disk = int(row["size_mib"]), int(row["installed_mib"])
         yield Change("forward_compat", INSTALL, compat.package, None, compat.version, size, disk, "/")
     elif not compat.standby and not is_proven(wanted, host):
         yield Change("forward_compat", SWITCH, f"{compat.package} {compat.version}", "off", "on")
 
 
-def _cutlass(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
-    cutlass = wanted.cutlass
+def _cutlass(case: Case, wanted: Wanted) -> Iterator[Change]:
+    cutlass = wanted.stack.cutlass
     if cutlass is None or cutlass.provider == "adopt":
         return
-    row = next((row for row in host.cutlasses if row.get("path") == cutlass.path), None)
+    row = next((row for row in case.host.cutlasses if row.get("path") == cutlass.path), None)
     if row is not None and not row.get("broken") and row.get("version") == cutlass.version:
         return
-    size = _cutlass_mib(cutlass, host, known)
+    size = _cutlass_mib(case, cutlass)
     action = INSTALL if row is None else REPAIR
     lost = _lost(row)
     old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
     yield Change("cutlass", action, "CUTLASS headers", old, cutlass.version, size, int(size * UNPACKED), cutlass.path)
 
 
-def _cutlass_mib(cutlass: Cutlass, host: Host, known: Catalogue) -> int:
+def _cutlass_mib(case: Case, cutlass: Cutlass) -> int:
     """The size of the wheel, or of a shallow clone."""
+    host, known = case.host, case.known
     if cutlass.requirement:
         package, version = cutlass.requirement.split("==", 1)
         sizes = known["pypi"]["packages"].get(package, {}).get(version, {}).get("size_mib", {})
@@ -162,19 +166,23 @@ def _cutlass_mib(cutlass: Cutlass, host: Host, known: Catalogue) -> int:
 
 def _source(wanted: Wanted, *, torch: bool) -> Iterator[Change]:
     """What is compiled: the source is fetched, the build tree and the wheel lie in the prefix."""
-    for build in wanted.source.builds if wanted.source else ():
+    for build in wanted.stack.source.builds if wanted.stack.source else ():
         if build.pending and (build.name == TORCH) == torch:
             what, place = f"{build.name} {build.version}", wanted.environment.prefix
             mib = build.fetch_mib
             yield Change("pytorch_source", BUILD, what, None, describe_build(build), mib, build.disk_mib, place)
 
 
-def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
-    torch, environment = wanted.torch, wanted.environment
+def _pytorch(case: Case, wanted: Wanted) -> Iterator[Change]:
+    host = case.host
+    torch, environment = wanted.stack.torch, wanted.environment
     if torch is None:
         return
-    sizes = known["pytorch"]["sizes"].get(torch.index, {})
-    size, disk = (0, 20) if torch.adopt else (int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0)))
+    sizes = case.known["pytorch"]["sizes"].get(torch.index, {})
+    size, disk = int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0))
+    if torch.adopt:
+        adopted = case.known["sizes"]["sizes"]["adopted_environment"]
+        size, disk = adopted["mib"], adopted["disk_mib"]
     if torch.provider in ("host_wheels", "source"):
         size = 0
     what = f"PyTorch {torch.local}{' (adopted)' if torch.adopt else ''}"
@@ -184,7 +192,7 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
         return
     there = _there(wanted, host)
     packages: Mapping[str, Any] = there.get("packages") or {}
-    extensions = {name for name, entry in wanted.extensions.items() if name not in COMPANIONS}
+    extensions = {name for name, entry in wanted.stack.extensions.items() if name not in COMPANIONS}
     for name, version in _pins(torch).items():
         found = packages.get(name)
         if found != version:
@@ -192,9 +200,9 @@ def _pytorch(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
             action = REPLACE if found else REPAIR
             yield Change("pytorch", action, name, found and str(found), version, mib, mib * 2, environment.path)
     for name in there.get("broken") or ():
-        if normalise(name) not in extensions:
+        if canonicalize_name(name) not in extensions:
             yield Change(
-                "pytorch", REPAIR, str(name), "files are missing", str(packages.get(normalise(name)) or "whole")
+                "pytorch", REPAIR, str(name), "files are missing", str(packages.get(canonicalize_name(name)) or "whole")
             )
 
 
@@ -207,8 +215,8 @@ def _pins(torch: PyTorch) -> dict[str, str]:
 def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
     there = _there(wanted, host)
     packages = there.get("packages") or {}
-    broken = {normalise(name) for name in there.get("broken") or ()}
-    for name, entry in wanted.extensions.items():
+    broken = {canonicalize_name(name) for name in there.get("broken") or ()}
+    for name, entry in wanted.stack.extensions.items():
         if not isinstance(entry, Extension) or not entry.requirement or name in COMPANIONS:
             continue
         version, found = entry.requirement.split("==", 1)[1], packages.get(name)
@@ -227,8 +235,9 @@ def _there(wanted: Wanted, host: Host) -> Mapping[str, Any]:
     return (find_built(environment.name, host) or {}) if environment.live or environment.reused else {}
 
 
-def _environment(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Change]:
+def _environment(case: Case, wanted: Wanted) -> Iterator[Change]:
     """The switch to a new generation, and our own files that are gone or were edited."""
+    host = case.host
     environment = wanted.environment
     values = dataclasses.asdict(environment)
     for row in environment.repairs:
@@ -239,7 +248,7 @@ def _environment(wanted: Wanted, host: Host, known: Catalogue) -> Iterator[Chang
         return
     seen = (host.live or {}).get("files")
     differing = _differing(generation_digests(values), seen)
-    others = _of_other_settings(wanted, known) if differing else set()
+    others = _of_other_settings(wanted, case.known) if differing else set()
     for path in differing:
         old = "other settings" if (path, (seen or {}).get(path)) in others else _was(path, seen)
         yield Change("gpu_environment", REPAIR, path, old, "as generated")
@@ -257,7 +266,7 @@ def _record(wanted: Wanted, host: Host) -> Iterator[Change]:
 
 def _of_other_settings(wanted: Wanted, known: Catalogue) -> set[tuple[str, str]]:
     """Path and digest of what this generation's files would be with any other wish for the settings."""
-    torch = wanted.torch.version if wanted.torch else None
+    torch = wanted.stack.torch.version if wanted.stack.torch else None
     choices = set(all_choices(torch, known))
     environments = (dataclasses.replace(wanted.environment, settings=choice) for choice in choices)
     return {item for one in environments for item in generation_digests(dataclasses.asdict(one)).items()}

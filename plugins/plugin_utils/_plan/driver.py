@@ -1,10 +1,9 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel driver of a machine that its user owns: which one, with which modules, whether it may be touched at all.
+"""The kernel driver of a machine that its user owns: which one, with which modules, and whether it may be changed.
 
-The rest of the plan is made for the driver that will be there after the reboot, so ``project`` answers with that host.
-Rules refuse with ``(because, remedy)``, or with None where they have nothing to say.
+The rest of the plan is made for the driver that runs after the reboot: ``after_reboot`` answers with that host.
 """
 
 from __future__ import annotations
@@ -15,20 +14,19 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, find_model, level
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import Layout
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import Reason
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request, unlisted
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 NONE, INSTALL, UPGRADE, DOWNGRADE = "none", "install", "upgrade", "downgrade"
 CHANGING = (INSTALL, UPGRADE, DOWNGRADE)
 NO, NEEDED, PENDING = "no", "needed", "pending"
 OPEN, PROPRIETARY = "open", "proprietary"
-ROLE = "nvidia_driver"
-MIB, DISK_MIB = 420, 1400  # of a driver with its libraries and module sources, roughly
-
-Refusal = tuple[str, str]
+ROLE, SIZE = "nvidia_driver", "driver"
 
 
 @dataclass(frozen=True)
@@ -58,18 +56,19 @@ def check_driver(request: Request, known: Catalogue) -> None:
         raise unlisted("driver", branch, known["drivers"]["branches"])
 
 
-def plan_driver(host: Host, request: Request, layout: Layout, known: Catalogue) -> Driver | Refusal:
-    """The driver of one host, or why the wish is not met here and what to do instead."""
+def plan_driver(case: Case) -> Driver | Refusal:
+    """The driver of one host, or why the requested one cannot be installed here and what to do instead."""
+    host, request = case.host, case.request
     if request.driver == KEEP:
         return Driver(KEEP, str(host.branch) if host.branch else None, host.driver, loaded=host.driver)
     for rule in (in_container, on_wsl2):
-        if told := rule(host):
-            return told
+        if refusal := rule(case):
+            return refusal
     wish = request.driver
     branch, exact = wish.partition(".")[0], "." in wish
     disk: Mapping[str, Any] = host.disk or {}
-    flavor = choose_flavor(host, request, int(branch), known)
-    if isinstance(flavor, tuple):
+    flavor = choose_flavor(case, int(branch))
+    if isinstance(flavor, Refusal):
         return flavor
     there = next_boot(host)
     right_flavor = not flavor.must or disk.get("flavor") in (None, flavor.name)
@@ -84,61 +83,54 @@ def plan_driver(host: Host, request: Request, layout: Layout, known: Catalogue) 
         source=disk.get("source"),
     )
     if there and meets(there, wish) and right_flavor:
-        return _adopt(found, host, known)
-    planned = wish if exact else newest_of(branch, known)
-    rules: tuple[Callable[[], Refusal | None], ...] = (
-        lambda: without_root(host, layout),
-        lambda: without_apt(host),
-        lambda: unknown_system(host, known),
-        lambda: serves_gpu(host, request, planned, known),
-        lambda: serves_cuda(request, planned, known),
-        lambda: foreign_driver(host, there),
-        lambda: untrusted_modules(host),
-    )
-    for check in rules:
-        if told := check():
-            return told
-    row = find_packages(host, int(branch), known) or {}
+        return _adopt(case, found)
+    planned = Planned(wish if exact else newest_of(branch, case.known), there)
+    for check in RULES:
+        if refusal := check(case, planned):
+            return refusal
+    row = find_packages(case, int(branch)) or {}
     names = [str(name).format(branch=branch) for name in row.get(flavor.name, ())]
     headers = [str(row["headers"]).format(kernel=host.kernel)] if disk.get("headers") is False and host.kernel else []
     action = INSTALL if there is None else UPGRADE
-    if there and parse_version(planned) < parse_version(there) and not meets(there, wish):
+    if there and parse_version(planned.version) < parse_version(there) and not meets(there, wish):
         action = DOWNGRADE
     warnings = []
     if disk.get("nouveau_loaded"):
         warnings.append("The kernel's own nouveau drives the GPU until the reboot; NVIDIA's packages switch it off.")
-    if not _gpus(host, request, known):
-        text = f"No GPU was observed; {flavor.name} kernel modules are taken"
-        warnings.append(f"{text}. Name its compute capability in architectures where it is older than Turing.")
+    if not _gpus(case):
+        text = f"No GPU was observed; {flavor.name} kernel modules are installed"
+        warnings.append(f"{text}. If it is older than Turing, list its compute capability in architectures.")
     if disk.get("secure_boot"):
         warnings.append("Secure Boot is on; the modules are signed with this machine's enrolled key.")
     return replace(
         found,
         action=action,
-        version=planned,
+        version=planned.version,
         flavor=flavor.name,
         packages=(*headers, *names),
         held=True,
-        repository=find_repository(host, known),
+        repository=find_repository(case),
         reboot=NEEDED,
         reasons=(_reason(action, wish, there, row), flavor.reason),
         warnings=tuple(warnings),
     )
 
 
-def _adopt(found: Driver, host: Host, known: Catalogue) -> Driver:
+def _adopt(case: Case, found: Driver) -> Driver:
     """A driver that is there already; where the kernel runs another than the disk has, a reboot is missing."""
-    disk: Mapping[str, Any] = host.disk or {}
+    disk: Mapping[str, Any] = case.host.disk or {}
     waits = found.loaded is not None and found.version != found.loaded
-    source = str(known["drivers"]["branches"][str(found.branch)]["source"])
+    source = str(case.known["drivers"]["branches"][str(found.branch)]["source"])
     warnings = []
     if waits:
         text = f"driver {found.version} is installed and driver {found.loaded} runs until the reboot"
     else:
-        text = f"driver {found.version} is there and is of the wished branch {found.branch}: it is used as it is"
+        text = f"driver {found.version} is installed and is of the requested branch {found.branch}: it is used as it is"
     if disk.get("source") in ("runfile", "distribution"):
         by = {"runfile": "NVIDIA's .run installer", "distribution": "the distribution's packages"}[disk["source"]]
-        warnings.append(f"driver {found.version} came by {by}; it is not pinned, and can be upgraded behind your back.")
+        warnings.append(
+            f"driver {found.version} came from {by}; it is not pinned, and can be upgraded behind your back."
+        )
     return replace(
         found,
         held=disk.get("source") == "apt",
@@ -148,31 +140,33 @@ def _adopt(found: Driver, host: Host, known: Catalogue) -> Driver:
     )
 
 
-def find_changes(driver: Driver, host: Host) -> Iterator[Change]:
-    """What is pending of the driver."""
+def find_changes(case: Case, driver: Driver) -> Iterator[Change]:
+    """What is pending of the driver, on the host as it is now."""
+    host, sizes = case.host, case.known["sizes"]["sizes"][SIZE]
     disk: Mapping[str, Any] = host.disk or {}
     if driver.action in CHANGING:
         what = f"NVIDIA driver {driver.branch}"
         exactly = f"{driver.version}" if driver.exact else f"the newest of branch {driver.branch}"
         new = f"{exactly}, {driver.flavor} kernel modules, pinned; then a reboot"
         action = INSTALL if driver.action == INSTALL else "replace"
-        yield Change(ROLE, action, what, next_boot(host), new, MIB, DISK_MIB, "/")
+        yield Change(ROLE, action, what, next_boot(host), new, sizes["mib"], sizes["disk_mib"], "/")
     elif driver.reboot == PENDING:
         yield Change(ROLE, "reboot", "the machine", f"driver {driver.loaded} runs", f"driver {driver.version}")
     if driver.action == NONE and driver.held and not (disk.get("held") and disk.get("pinned") == driver.pin):
         yield Change(ROLE, "repair", f"pin of NVIDIA driver {driver.branch}", disk.get("pinned"), driver.pin)
 
 
-def project(host: Host, driver: Driver, request: Request, known: Catalogue) -> Host:
+def after_reboot(case: Case, driver: Driver) -> Host:
     """The host as it will be once the planned driver runs; the same host where nothing changes."""
+    host = case.host
     if driver.action not in CHANGING and driver.reboot != PENDING:
         return host
-    gpus = _gpus(host, request, known)
+    gpus = _gpus(case)
     return replace(
         host,
         status="ok",
         driver=driver.version,
-        driver_cuda=level(driver.version, known),
+        driver_cuda=level(driver.version, case.known),
         gpus=gpus or None,
     )
 
@@ -216,35 +210,37 @@ class Flavor:
     reason: Reason
 
 
-def choose_flavor(host: Host, request: Request, branch: int, known: Catalogue) -> Flavor | Refusal:
+def choose_flavor(case: Case, branch: int) -> Flavor | Refusal:
     """Open modules where the GPU runs with no others, proprietary ones where it lacks what the open ones need."""
+    known = case.known
     wanted: dict[bool, str] = {}
     rows = known["gpus"]["capabilities"]
     source = str(known["drivers"]["modules"][OPEN]["source"])
-    for gpu in _gpus(host, request, known):
+    for gpu in _gpus(case):
         row, model = rows.get(gpu.capability or "", {}), find_model(gpu.name, known) or {}
         only = row.get("open_module") if model.get("open_module") is None else model["open_module"]
         if only is not None:
             wanted[bool(only)] = f"{gpu.name} ({row.get('architecture', 'its architecture')})"
     if len(wanted) > 1:
-        because = f"{wanted[True]} runs with open kernel modules alone and {wanted[False]} with proprietary ones alone"
-        return because, "Put these GPUs into two machines: one driver cannot run both."
+        because = f"{wanted[True]} runs only with open kernel modules and {wanted[False]} only with proprietary ones"
+        return Refusal(because, "Put these GPUs into two machines: one driver cannot run both.")
     for is_open, whose in wanted.items():
         name = OPEN if is_open else PROPRIETARY
-        return Flavor(name, True, Reason("driver-modules", f"{whose} runs with {name} kernel modules alone", source))
+        return Flavor(name, True, Reason("driver-modules", f"{whose} runs only with {name} kernel modules", source))
     since = int(known["drivers"]["modules"][OPEN]["default_since"])
     name = OPEN if branch >= since else PROPRIETARY
     text = f"{name} kernel modules are NVIDIA's default {'since' if name == OPEN else 'before'} branch {since}"
     return Flavor(name, False, Reason("driver-modules", text, source))
 
 
-def _gpus(host: Host, request: Request, known: Catalogue) -> tuple[Gpu, ...]:
+def _gpus(case: Case) -> tuple[Gpu, ...]:
     """The GPUs; without a driver by their PCI device ids, or by the architectures that are wished."""
+    host = case.host
     if host.gpus:
         return host.gpus
-    seen = [by_pci(device, known) for device in (host.disk or {}).get("pci") or ()]
+    seen = [by_pci(device, case.known) for device in (host.disk or {}).get("pci") or ()]
     named = [capability for capability in seen if capability]
-    named = named or [name.rstrip("af") for name in request.architectures or ()]
+    named = named or [name.rstrip("af") for name in case.request.architectures or ()]
     return tuple(Gpu(f"the GPU of {capability}", capability, None, False, None) for capability in named)
 
 
@@ -259,59 +255,75 @@ def by_pci(device: str, known: Catalogue) -> str | None:
 # --- what may not be touched ---
 
 
-def in_container(host: Host) -> Refusal | None:
+@dataclass(frozen=True)
+class Planned:
+    """The driver that is to be installed, and the one that is there."""
+
+    version: str
+    there: str | None
+
+
+def in_container(case: Case) -> Refusal | None:
     """A container uses its host's driver and cannot change it."""
-    if host.kind != "container":
+    if case.host.kind != "container":
         return None
-    return (
+    return Refusal(
         "this is a container, which uses its host's driver and cannot upgrade it",
         "Upgrade the driver on the host itself, or rent a host that has it; here, leave driver: keep.",
     )
 
 
-def on_wsl2(host: Host) -> Refusal | None:
+def on_wsl2(case: Case) -> Refusal | None:
     """In WSL2 the driver is Windows's; a Linux one breaks it."""
-    if not host.wsl:
+    if not case.host.wsl:
         return None
-    return (
-        "this is WSL2, where Windows brings the driver and a Linux driver breaks CUDA",
+    return Refusal(
+        "this is WSL2, where the driver is the one of Windows and a Linux driver breaks CUDA",
         "Update the NVIDIA driver in Windows, then run wsl --shutdown; here, leave driver: keep.",
     )
 
 
-def without_root(host: Host, layout: Layout) -> Refusal | None:
-    """A driver is a matter of the whole system."""
-    if host.root is False:
-        return "a driver is installed by root, and this is not root", "Run with become: true, or leave driver: keep."
-    if layout.scope != "system":
+def without_root(case: Case, _planned: Planned) -> Refusal | None:
+    """A driver is installed for the whole system."""
+    if case.host.root is False:
+        return Refusal(
+            "a driver is installed by root, and this is not root", "Run with become: true, or leave driver: keep."
+        )
+    if case.layout.scope != "system":
         because = "a driver is installed for the whole system, and the scope is user"
-        return because, "Set scope: system and run with become: true, or leave driver: keep."
+        return Refusal(because, "Set scope: system and run with become: true, or leave driver: keep.")
     return None
 
 
-def without_apt(host: Host) -> Refusal | None:
-    """The packages are apt's."""
+def without_apt(case: Case, _planned: Planned) -> Refusal | None:
+    """The driver's packages are known for apt only."""
+    host = case.host
     if host.family in (None, "debian") and not host.lacks("apt"):
         return None
-    because = f"{host.os_id or 'this system'} has no apt, and the driver's packages for it alone are known here"
-    return because, "Install the driver by hand, as NVIDIA's driver installation guide says, and leave driver: keep."
+    system = host.os_id or "this system"
+    because = f"{system} has no apt, the only package manager for which the driver's packages are known here"
+    return Refusal(
+        because, "Install the driver by hand, as NVIDIA's driver installation guide says, and leave driver: keep."
+    )
 
 
-def unknown_system(host: Host, known: Catalogue) -> Refusal | None:
+def unknown_system(case: Case, _planned: Planned) -> Refusal | None:
     """NVIDIA's repository has a folder for the system."""
-    if find_repository(host, known):
+    host = case.host
+    if find_repository(case):
         return None
-    listed = [row for row in known["cuda"]["repositories"].values() if not row["wsl"]]
+    listed = [row for row in case.known["cuda"]["repositories"].values() if not row["wsl"]]
     names = ", ".join(f"{row['os'].title()} {row['version']}" for row in listed)
     found = f"{(host.os_id or 'an unknown system').title()} {host.os_version or ''}".strip()
     because = f"NVIDIA's repository has no driver for {found} on {host.arch}; it has {names}"
-    return because, "Use one of these, or install the driver by hand and leave driver: keep."
+    return Refusal(because, "Use one of these, or install the driver by hand and leave driver: keep.")
 
 
-def serves_gpu(host: Host, request: Request, version: str, known: Catalogue) -> Refusal | None:
+def unfit_for_gpu(case: Case, planned: Planned) -> Refusal | None:
     """The driver runs every GPU: not older than the first for it, not newer than its last branch."""
+    known, version = case.known, planned.version
     branch = parse_version(version)[0]
-    for gpu in _gpus(host, request, known):
+    for gpu in _gpus(case):
         row: Row = known["gpus"]["capabilities"].get(gpu.capability or "", {})
         whose = f"{gpu.name} ({row.get('architecture', 'unknown')})"
         least, last = gpu.least_driver or row.get("least_driver"), row.get("last_branch")
@@ -320,72 +332,77 @@ def serves_gpu(host: Host, request: Request, version: str, known: Catalogue) -> 
                 (b for b in _branches(known) if parse_version(newest_of(b, known)) >= parse_version(least)), least
             )
             because = f"{whose} needs driver {least}, and driver {version} is older"
-            return because, f'Wish driver: "{fitting}" or newer.'
+            return Refusal(because, f'Set driver: "{fitting}" or newer.')
         if last and branch > last:
             because = f"driver branch {last} is the last one for {whose}, and {branch} is newer"
-            return because, f'Wish driver: "{last}", or leave driver: keep.'
+            return Refusal(because, f'Set driver: "{last}", or leave driver: keep.')
     return None
 
 
-def serves_cuda(request: Request, version: str, known: Catalogue) -> Refusal | None:
-    """The driver runs the CUDA that is wished beside it."""
+def unfit_for_cuda(case: Case, planned: Planned) -> Refusal | None:
+    """The driver runs the CUDA that is requested beside it."""
+    request, known, version = case.request, case.known, planned.version
     row = known["cuda"]["releases"].get(request.cuda)
     if row is None or parse_version(version) >= parse_version(row["least_driver"]):
         return None
     own = level(version, known)
-    because = f"driver {version} has CUDA {own}; CUDA {request.cuda} needs driver {row['least_driver']}"
+    because = f"driver {version} supports CUDA {own}; CUDA {request.cuda} needs driver {row['least_driver']}"
     least = str(parse_version(row["least_driver"])[0])
-    return because, f'Wish driver: "{least}" or newer, or cuda: "{own}".'
+    return Refusal(because, f'Set driver: "{least}" or newer, or cuda: "{own}".')
 
 
-def foreign_driver(host: Host, there: str | None) -> Refusal | None:
+def foreign_driver(case: Case, planned: Planned) -> Refusal | None:
     """A driver that came another way is not mixed with NVIDIA's packages."""
+    host, there = case.host, planned.there
     source = (host.disk or {}).get("source")
     if source == "runfile":
         because = f"driver {there} was installed by NVIDIA's .run installer, which packages must not be mixed with"
-        return because, "Remove it first: nvidia-uninstall, then reboot; or leave driver: keep."
+        return Refusal(because, "Remove it first: nvidia-uninstall, then reboot; or leave driver: keep.")
     if source == "distribution":
         because = f"driver {there} comes from the distribution's packages, which NVIDIA's must not be mixed with"
         remedy = "Remove it first: apt-get purge '*nvidia*', then reboot; or leave driver: keep."
-        return because, remedy
+        return Refusal(because, remedy)
     if host.disk is not None and source in (None, "none") and there:
         because = (
             f"driver {there} runs, and no package of this system and no uninstaller of NVIDIA's says where it came from"
         )
-        return because, "Remove it the way it was installed, then reboot; or leave driver: keep."
+        return Refusal(because, "Remove it the way it was installed, then reboot; or leave driver: keep.")
     return None
 
 
-def untrusted_modules(host: Host) -> Refusal | None:
-    """With Secure Boot the kernel loads modules alone whose key the firmware trusts."""
-    disk: Mapping[str, Any] = host.disk or {}
+def untrusted_modules(case: Case, _planned: Planned) -> Refusal | None:
+    """With Secure Boot the kernel loads only modules whose key the firmware trusts."""
+    disk: Mapping[str, Any] = case.host.disk or {}
     if not disk.get("secure_boot") or disk.get("mok") == "enrolled":
         return None
     key = "the key that modules built here are signed with is not enrolled"
     because = f"Secure Boot is on and {key}: after a reboot there would be no driver"
-    return because, (
+    return Refusal(
+        because,
         "Enrol it: mokutil --import /var/lib/dkms/mok.pub (Ubuntu: /var/lib/shim-signed/mok/MOK.der), "
         "reboot, confirm at the console; "
-        "or switch Secure Boot off in the firmware. Then run again."
+        "or switch Secure Boot off in the firmware. Then run again.",
     )
 
+
+RULES: tuple[Callable[[Case, Planned], Refusal | None], ...] = (
+    without_root,
+    without_apt,
+    unknown_system,
+    unfit_for_gpu,
+    unfit_for_cuda,
+    foreign_driver,
+    untrusted_modules,
+)
 
 # --- where it comes from ---
 
 
-def find_repository(host: Host, known: Catalogue) -> str | None:
-    """NVIDIA's folder for the system."""
-    for name, row in known["cuda"]["repositories"].items():
-        if not row["wsl"] and row["os"] == host.os_id and row["version"] == host.os_version:
-            return str(name) if host.arch in row["architectures"] else None
-    return None
-
-
-def find_packages(host: Host, branch: int, known: Catalogue) -> Row | None:
+def find_packages(case: Case, branch: int) -> Row | None:
     """The catalogue's names of a branch's packages on this system."""
-    for row in known["drivers"]["packages"].values():
+    for row in case.known["drivers"]["packages"].values():
         first, last = row["first_branch"] or 0, row["last_branch"] or branch
-        if row["os"] == host.os_id and first <= branch <= last:
+        if row["os"] == case.host.os_id and first <= branch <= last:
             return row
     return None
 
@@ -395,7 +412,7 @@ def _branches(known: Catalogue) -> list[str]:
 
 
 def _reason(action: str, wish: str, there: str | None, row: Row) -> Reason:
-    old = f"driver {there} is there" if there else "there is no driver"
-    verb = {INSTALL: "is installed", UPGRADE: "replaces it", DOWNGRADE: "replaces it as an older one"}[action]
+    old = f"driver {there} is installed" if there else "there is no driver"
+    verb = {INSTALL: "is installed", UPGRADE: "replaces it", DOWNGRADE: "replaces it with an older one"}[action]
     text = f"{old}; driver {wish} {verb}, pinned; the rest is planned for after the reboot"
     return Reason("driver-wished", text, str(row.get("source", "")))

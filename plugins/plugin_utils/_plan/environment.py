@@ -11,16 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension, Set
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import (
-    Cutlass,
-    ForwardCompat,
-    Layout,
-    PyTorch,
-    Toolkit,
-)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 
 _NAME = re.compile(r"([0-9]+)-(.+)")
 
@@ -54,27 +49,12 @@ class Environment:
     repairs: tuple[dict[str, str], ...]  # {path, line} of foreign settings that break CUDA, where the user lets us
 
 
-def choose_environment(
-    layout: Layout,
-    host: Host,
-    torch: PyTorch | None,
-    toolkit: Toolkit | None,
-    cutlass: Cutlass | None,
-    compat: ForwardCompat,
-    extensions: Set,
-    targets: tuple[str, ...],
-    settings: tuple[Setting, ...],
-    repair_files: tuple[str, ...],
-    built: tuple[tuple[str, str], ...] = (),
-) -> Environment:
-    """The environment of a decision; ``targets`` are the capabilities that extensions are compiled for.
-
-    ``built`` is package and key of what is compiled here: the same version for another GPU is another environment.
-    """
+def choose_environment(case: Case, stack: Stack) -> Environment:
+    """The environment of a decision."""
+    host, layout, torch, compat = case.host, case.layout, stack.torch, stack.compat
     python = torch.python.version if torch else None
-    kind, constraints = kind_of(torch, toolkit), _constraints(torch, extensions)
-    identity = identify(kind, python, constraints, toolkit, cutlass, built)
-    name = choose_name(kind, identity, python, host)
+    constraints, identity = _constraints(stack), identify(stack)
+    name = choose_name(kind_of(stack), identity, python, host)
     live = host.live is not None and host.live.get("name") == name
     return Environment(
         scope=layout.scope,
@@ -94,12 +74,12 @@ def choose_environment(
         compat_path=compat.path,
         compat_version=compat.version,
         compat_branches=compat.branches,
-        cuda_home=toolkit.path if toolkit else None,
-        cutlass_home=cutlass.path if cutlass else None,
+        cuda_home=stack.toolkit.path if stack.toolkit else None,
+        cutlass_home=stack.cutlass.path if stack.cutlass else None,
         adopt=torch.adopt if torch else None,
-        arch_list=";".join(targets) if toolkit and torch and targets else None,
-        settings=settings,
-        repairs=find_repairs(repair_files, host),
+        arch_list=";".join(stack.targets) if stack.toolkit and torch and stack.targets else None,
+        settings=stack.settings,
+        repairs=find_repairs(case.request.repair_files, host),
     )
 
 
@@ -110,25 +90,26 @@ def find_repairs(repair_files: tuple[str, ...], host: Host) -> tuple[dict[str, s
     return tuple({"path": str(row["file"]), "line": str(row["text"])} for row in rows)
 
 
-def kind_of(torch: PyTorch | None, toolkit: Toolkit | None) -> str:
+def kind_of(stack: Stack) -> str:
     """What a generation's name says after its number."""
+    torch = stack.torch
     if torch is None:
-        return f"cuda{toolkit.version}" if toolkit else "empty"
+        return f"cuda{stack.toolkit.version}" if stack.toolkit else "empty"
     suffix = "-adopted" if torch.adopt else "-source" if torch.provider == "source" else ""
     return f"torch{torch.version}-{torch.index}{suffix}"
 
 
-def identify(
-    kind: str,
-    python: str | None,
-    constraints: tuple[str, ...],
-    toolkit: Toolkit | None,
-    cutlass: Cutlass | None,
-    built: tuple[tuple[str, str], ...] = (),
-) -> str:
-    """What a generation is built for. Forward compatibility and GPUs are not part of it: they change with the host."""
-    releases = (toolkit.version if toolkit else None, cutlass.version if cutlass else None)
-    what = (kind, python, constraints, releases, *([built] if built else []))
+def identify(stack: Stack) -> str:
+    """What a generation is built for: another wheel of the same version, for another GPU, is another environment.
+
+    Forward compatibility and GPUs are not part of it: they change with the host.
+    """
+    python = stack.torch.python.version if stack.torch else None
+    releases = (
+        stack.toolkit.version if stack.toolkit else None,
+        stack.cutlass.version if stack.cutlass else None,
+    )
+    what = (kind_of(stack), python, _constraints(stack), releases, *([stack.keys] if stack.keys else []))
     return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
 
@@ -178,14 +159,14 @@ def _previous(name: str, host: Host) -> str | None:
     return others[max(others)] if others else None
 
 
-def _constraints(torch: PyTorch | None, extensions: Set) -> tuple[str, ...]:
+def _constraints(stack: Stack) -> tuple[str, ...]:
     """What a later installation in the environment may not change."""
-    if torch is None:
+    if stack.torch is None:
         return ()
     chosen = (
         entry.requirement
-        for name, entry in extensions.items()
+        for name, entry in stack.extensions.items()
         if isinstance(entry, Extension) and entry.requirement and name not in COMPANIONS
     )
-    pins = torch.requirements or (f"torch=={torch.version}",)
+    pins = stack.torch.requirements or (f"torch=={stack.torch.version}",)
     return (*pins, *chosen)

@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import PyTorch
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import unlisted
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 COMPANIONS = ("torchvision", "torchaudio")  # built together with PyTorch and installed in the same step
-_CLAUSE = re.compile(r"(==|!=|~=|>=|<=|>|<)\s*([0-9A-Za-z.+]+?)(\.\*)?")
 
 
 @dataclass(frozen=True)
@@ -30,68 +32,80 @@ class Extension:
     mib: int = 0
 
 
+Set = dict[str, "Extension | Refusal"]  # a refusal: why it is not in the set
+
+
 @dataclass(frozen=True)
-class Skipped:
-    """Why an extension is not in the set."""
+class Release:
+    """One release of an extension: its row of pypi.yml, and what extensions.yml says about the package."""
 
-    skipped: str
+    name: str
+    version: str
+    row: Row
+    about: Row
 
 
-Set = dict[str, "Extension | Skipped"]
+@dataclass(frozen=True)
+class Around:
+    """What an extension is chosen for: the case, PyTorch, and package → version of what is chosen already."""
+
+    case: Case
+    torch: PyTorch
+    pins: dict[str, str] = field(default_factory=dict)
+    bundled: Mapping[str, str] = field(default_factory=dict)  # comes with PyTorch
 
 
 def choose_extensions(
+    case: Case,
     wished: tuple[str, ...],
     torch: PyTorch | None,
-    host: Host,
-    known: Catalogue,
-    built: Mapping[str, Mapping[str, Row] | str] | None = None,
+    built: Mapping[str, Mapping[str, Row] | Refusal] | None = None,
 ) -> Set:
-    """The newest release of each wished extension that fits PyTorch and the others.
+    """The newest release of each requested extension that fits PyTorch and the others.
 
     ``built`` are those that are compiled here: package → its releases, or why it cannot be built.
 
     Raises RequestError for a package that the catalogue does not have.
     """
-    packages = known["extensions"]["packages"]
+    packages, built = case.known["extensions"]["packages"], built or {}
     for name in wished:
-        if name not in packages and name not in (built or {}):
+        if name not in packages and name not in built:
             raise unlisted("extensions", name, sorted(packages))
     if torch is None:
-        return {name: Skipped("no PyTorch is wished, which it extends") for name in wished}
-    if torch.adopt:
-        row = next((row for row in host.pytorches if row.get("path") == torch.adopt), {})
-        adopted = {str(name): str(version) for name, version in (row.get("packages") or {}).items()}
+        return {name: Refusal("pytorch is none, and it extends PyTorch") for name in wished}
+    adopted = _adopted(case, torch)
+    bundled = _bundled(case, torch)
+    around = Around(case, torch, {"torch": torch.version, **bundled}, bundled)
     chosen: Set = {}
-    pins: dict[str, str] = {"torch": torch.version}
-    bundled = _bundled(torch, known)
-    pins.update(bundled)
     for name in sorted(wished, key=lambda name: (name not in COMPANIONS, wished.index(name))):
-        if name in (built or {}):
-            chosen[name] = _compiled(name, (built or {})[name], torch, pins)
+        if name in built:
+            chosen[name] = _compiled(around, name, built[name])
         elif torch.adopt:
             chosen[name] = Extension(adopted[name], None, "adopt")
         else:
-            chosen[name] = _choose(name, torch, host, known, pins, bundled)
+            chosen[name] = _choose(around, name)
         if isinstance(found := chosen[name], Extension):
-            pins[name] = found.version
+            around.pins[name] = found.version
     return {name: chosen[name] for name in wished}
 
 
-def _compiled(
-    name: str, releases: Mapping[str, Row] | str, torch: PyTorch, pins: Mapping[str, str]
-) -> Extension | Skipped:
+def _adopted(case: Case, torch: PyTorch) -> dict[str, str]:
+    """Package → version of what lies beside a PyTorch that is used as it is."""
+    row = next((row for row in case.host.pytorches if torch.adopt and row.get("path") == torch.adopt), {})
+    return {str(name): str(version) for name, version in (row.get("packages") or {}).items()}
+
+
+def _compiled(around: Around, name: str, releases: Mapping[str, Row] | Refusal) -> Extension | Refusal:
     """The newest release whose metadata fits; what its wheels are for does not count, as there are none."""
-    if isinstance(releases, str):
-        return Skipped(releases)
+    if isinstance(releases, Refusal):
+        return releases
     newest = ""
     for version in sorted(releases, key=parse_version, reverse=True):
-        row = releases[version]
-        because = _misfit_metadata(row, {}, torch, pins)
-        if because is None:
+        refusal = _misfit_metadata(around, Release(name, version, releases[version], {}))
+        if refusal is None:
             return Extension(version, f"{name}=={version}", "source")
-        newest = newest or f"{version} {because}"
-    return Skipped(newest or "the catalogue has no release of it")
+        newest = newest or f"{version} {refusal.because}"
+    return Refusal(newest or "the catalogue has no release of it")
 
 
 def split_companions(torch: PyTorch, chosen: Set) -> PyTorch:
@@ -105,8 +119,9 @@ def split_companions(torch: PyTorch, chosen: Set) -> PyTorch:
     )
 
 
-def _bundled(torch: PyTorch, known: Catalogue) -> dict[str, str]:
+def _bundled(case: Case, torch: PyTorch) -> dict[str, str]:
     """What PyTorch brings itself: the newest triton that its metadata allows; a build for the CPU brings none."""
+    known = case.known
     row = known["pypi"]["packages"]["torch"].get(torch.version)
     if row is None or torch.cuda is None:
         return {}
@@ -119,104 +134,104 @@ def _bundled(torch: PyTorch, known: Catalogue) -> dict[str, str]:
     return found
 
 
-def _choose(
-    name: str, torch: PyTorch, host: Host, known: Catalogue, pins: Mapping[str, str], bundled: Mapping[str, str]
-) -> Extension | Skipped:
+def _choose(around: Around, name: str) -> Extension | Refusal:
+    known, torch = around.case.known, around.torch
     about = known["extensions"]["packages"][name]
-    if name in bundled:
-        return Extension(bundled[name], None, torch.index)
-    if because := _hardware(about, torch, host):
-        return Skipped(because)
+    if name in around.bundled:
+        return Extension(around.bundled[name], None, torch.index)
+    if refusal := _hardware(around, about):
+        return refusal
     releases = known["pypi"]["packages"].get(name, {})
     newest = nearest = ""
     for version in sorted(releases, key=parse_version, reverse=True):
-        row = releases[version]
-        because = _misfit(version, row, about, torch, host, pins) or _unbuilt(version, about, torch, known)
-        if because is None:
-            return _extension(name, version, row, about, torch, host)
-        newest = newest or f"{version} {because}"
-        if _is_near(row, about, torch):
-            nearest = nearest or f"{version} {because}"
-    return Skipped(nearest or newest or "the catalogue has no release of it")
+        release = Release(name, version, releases[version], about)
+        refusal = _misfit(around, release) or _unbuilt(around, release)
+        if refusal is None:
+            return _extension(around, release)
+        newest = newest or f"{version} {refusal.because}"
+        if _is_near(release, torch):
+            nearest = nearest or f"{version} {refusal.because}"
+    return Refusal(nearest or newest or "the catalogue has no release of it")
 
 
-def _hardware(about: Row, torch: PyTorch, host: Host) -> str | None:
-    """What speaks against a package whatever its release."""
+def _hardware(around: Around, about: Row) -> Refusal | None:
+    """What rules a package out whatever its release."""
+    torch = around.torch
     if about.get("bundled"):
-        return (
-            "PyTorch's build for the CPU comes without it"
-            if torch.cuda is None
-            else f"PyTorch {torch.version} has none"
-        )
+        cpu = torch.cuda is None
+        return Refusal("PyTorch's build for the CPU comes without it" if cpu else f"PyTorch {torch.version} has none")
     if not about.get("wheels", True):
-        return "it is published as source only; list it in source.extensions to have it compiled here"
+        return Refusal("it is published as source only; list it in source.extensions to have it compiled here")
     least = about.get("least_capability")
     if least is None:
         return None
     if torch.cuda is None:
-        return "it needs CUDA, and this environment is for the CPU"
-    for capability in host.capabilities:
+        return Refusal("it needs CUDA, and this environment is for the CPU")
+    for capability in around.case.host.capabilities:
         if parse_version(capability) < parse_version(least):
-            return f"it needs compute capability {least}; found {capability}"
+            return Refusal(f"it needs compute capability {least}; found {capability}")
     return None
 
 
-def _is_near(row: Row, about: Row, torch: PyTorch) -> bool:
-    """Whether a release is one for this PyTorch, so that what speaks against it tells more than that of a newer one."""
-    spec = (row.get("requires") or {}).get("torch")
-    fits = about.get("index") != "pytorch" if spec is None else satisfies(torch.version, spec)
-    return fits and not row.get("yanked")
+def _is_near(release: Release, torch: PyTorch) -> bool:
+    """Whether a release is one for this PyTorch, so that what rules it out tells more than that of a newer one."""
+    spec = (release.row.get("requires") or {}).get("torch")
+    fits = release.about.get("index") != "pytorch" if spec is None else satisfies(torch.version, spec)
+    return fits and not release.row.get("yanked")
 
 
-def _misfit(version: str, row: Row, about: Row, torch: PyTorch, host: Host, pins: Mapping[str, str]) -> str | None:
+def _misfit(around: Around, release: Release) -> Refusal | None:
     """Why one release does not fit, or None. What its metadata says of PyTorch comes first."""
-    if because := _misfit_metadata(row, about, torch, pins):
-        return because
-    python = torch.python.version
-    tags = (row.get("tags") or {}).get(host.arch, [])
+    if refusal := _misfit_metadata(around, release):
+        return refusal
+    python, arch = around.torch.python.version, around.case.host.arch
+    tags = (release.row.get("tags") or {}).get(arch, [])
     if not tags:
-        return f"has no wheel for {host.arch}"
+        return Refusal(f"has no wheel for {arch}")
     if python and not any(fits_tag(tag, python) for tag in tags):
-        return f"has no wheel for Python {python}"
-    return _misfit_cuda(version, row, about, torch, host)
+        return Refusal(f"has no wheel for Python {python}")
+    return _misfit_cuda(around, release)
 
 
-def _misfit_metadata(row: Row, about: Row, torch: PyTorch, pins: Mapping[str, str]) -> str | None:
-    """What speaks against a release in its own words."""
+def _misfit_metadata(around: Around, release: Release) -> Refusal | None:
+    """What rules a release out in its own words."""
+    row, python = release.row, around.torch.python.version
     if row.get("yanked"):
-        return "was withdrawn"
+        return Refusal("was withdrawn")
     requires = row.get("requires") or {}
-    if "torch" not in requires and about.get("index") == "pytorch":
-        return "does not say which PyTorch it needs"
+    if "torch" not in requires and release.about.get("index") == "pytorch":
+        return Refusal("does not say which PyTorch it needs")
     for package, spec in requires.items():
-        if package in pins and not satisfies(pins[package], spec):
-            return f"requires {package} {_words(spec)}"
-    python = torch.python.version
+        if package in around.pins and not satisfies(around.pins[package], spec):
+            return Refusal(f"requires {package} {_words(spec)}")
     if python and row.get("python") and not satisfies(python, row["python"]):
-        return f"requires Python {_words(row['python'])}"
+        return Refusal(f"requires Python {_words(row['python'])}")
     return None
 
 
-def _unbuilt(version: str, about: Row, torch: PyTorch, known: Catalogue) -> str | None:
+def _unbuilt(around: Around, release: Release) -> Refusal | None:
     """A package that is numbered as PyTorch (torchaudio) was built for the CUDAs of the PyTorch of its own number."""
-    release = known["pytorch"]["releases"].get(torch.version if torch.provider == "source" else version)
-    if release is None or not _per_cuda(about, torch) or (torch.index or CPU) in release["indexes"]:
+    torch = around.torch
+    number = torch.version if torch.provider == "source" else release.version
+    row = around.case.known["pytorch"]["releases"].get(number)
+    if row is None or not _per_cuda(release.about, torch) or (torch.index or CPU) in row["indexes"]:
         return None
-    return f"has no build for CUDA {torch.cuda}"
+    return Refusal(f"has no build for CUDA {torch.cuda}")
 
 
-def _misfit_cuda(version: str, row: Row, about: Row, torch: PyTorch, host: Host) -> str | None:
+def _misfit_cuda(around: Around, release: Release) -> Refusal | None:
     """CUDA 12 and CUDA 13 libraries never mix in one process."""
-    if torch.cuda is None or _per_cuda(about, torch):
+    torch, version = around.torch, release.version
+    if torch.cuda is None or _per_cuda(release.about, torch):
         return None
-    listed = about.get("cuda")
+    listed = release.about.get("cuda")
     if listed:
         keys = [key for key in listed if version == key or version.startswith(f"{key}.")]
         built = [str(cuda) for cuda in listed[max(keys, key=len)]] if keys else []
-        return None if torch.cuda in built else f"has no build for CUDA {torch.cuda}"
-    cuda = row.get("cuda" if host.arch == "x86_64" else "cuda_aarch64")
+        return None if torch.cuda in built else Refusal(f"has no build for CUDA {torch.cuda}")
+    cuda = release.row.get("cuda" if around.case.host.arch == "x86_64" else "cuda_aarch64")
     if cuda and parse_version(cuda)[0] != parse_version(torch.cuda)[0]:
-        return f"is built for CUDA {cuda}, not for CUDA {torch.cuda}"
+        return Refusal(f"is built for CUDA {cuda}, not for CUDA {torch.cuda}")
     return None
 
 
@@ -225,9 +240,10 @@ def _per_cuda(about: Row, torch: PyTorch) -> bool:
     return about.get("index") == "pytorch" and torch.provider != "pypi"
 
 
-def _extension(name: str, version: str, row: Row, about: Row, torch: PyTorch, host: Host) -> Extension:
-    mib = int((row.get("size_mib") or {}).get(host.arch, 0))
-    if not _per_cuda(about, torch):
+def _extension(around: Around, release: Release) -> Extension:
+    torch, host, name, version = around.torch, around.case.host, release.name, release.version
+    mib = int((release.row.get("size_mib") or {}).get(host.arch, 0))
+    if not _per_cuda(release.about, torch):
         return Extension(version, f"{name}=={version}", "pypi", mib)
     for wheel in host.wheels if torch.provider == "host_wheels" else ():
         if wheel.get("name") == name and str(wheel["version"]).partition("+")[0] == version:
@@ -235,29 +251,17 @@ def _extension(name: str, version: str, row: Row, about: Row, torch: PyTorch, ho
     return Extension(version, f"{name}=={version}+{torch.index or CPU}", torch.index, mib)
 
 
+@functools.lru_cache(maxsize=4096)
 def satisfies(version: str, spec: str) -> bool:
-    """Whether a version satisfies a specifier such as ``>=2.10,<3`` or ``==2.9.*`` (PEP 440, no local versions)."""
-    return all(_clause(version.partition("+")[0], clause.strip()) for clause in spec.split(",") if clause.strip())
+    """Whether a version satisfies a specifier such as ``>=2.10,<3`` or ``==2.9.*``: PEP 440, by ``packaging``.
 
-
-def _clause(version: str, clause: str) -> bool:
-    match = _CLAUSE.fullmatch(clause)
-    if match is None:
+    Pre-releases count, since a version that is installed or planned is asked about; the local part (``+cu130``) does
+    not. A specifier that is none is satisfied by nothing.
+    """
+    try:
+        return SpecifierSet(spec).contains(version.partition("+")[0], prereleases=True)
+    except InvalidSpecifier:
         return False
-    operator, wanted, star = match[1], match[2], match[3]
-    left, right = parse_version(version), parse_version(wanted.partition("+")[0])
-    parts = wanted.count(".") + 1
-    if operator == "~=":
-        return left >= right and left[: parts - 1] == right[: parts - 1]
-    equal = left[:parts] == right[:parts] if star else left == right
-    return {
-        "==": equal,
-        "!=": not equal,
-        ">=": left >= right,
-        "<=": left <= right,
-        ">": left > right,
-        "<": left < right,
-    }[operator]
 
 
 def _words(spec: str) -> str:

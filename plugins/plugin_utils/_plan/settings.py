@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import satisfies
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import Reason
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, Settings
 
 

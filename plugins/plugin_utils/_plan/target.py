@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import find_model, level
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError, nearest
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError, nearest, show
 
 NAME = "stack_plan_target"
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -38,13 +38,13 @@ def parse_target(value: Any, known: Catalogue) -> Target:
     """Check ``stack_plan_target``. Raises RequestError with what was found, what was wanted and what to do."""
     if not isinstance(value, Mapping):
         raise RequestError(
-            f"{NAME} is {_show(value)}, a mapping is wanted; "
+            f"{NAME} is {show(value)}, a mapping is wanted; "
             'write it as keys and values, such as {gpus: [NVIDIA H200], driver: "570"}.'
         )
     for key in value:
         if key not in Target.__dataclass_fields__:
             raise RequestError(
-                f"{NAME} has the unknown key {_show(key)}; {nearest(str(key), list(Target.__dataclass_fields__))}"
+                f"{NAME} has the unknown key {show(key)}; {nearest(str(key), list(Target.__dataclass_fields__))}"
             )
     given = {str(key): item for key, item in value.items() if item is not None}
     for key, example in (("gpus", "[NVIDIA H200]"), ("driver", '"570"')):
@@ -116,7 +116,7 @@ def _device(index: int, name: str, known: Catalogue) -> dict[str, Any]:
 def _gpus(value: Any, known: Catalogue) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise RequestError(
-            f"{NAME}.gpus is {_show(value)}, a list of GPUs is wanted; "
+            f"{NAME}.gpus is {show(value)}, a list of GPUs is wanted; "
             "write it such as [NVIDIA H200], or as compute capabilities."
         )
     names = tuple(dict.fromkeys(_text("gpus", item, _GPU, "NVIDIA H200") for item in value))
@@ -126,7 +126,7 @@ def _gpus(value: Any, known: Catalogue) -> tuple[str, ...]:
         if name not in listed and (capability or find_model(name, known) is None):
             choice = nearest(name, list(listed))
             raise RequestError(
-                f"{NAME}.gpus names {_show(name)}, which the catalogue does not have; {choice}"
+                f"{NAME}.gpus names {show(name)}, which the catalogue does not have; {choice}"
                 f"{'' if capability else ' Or give its compute capability in its place.'}"
             )
     return names
@@ -137,7 +137,7 @@ def _driver(value: Any, known: Catalogue) -> str:
     if level(text, known) is None:
         oldest = min(known["drivers"]["branches"], key=int)
         raise RequestError(
-            f'{NAME}.driver is {_show(text)}, a branch of {oldest} or newer is wanted; write it such as "570".'
+            f'{NAME}.driver is {show(text)}, a branch of {oldest} or newer is wanted; write it such as "570".'
         )
     return text
 
@@ -146,19 +146,13 @@ def _text(where: str, value: Any, form: re.Pattern[str], example: str) -> str:
     if isinstance(value, (bool, int, float)):
         raise RequestError(f'{NAME}.{where} is {value!r}, text is wanted; put it in quotes, such as "{example}".')
     if not isinstance(value, str) or not form.fullmatch(value):
-        raise RequestError(f'{NAME}.{where} is {_show(value)}, something else is wanted; write it such as "{example}".')
+        raise RequestError(f'{NAME}.{where} is {show(value)}, something else is wanted; write it such as "{example}".')
     return str(value)
 
 
 def _choice(where: str, value: Any, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise RequestError(
-            f"{NAME}.{where} is {_show(value)}, one of {', '.join(choices)} is wanted; {nearest(str(value), choices)}"
+            f"{NAME}.{where} is {show(value)}, one of {', '.join(choices)} is wanted; {nearest(str(value), choices)}"
         )
     return str(value)
-
-
-def _show(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    line = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[:60])
-    return f'"{line}"' if isinstance(value, str) else line

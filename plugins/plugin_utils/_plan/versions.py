@@ -15,11 +15,11 @@ DRIVER, TOOLKIT, TORCH = "driver", "toolkit", "pytorch"
 
 
 @dataclass(frozen=True)
-class Stack:
+class Versions:
     """The versions that meet on a host; None: there is none, or it is not known."""
 
     driver: str | None = None  # "581.42"
-    driver_cuda: str | None = None  # the CUDA release that the driver itself speaks
+    driver_cuda: str | None = None  # the CUDA release that the driver itself supports
     windows: bool = False  # it is Windows's driver, with Windows's numbers
     toolkit: str | None = None  # the release of the active one
     beside: tuple[str, ...] = ()  # further toolkits
@@ -43,65 +43,69 @@ class Difference:
         return len(set(self.numbers.values())) > 1
 
 
-def compare_versions(stack: Stack, known: Catalogue) -> tuple[Difference, ...]:
+def compare_versions(versions: Versions, known: Catalogue) -> tuple[Difference, ...]:
     """All comparisons that the known versions allow; those of equal versions say so."""
     found = []
-    if stack.driver_cuda:
-        for cuda, names in _by_release(stack).items():
-            found.append(_driver_and(stack, cuda, names, known))
-    if stack.torch_cuda:
-        found += [_toolkit_and_torch(stack, release) for release in ([stack.toolkit] if stack.toolkit else [])]
-        found += [_beside_and_torch(stack, release) for release in stack.beside]
+    if versions.driver_cuda:
+        for cuda, names in _by_release(versions).items():
+            found.append(_driver_and(versions, cuda, names, known))
+    if versions.torch_cuda:
+        found += [_toolkit_and_torch(versions, release) for release in ([versions.toolkit] if versions.toolkit else [])]
+        found += [_beside_and_torch(versions, release) for release in versions.beside]
     return tuple(found)
 
 
-def _by_release(stack: Stack) -> dict[str, tuple[str, ...]]:
-    """CUDA release → what of the stack is of it, so that the driver is compared with each once."""
-    parts = {TORCH: stack.torch_cuda, TOOLKIT: stack.toolkit}
+def _by_release(versions: Versions) -> dict[str, tuple[str, ...]]:
+    """CUDA release → what of the versions is of it, so that the driver is compared with each once."""
+    parts = {TORCH: versions.torch_cuda, TOOLKIT: versions.toolkit}
     releases = dict.fromkeys(cuda for cuda in parts.values() if cuda)
     return {cuda: tuple(name for name, other in parts.items() if other == cuda) for cuda in releases}
 
 
-def _driver_and(stack: Stack, cuda: str, names: tuple[str, ...], known: Catalogue) -> Difference:
+def _driver_and(versions: Versions, cuda: str, names: tuple[str, ...], known: Catalogue) -> Difference:
     """The driver against what is built for a CUDA release."""
-    level = str(stack.driver_cuda)
+    level = str(versions.driver_cuda)
     numbers = {DRIVER: level, **dict.fromkeys(names, cuda)}
-    words = {TORCH: f"PyTorch {stack.torch}" if stack.torch else "PyTorch", TOOLKIT: "the CUDA toolkit"}
+    words = {TORCH: f"PyTorch {versions.torch}" if versions.torch else "PyTorch", TOOLKIT: "the CUDA toolkit"}
     others = " and ".join(words[name] for name in names)
     verb = "are" if len(names) > 1 else "is"
-    driver = f"{'Windows driver' if stack.windows else 'driver'} {stack.driver or ''}".strip()
-    told = f"{driver} speaks CUDA {level}, {others} {verb} of CUDA {cuda}"
-    problem, because = _judge_driver(stack, level, cuda, names, known)
+    driver = f"{'Windows driver' if versions.windows else 'driver'} {versions.driver or ''}".strip()
+    told = f"{driver} supports CUDA {level}; {others} {verb} built for CUDA {cuda}"
+    problem, because = _judge_driver(versions, level, cuda, names, known)
     return Difference(" and ".join((DRIVER, *_labels(names))), numbers, problem, f"{told}: {because}.")
 
 
-def _judge_driver(stack: Stack, level: str, cuda: str, names: tuple[str, ...], known: Catalogue) -> tuple[bool, str]:
+def _judge_driver(
+    versions: Versions, level: str, cuda: str, names: tuple[str, ...], known: Catalogue
+) -> tuple[bool, str]:
     """Whether a driver of one CUDA level serves another release, and why."""
     if level == cuda:
         return False, "the same"
     if parse_version(level) > parse_version(cuda):
         return False, "no problem, a newer driver runs what is built for older CUDA releases"
     if _major(level) == _major(cuda):
-        rest = "what it must compile itself (PTX) does not"
+        rest = "PTX does not"
         return False, f"no problem, within CUDA {_major(cuda)} compiled code runs on an older driver; {rest}"
-    if stack.compat and parse_version(stack.compat) >= parse_version(cuda):
-        return False, f"no problem while the compat library of CUDA {stack.compat} stands in for the driver"
+    if versions.compat and parse_version(versions.compat) >= parse_version(cuda):
+        return False, f"no problem while the compat library of CUDA {versions.compat} is active"
     row = known["cuda"]["releases"].get(cuda, {})
-    least = row.get("least_driver_windows" if stack.windows else "least_driver")
-    remedy = f"update the {'Windows driver' if stack.windows else 'driver'} to {least or 'one of that CUDA'} or newer"
+    least = row.get("least_driver_windows" if versions.windows else "least_driver")
+    remedy = (
+        f"update the {'Windows driver' if versions.windows else 'driver'} to {least or 'one of that CUDA'} or newer"
+    )
     if names == (TOOLKIT,):
         return (
             True,
             f"a problem for what it compiles: that does not start on this driver; {remedy}, or only compile here",
         )
-    return True, f"a problem, CUDA {_major(cuda)} does not start on this driver; {remedy}, or take CUDA {_major(level)}"
+    return True, f"a problem, CUDA {_major(cuda)} does not start on this driver; {remedy}, or use CUDA {_major(level)}"
 
 
-def _toolkit_and_torch(stack: Stack, release: str) -> Difference:
+def _toolkit_and_torch(versions: Versions, release: str) -> Difference:
     """The active toolkit against PyTorch: whether extensions build."""
-    cuda, torch = str(stack.torch_cuda), f"PyTorch {stack.torch}" if stack.torch else "PyTorch"
+    cuda, torch = str(versions.torch_cuda), f"PyTorch {versions.torch}" if versions.torch else "PyTorch"
     numbers = {TOOLKIT: release, TORCH: cuda}
-    told = f"CUDA toolkit {release}, {torch} is built with CUDA {cuda}"
+    told = f"CUDA toolkit {release}; {torch} is built with CUDA {cuda}"
     if release == cuda:
         return Difference("toolkit and PyTorch", numbers, False, f"{told}: the same.")
     if _major(release) == _major(cuda):
@@ -112,14 +116,16 @@ def _toolkit_and_torch(stack: Stack, release: str) -> Difference:
     return Difference("toolkit and PyTorch", numbers, True, text)
 
 
-def _beside_and_torch(stack: Stack, release: str) -> Difference:
+def _beside_and_torch(versions: Versions, release: str) -> Difference:
     """A further toolkit, which CUDA_HOME does not name, against PyTorch."""
-    cuda = str(stack.torch_cuda)
-    told = f"CUDA toolkit {release} lies beside, PyTorch is built with CUDA {cuda}"
+    cuda = str(versions.torch_cuda)
+    told = f"CUDA toolkit {release} is installed as well; PyTorch is built with CUDA {cuda}"
     if _major(release) == _major(cuda):
         because = "no problem, extensions of PyTorch would build with it too"
-    elif stack.toolkit and _major(stack.toolkit) == _major(cuda):
-        because = f"no problem, extensions of PyTorch build with CUDA toolkit {stack.toolkit}, which is the active one"
+    elif versions.toolkit and _major(versions.toolkit) == _major(cuda):
+        because = (
+            f"no problem, extensions of PyTorch build with CUDA toolkit {versions.toolkit}, which is the active one"
+        )
     else:
         because = "no problem for what it compiles by itself; extensions of PyTorch do not build with it"
     return Difference(f"toolkit {release} and PyTorch", {TOOLKIT: release, TORCH: cuda}, False, f"{told}: {because}.")

@@ -12,14 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, satisfies
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request, resolve, to_decision
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Stack, compare_versions
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request, resolve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import edit as editing
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import fence as fencing
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError, show
 
 MANAGERS = ("poetry", "uv", "pip-tools", "pip")
 STATES = ("present", "checked", "absent")
@@ -108,13 +111,13 @@ def parse_wish(wished: Mapping[str, Any], request: Mapping[str, Any] | None, kno
     path = wished.get("path")
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise RequestError(
-            f"{VARIABLE}_path is {_show(path)}, the folder of a project on the host is wanted; "
+            f"{VARIABLE}_path is {show(path)}, the folder of a project on the host is wanted; "
             f"write it such as -e {VARIABLE}_path=/srv/app."
         )
     for key, choices in (("state", STATES), ("manager", ("auto", *MANAGERS))):
         if wished.get(key) not in (None, *choices):
             raise RequestError(
-                f"{VARIABLE}_{key} is {_show(wished[key])}, one of {', '.join(choices)} is wanted; choose one of them."
+                f"{VARIABLE}_{key} is {show(wished[key])}, one of {', '.join(choices)} is wanted; choose one of them."
             )
     if wished.get("edit") and not editing.can_edit():
         raise RequestError(f"{VARIABLE}_edit is true: {editing.NO_TOMLKIT}")
@@ -257,12 +260,12 @@ def find_specifier(project: Mapping[str, Any]) -> str:
     """Which releases of torch the project allows, as a specifier; empty: any, or it is not named."""
     for text in _requirements(project):
         match = _REQUIREMENT.match(text)
-        if match and editing.normalise(match["name"]) == "torch":
+        if match and canonicalize_name(match["name"]) == "torch":
             return _plain(match["spec"].strip())
     document = parse_pyproject(project["texts"].get("pyproject.toml", ""))
     for table in editing.poetry_tables(dict(document)):
         for name, value in table.items():
-            if editing.normalise(name) == "torch":
+            if canonicalize_name(name) == "torch":
                 version = value.get("version", "") if isinstance(value, Mapping) else value
                 return _plain(version) if isinstance(version, str) else ""
     return ""
@@ -272,7 +275,7 @@ def named_packages(project: Mapping[str, Any]) -> set[str]:
     """Every distribution that the project itself names."""
     document = dict(parse_pyproject(project["texts"].get("pyproject.toml", "")))
     found = editing.names(_requirements(project))
-    return found | {editing.normalise(name) for table in editing.poetry_tables(document) for name in table}
+    return found | {canonicalize_name(name) for table in editing.poetry_tables(document) for name in table}
 
 
 def _requirements(project: Mapping[str, Any]) -> list[str]:
@@ -771,7 +774,7 @@ def _versions(host: Mapping[str, Any], torch: Mapping[str, Any] | None, known: C
     compat = (
         [row["cuda"] for row in installed.get("compat") or () if row.get("cuda")] if loader.get("compat_active") else []
     )
-    stack = Stack(
+    stack = Versions(
         driver=driver.get("version"),
         driver_cuda=driver.get("cuda"),
         windows=driver.get("flavor") == "windows",
@@ -796,7 +799,3 @@ def _change(action: str, what: str, how: str, old: str | None = None, new: str |
 
 def _build(version: str, cuda: str | None) -> str:
     return f"{version} ({f'CUDA {cuda}' if cuda else 'for the CPU'})"
-
-
-def _show(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)

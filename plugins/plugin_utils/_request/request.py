@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from packaging.utils import canonicalize_name
 
-NAME = "stack_plan_request"
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import NAME, RequestError, nearest, show
+
 POLICIES = ("forward_compat", "fallback", "fail")
 AUTO, STANDBY = "auto", "standby"
 COMPAT_USES = (AUTO, STANDBY)
@@ -37,10 +37,6 @@ _COMPONENT = re.compile(r"[a-z][a-z0-9_]*")
 _BUILT = re.compile(rf"(?:{_PACKAGE.pattern})(?:==[0-9][0-9A-Za-z.]{{0,40}})?")
 _SWITCH = re.compile(r"[A-Z][A-Z0-9_]{1,60}")
 _ADDRESS = re.compile(r"(?:https?|file|ssh)://[^\s'\"`$\\\x00-\x1f\x7f]+")
-
-
-class RequestError(Exception):
-    """A wish that cannot be understood; the message is one sentence: what was found, what was wanted, what to do."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,8 @@ def parse_request(wished: Mapping[str, Any]) -> Request:
         cutlass=_version("cutlass", values.get("cutlass", base.cutlass), _DOTTED, "4.2.0"),
         extensions=tuple(
             dict.fromkeys(
-                normalise(name) for name in _strings("extensions", values.get("extensions", ()), _PACKAGE, "triton")
+                canonicalize_name(name)
+                for name in _strings("extensions", values.get("extensions", ()), _PACKAGE, "triton")
             )
         ),
         python=_python(values.get("python", base.python)),
@@ -169,40 +166,15 @@ def as_mapping(request: Request) -> dict[str, Any]:
     return content
 
 
-def normalise(name: str) -> str:
-    """A Python package's name as indexes compare it: flash_attn → flash-attn."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def nearest(found: str, known: Iterable[str]) -> str:
-    """A half sentence that names what is nearest to ``found``, or all there is to choose from."""
-    listed = [str(name) for name in known]
-    close = difflib.get_close_matches(found, listed, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(listed)}."
-
-
-def nearest_version(found: str, listed: Iterable[str]) -> str:
-    """A half sentence that names the newest listed version that is not newer, or else the oldest."""
-    ordered = sorted(listed, key=parse_version)
-    older = [version for version in ordered if parse_version(version) <= parse_version(found)]
-    return f"the nearest is {older[-1] if older else ordered[0]}."
-
-
-def unlisted(where: str, found: str, listed: Iterable[str]) -> RequestError:
-    """The error for a wish that the catalogue does not have; it names what is nearest."""
-    choice = nearest_version if found[:1].isdigit() else nearest
-    return RequestError(f'{NAME}.{where} names "{found}", which the catalogue does not have; {choice(found, listed)}')
-
-
 def _mapping(where: str, value: Any, known: Iterable[str]) -> dict[str, Any]:
     """The keys of ``value`` that are set; a key that is null is as good as absent."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise RequestError(f"{where} is {_show(value)}, a mapping is wanted; write it as keys and values.")
+        raise RequestError(f"{where} is {show(value)}, a mapping is wanted; write it as keys and values.")
     for key in value:
         if key not in set(known):
-            raise RequestError(f"{where} has the unknown key {_show(key)}; {nearest(str(key), known)}")
+            raise RequestError(f"{where} has the unknown key {show(key)}; {nearest(str(key), known)}")
     return {str(key): item for key, item in value.items() if item is not None}
 
 
@@ -213,7 +185,7 @@ def _text(where: str, value: Any, example: str) -> str:
             f'{NAME}.{where} is the number {value}, text is wanted; put it in quotes, such as "{example}".'
         )
     if not isinstance(value, str):
-        raise RequestError(f"{NAME}.{where} is {_show(value)}, text is wanted; write it such as {example}.")
+        raise RequestError(f"{NAME}.{where} is {show(value)}, text is wanted; write it such as {example}.")
     return str(value)
 
 
@@ -222,7 +194,7 @@ def _version(where: str, value: Any, form: re.Pattern[str], example: str) -> str
     if text in ("newest", "none") or form.fullmatch(text):
         return text
     raise RequestError(
-        f"{NAME}.{where} is {_show(text)}, a version is wanted; write it such as {example}, or newest, or none."
+        f"{NAME}.{where} is {show(text)}, a version is wanted; write it such as {example}, or newest, or none."
     )
 
 
@@ -230,19 +202,19 @@ def _choice(where: str, value: Any, choices: Sequence[str]) -> str:
     text = _text(where, value, choices[0])
     if text not in choices:
         raise RequestError(
-            f"{NAME}.{where} is {_show(text)}, one of {', '.join(choices)} is wanted; {nearest(text, choices)}"
+            f"{NAME}.{where} is {show(text)}, one of {', '.join(choices)} is wanted; {nearest(text, choices)}"
         )
     return text
 
 
 def _strings(where: str, value: Any, form: re.Pattern[str], example: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise RequestError(f"{NAME}.{where} is {_show(value)}, a list is wanted; write it such as [{example}].")
+        raise RequestError(f"{NAME}.{where} is {show(value)}, a list is wanted; write it such as [{example}].")
     texts = tuple(_text(where, item, example) for item in value)
     for text in texts:
         if not form.fullmatch(text):
             raise RequestError(
-                f"{NAME}.{where} holds {_show(text)}, entries such as {example} are wanted; correct or remove it."
+                f"{NAME}.{where} holds {show(text)}, entries such as {example} are wanted; correct or remove it."
             )
     return tuple(dict.fromkeys(texts))
 
@@ -263,7 +235,7 @@ def _driver(value: Any) -> str:
     if text == KEEP or _DRIVER.fullmatch(text):
         return text
     raise RequestError(
-        f"{NAME}.driver is {_show(text)}, a branch or a version of the driver is wanted; write it such as 580 or "
+        f"{NAME}.driver is {show(text)}, a branch or a version of the driver is wanted; write it such as 580 or "
         "580.95.05, or keep."
     )
 
@@ -273,7 +245,7 @@ def _python(value: Any) -> str:
     if text == "auto" or _PYTHON.fullmatch(text) or _PATH.fullmatch(text):
         return text
     raise RequestError(
-        f"{NAME}.python is {_show(text)}, a Python is wanted; write 3.12, the path of an interpreter, or auto."
+        f"{NAME}.python is {show(text)}, a Python is wanted; write 3.12, the path of an interpreter, or auto."
     )
 
 
@@ -283,7 +255,7 @@ def _prefix(value: Any) -> str:
         return text
     if not _PATH.fullmatch(text) or ".." in text.split("/") or any(mark in text for mark in ":'\"$`\\ "):
         raise RequestError(
-            f"{NAME}.prefix is {_show(text)}, an absolute folder without blanks, quotes, colons or .. is wanted; "
+            f"{NAME}.prefix is {show(text)}, an absolute folder without blanks, quotes, colons or .. is wanted; "
             "write it such as /opt/podsmith, or auto."
         )
     if not text.strip("/"):
@@ -298,7 +270,7 @@ def _architectures(value: Any) -> tuple[str, ...] | None:
         if value == "auto":
             return None
         raise RequestError(
-            f"{NAME}.architectures is {_show(value)}, auto or a list is wanted; write it such as [9.0a, 12.0]."
+            f"{NAME}.architectures is {show(value)}, auto or a list is wanted; write it such as [9.0a, 12.0]."
         )
     return _strings("architectures", value, _ARCHITECTURE, "9.0a") or None
 
@@ -309,7 +281,7 @@ def _settings(value: Any) -> Settings:
     for key, found in values.items():
         if key != "module_loading" and not isinstance(found, bool):
             raise RequestError(
-                f"{where}.{key} is {_show(found)}, true or false is wanted; "
+                f"{where}.{key} is {show(found)}, true or false is wanted; "
                 "write null, or nothing, to leave it as it is."
             )
     if "module_loading" in values:
@@ -323,7 +295,7 @@ def _source(value: Any) -> Source:
     listed = _strings(f"{where}.extensions", values.get("extensions", ()), _BUILT, "flash-attn or flash-attn==2.8.3")
     names = [name.partition("==") for name in listed]
     return Source(
-        extensions=tuple(dict.fromkeys(f"{normalise(name)}{sign}{version}" for name, sign, version in names)),
+        extensions=tuple(dict.fromkeys(f"{canonicalize_name(name)}{sign}{version}" for name, sign, version in names)),
         features=_features(values.get("features", {})),
         jobs=_jobs(values.get("jobs", "auto")),
         urls=_urls(values.get("urls", {})),
@@ -336,7 +308,7 @@ def _features(value: Any) -> dict[str, bool]:
     for name, wanted in features.items():
         if not isinstance(wanted, bool):
             raise RequestError(
-                f"{NAME}.source.features.{name} is {_show(wanted)}, true or false is wanted; write {name}: true."
+                f"{NAME}.source.features.{name} is {show(wanted)}, true or false is wanted; write {name}: true."
             )
     return features
 
@@ -348,17 +320,19 @@ def _jobs(value: Any) -> int | None:
     if not isinstance(value, bool) and re.fullmatch(r"[1-9][0-9]{0,3}", str(value)):
         return int(value)
     raise RequestError(
-        f"{NAME}.source.jobs is {_show(value)}, auto or a number of compilers at once is wanted; write it such as 8."
+        f"{NAME}.source.jobs is {show(value)}, auto or a number of compilers at once is wanted; write it such as 8."
     )
 
 
 def _urls(value: Any) -> dict[str, str]:
     """Package → where its source comes from instead."""
-    urls = {normalise(name): url for name, url in _named("source.urls", value, _PACKAGE, "torch: https://…").items()}
+    urls: dict[str, str] = {
+        canonicalize_name(name): url for name, url in _named("source.urls", value, _PACKAGE, "torch: https://…").items()
+    }
     for name, url in urls.items():
         if not isinstance(url, str) or not _ADDRESS.fullmatch(url):
             raise RequestError(
-                f"{NAME}.source.urls.{name} is {_show(url)}, the address of a repository or an archive is wanted; "
+                f"{NAME}.source.urls.{name} is {show(url)}, the address of a repository or an archive is wanted; "
                 "write it such as https://mirror.example/pytorch.git or https://mirror.example/pytorch-v{version}.tar.gz."
             )
     return urls
@@ -369,11 +343,11 @@ def _named(where: str, value: Any, form: re.Pattern[str], example: str) -> dict[
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise RequestError(f"{NAME}.{where} is {_show(value)}, a mapping is wanted; write it such as {{{example}}}.")
+        raise RequestError(f"{NAME}.{where} is {show(value)}, a mapping is wanted; write it such as {{{example}}}.")
     for key in value:
         if not isinstance(key, str) or not form.fullmatch(key):
             raise RequestError(
-                f"{NAME}.{where} has the key {_show(key)}, a name is wanted; write it such as {{{example}}}."
+                f"{NAME}.{where} has the key {show(key)}, a name is wanted; write it such as {{{example}}}."
             )
     return {str(key): item for key, item in value.items()}
 
@@ -384,18 +358,18 @@ def _overrides(value: Any) -> Overrides:
     for key in switches:
         if not isinstance(values.get(key, False), bool):
             raise RequestError(
-                f"{NAME}.overrides.{key} is {_show(values[key])}, false or true is wanted; write false to skip it."
+                f"{NAME}.overrides.{key} is {show(values[key])}, false or true is wanted; write false to skip it."
             )
     for key, form, example in (("driver", _DOTTED, "580.95.05"), ("compute_capability", _CAPABILITY, "9.0")):
         text = _text(f"overrides.{key}", values.get(key, example), example)
         if not form.fullmatch(text):
             raise RequestError(
-                f"{NAME}.overrides.{key} is {_show(text)}, a version is wanted; write it such as {example}."
+                f"{NAME}.overrides.{key} is {show(text)}, a version is wanted; write it such as {example}."
             )
     brand = values.get("brand_id")
     if brand is not None and (isinstance(brand, bool) or not isinstance(brand, int)):
         raise RequestError(
-            f"{NAME}.overrides.brand_id is {_show(brand)}, NVML's number of a brand is wanted; write it such as 14."
+            f"{NAME}.overrides.brand_id is {show(brand)}, NVML's number of a brand is wanted; write it such as 14."
         )
     return Overrides(
         driver=str(values["driver"]) if "driver" in values else None,
@@ -403,10 +377,3 @@ def _overrides(value: Any) -> Overrides:
         brand_id=None if brand is None else int(brand),
         **{key: bool(values.get(key, True)) for key in switches},
     )
-
-
-def _show(value: Any) -> str:
-    """A value as an error quotes it: on one line, and not all of a long one."""
-    text = str(value) if isinstance(value, str) else repr(value)
-    line = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[:60])
-    return f'"{line}"' if isinstance(value, str) else line

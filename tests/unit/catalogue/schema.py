@@ -173,7 +173,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         "modules": (_one_of("open", "proprietary"), {"default_since": _or_null(NUMBER)}),
     },
     "gpus": {
-        "brands": (DIGITS, {"name": NAME}),
+        "brands": (DIGITS, {"name": NAME, "data_centre": BOOLEAN}),
         "capabilities": (
             RELEASE,
             {
@@ -320,6 +320,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
         "unreal": (SWITCH, {"because": TEXT}),
         "libraries": (VERSION, {"cuda": DIGITS, "packages": _mapping(PACKAGE, VERSION)}),
+        "run_time": (DIGITS, {"extras": _list(NAME)}),
         "layouts": (PACKAGE, {"switch": SWITCH, "links": _mapping(TEXT, TEXT), "environment": _mapping(SWITCH, TEXT)}),
         "packages": (
             PACKAGE,
@@ -349,6 +350,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
         "times": (NAME, {"package": PACKAGE, "cores": NUMBER, "architectures": NUMBER, "minutes": AMOUNT}),
     },
+    "sizes": {"sizes": (NAME, {"mib": NUMBER, "disk_mib": NUMBER})},
     "tools": {"tools": (PACKAGE, {"version": _or_null(VERSION), "size_mib": NUMBER, "for": TEXT})},
     "images": {
         "systems": (

@@ -15,7 +15,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._build import build as _source_build
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve, to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 RECORDED = json.loads((ROOT / "tests/fixtures/h200-driver-580-facts.json").read_text(encoding="utf-8"))["gpu"]

@@ -13,10 +13,7 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_files import find_conflicts
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS, observed_warnings
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import parse_request
 
 WSL = "usr/lib/wsl/lib"
 SYSTEM = "usr/lib/x86_64-linux-gnu"
@@ -146,14 +143,13 @@ CASES: list[tuple[Callable[[Path], None], list[tuple[str, str]], str]] = [
 
 @pytest.mark.parametrize(("spoil", "found", "told"), CASES, ids=[case[0].__name__ for case in CASES])
 def test_what_keeps_programs_from_windows_driver(
-    system: Path, spoil: Callable[[Path], None], found: list[tuple[str, str]], told: str
+    system: Path, spoil: Callable[[Path], None], found: list[tuple[str, str]], told: str, case: Any
 ) -> None:
     spoil(system)
     conflicts = find_conflicts(Root(str(system)), "/root", {}, {"flavor": "windows", "version": "581.42"})
     assert [(row["kind"], row["path"]) for row in conflicts] == found
     observed: dict[str, Any] = {"platform": {"kind": "wsl2", "home": "/root"}, "conflicts": conflicts}
-    request, known = parse_request({}), load_catalogue()
-    warnings = observed_warnings(observed, read_host(observed, request.overrides, known), request)
+    warnings = observed_warnings(case(observed), observed)
     assert len(warnings) == len(found)
     assert told in " ".join(warnings)
 

@@ -14,7 +14,8 @@ import yaml
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._offline import bundle
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve, to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
 
 ROOT = Path(__file__).resolve().parents[5]
 WISH = {"cuda": "13.0", "pytorch": "2.11", "cutlass": "4.2.0", "extensions": ["triton", "torchvision"]}

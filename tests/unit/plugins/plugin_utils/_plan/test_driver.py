@@ -12,7 +12,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver a
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import required_sources
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import render_text
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 Decision = dict[str, Any]
 Observe = Callable[..., dict[str, Any]]
@@ -119,7 +119,11 @@ def test_by_default_the_driver_is_left_alone(box: Observe, decide: Decide) -> No
         pytest.param(
             {"driver": "566.36", "kind": "wsl2"},
             "580",
-            ["this is WSL2, where Windows brings the driver", "Update the NVIDIA driver in Windows", "wsl --shutdown"],
+            [
+                "this is WSL2, where the driver is the one of Windows",
+                "Update the NVIDIA driver in Windows",
+                "wsl --shutdown",
+            ],
             id="wsl2",
         ),
         pytest.param({"root": False}, "580", ["this is not root", "become: true"], id="not-root"),
@@ -156,7 +160,7 @@ def test_by_default_the_driver_is_left_alone(box: Observe, decide: Decide) -> No
         pytest.param(
             {"driver": "580.95.05"},
             "565",
-            ["NVIDIA GeForce RTX 5090 (Blackwell) needs driver 570.26", "driver 565", 'Wish driver: "570" or newer'],
+            ["NVIDIA GeForce RTX 5090 (Blackwell) needs driver 570.26", "driver 565", 'Set driver: "570" or newer'],
             id="too-old-for-the-gpu",
         ),
         pytest.param(
@@ -170,7 +174,7 @@ def test_by_default_the_driver_is_left_alone(box: Observe, decide: Decide) -> No
             "590",
             [
                 "driver branch 580 is the last one for Tesla V100-SXM2-16GB (Volta), and 590 is newer",
-                'Wish driver: "580"',
+                'Set driver: "580"',
             ],
             id="dropped",
         ),
@@ -187,8 +191,8 @@ def test_a_driver_is_refused(
 
 def test_a_driver_must_serve_the_wished_cuda(box: Observe, decide: Decide) -> None:
     decision = decide(box("580.95.05"), driver="570", cuda="13.0")
-    assert "has CUDA 12.8; CUDA 13.0 needs driver 580" in told(decision)
-    assert 'Wish driver: "580" or newer, or cuda: "12.8".' in decision["remedies"]
+    assert "supports CUDA 12.8; CUDA 13.0 needs driver 580" in told(decision)
+    assert 'Set driver: "580" or newer, or cuda: "12.8".' in decision["remedies"]
 
 
 def test_a_disk_that_nobody_read_is_unknown_and_refuses_nothing(host: Observe, decide: Decide) -> None:
@@ -202,7 +206,7 @@ def test_user_scope_is_refused(box: Observe, decide: Decide) -> None:
 def test_two_gpus_that_want_different_modules(host: Observe, decide: Decide) -> None:
     observed = host(["RTX5090", "GTX1080"], "570.133.20")
     observed["installed"]["driver"] = disk()
-    assert "runs with open kernel modules alone and" in told(decide(observed, driver="580"))
+    assert "runs only with open kernel modules and" in told(decide(observed, driver="580"))
 
 
 # --- the modules ---
@@ -292,7 +296,7 @@ def test_a_gpu_of_no_known_pci_id(known: Catalogue) -> None:
 
 def test_a_gpu_that_nobody_saw_is_named(box: Observe, decide: Decide) -> None:
     decision = decide(box(None), driver="580")
-    assert any("Name its compute capability in architectures" in text for text in decision["warnings"])
+    assert any("list its compute capability in architectures" in text for text in decision["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -419,15 +423,20 @@ UPGRADE = {
             "bare_metal",
             [
                 "the kernel runs driver 570.133.20 and its libraries on the disk are of 570.211.01",
-                '/var/log/apt/history.log: 2026-11-20 06:12:33 "/usr/bin/unattended-upgrade" brought libcuda1',
+                '/var/log/apt/history.log: 2026-11-20 06:12:33 "/usr/bin/unattended-upgrade" changed libcuda1',
                 "from 570.133.20-1 to 570.211.01-1",
                 "Reboot: the driver is in use",
             ],
             id="in-use",
         ),
         pytest.param({"in_use": False}, "bare_metal", ["modprobe --remove nvidia_uvm", "Or reboot."], id="idle"),
-        pytest.param({"in_use": True}, "container", ["Start the container again"], id="container"),
-        pytest.param({"library_version": None}, "bare_metal", ["driver/library mismatch", "rmmod"], id="unknown"),
+        pytest.param({"in_use": True}, "container", ["Restart the container"], id="container"),
+        pytest.param(
+            {"library_version": None},
+            "bare_metal",
+            ["driver/library mismatch", "modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia"],
+            id="unknown",
+        ),
     ],
 )
 def test_a_mismatch_is_explained(

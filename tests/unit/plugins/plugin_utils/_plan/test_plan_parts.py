@@ -95,7 +95,7 @@ def test_no_toolkit_of_cuda_12_without_root(host: Any, decide: Decide) -> None:
 def test_a_toolkit_alone_that_cannot_be_had_blocks(host: Any, decide: Decide) -> None:
     decision = decide(host(root=False), cuda="12.6", pytorch="none")
     assert (decision["verdict"], decision["changes"]) == ("blocked", [])
-    assert "no CUDA toolkit 12.6 can be had" in decision["summary"]
+    assert "CUDA toolkit 12.6 is not available" in decision["summary"]
 
 
 def test_a_toolkit_of_the_same_major_serves_where_the_release_is_free(host: Any, decide: Decide) -> None:
@@ -125,14 +125,14 @@ def test_a_missing_compiler_blocks_without_root(host: Any, decide: Decide) -> No
     observed["platform"]["compiler"] = None
     decision = decide(observed, cuda="13.0")
     assert decision["summary"] == "blocked: the host has no C++ compiler, which nvcc needs"
-    assert decision["remedies"] == ["Install g++ on the host, or wish toolkit.provider: none."]
+    assert decision["remedies"] == ["Install g++ on the host, or set toolkit.provider: none."]
     assert decide(observed, cuda="13.0", toolkit={"provider": "none"})["verdict"] == "ok"
 
 
 def test_a_compiler_that_is_too_new_is_named(host: Any, decide: Decide) -> None:
     observed = host()
     observed["platform"]["compiler"]["version"] = "16.1.0"
-    assert "CUDA 13.0 compiles with g++ 6 to 15; found 16.1.0" in texts(decide(observed, cuda="13.0"), "warnings")
+    assert "CUDA 13.0 supports g++ 6 to 15; found 16.1.0" in texts(decide(observed, cuda="13.0"), "warnings")
 
 
 def test_without_a_gpu_the_toolkit_follows_the_newest_cuda_of_torch(host: Any, decide: Decide) -> None:
@@ -247,7 +247,7 @@ def test_the_hosts_own_configuration_gives_the_cpu_build(host: Any, decide: Deci
     decision = decide(observed)
     torch = decision["pytorch"]
     assert (torch["provider"], torch["local"], torch["python"]["version"]) == ("host_wheels", "2.13.0+cpu", "3.11")
-    assert "taken for newest" in texts(decision, "reasons")
+    assert 'used as "newest"' in texts(decision, "reasons")
     other = decide(observed, pytorch="2.9")["pytorch"]
     assert (other["provider"], other["local"]) == ("pytorch_index", "2.9.1+cpu")
 
@@ -343,7 +343,7 @@ def test_one_coherent_set(host: Any, decide: Decide) -> None:
             "2.11.0 has no build for CUDA 13.2",
             id="numbered-as-torch",
         ),
-        pytest.param({}, {"pytorch": "none"}, "xformers", "no PyTorch is wished", id="no-torch"),
+        pytest.param({}, {"pytorch": "none"}, "xformers", "pytorch is none", id="no-torch"),
     ],
 )
 def test_a_skipped_extension(observed: Any, wished: Any, name: str, skipped: str, host: Any, decide: Decide) -> None:
@@ -417,7 +417,7 @@ def test_too_little_disk_says_how_much_is_missing(host: Any, decide: Decide) -> 
     decision = decide(observed, cuda="13.0", toolkit={"provider": "none"})
     assert (decision["verdict"], decision["changes"]) == ("blocked", [])
     assert decision["summary"] == (
-        "blocked: needs 9.8 GiB at /home/ada/.local/share/podsmith, 3.1 GiB are free: 6.7 GiB are missing"
+        "blocked: needs 9.8 GiB at /home/ada/.local/share/podsmith; 3.1 GiB are free, 6.7 GiB too little"
     )
     assert "Free 6.7 GiB at /home/ada" in texts(decision, "remedies")
     forced = decide(observed, cuda="13.0", toolkit={"provider": "none"}, overrides={"disk": False})
@@ -438,9 +438,9 @@ def test_unknown_disk_is_not_checked(host: Any, decide: Decide) -> None:
 @pytest.mark.parametrize(
     ("overrides", "route", "warning"),
     [
-        ({"driver": "580.95.05"}, "native", "override driver: observed 550.163.01, taken 580.95.05."),
-        ({"brand_id": 5}, "fallback", "override brand_id: observed 14, taken 5."),
-        ({"compute_capability": "7.0"}, "fallback", "override compute_capability: observed 9.0, taken 7.0."),
+        ({"driver": "580.95.05"}, "native", "override driver: observed 550.163.01, used 580.95.05."),
+        ({"brand_id": 5}, "fallback", "override brand_id: observed 14, used 5."),
+        ({"compute_capability": "7.0"}, "fallback", "override compute_capability: observed 9.0, used 7.0."),
         ({"compute_capability": "7.0", "arch_list": False}, "forward_compat", "override arch_list: machine code"),
     ],
 )
@@ -545,7 +545,7 @@ def test_a_gpu_without_a_driver(host: Any, decide: Decide) -> None:
 def test_a_combination_that_nobody_builds(host: Any, decide: Decide) -> None:
     decision = decide(host(), pytorch="2.6", cuda="13.0", on_old_driver=["fail"])
     assert "PyTorch 2.6 on CUDA 13.0: there is no such build for x86_64" in texts(decision, "rejected")
-    assert "Ask for cuda: 11.8 or 12.4 or 12.6 with this PyTorch" in texts(decision, "remedies")
+    assert "Set cuda: 11.8 or 12.4 or 12.6 with this PyTorch" in texts(decision, "remedies")
 
 
 # --- the proof ---

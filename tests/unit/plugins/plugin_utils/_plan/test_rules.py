@@ -1,4 +1,4 @@
-"""A table for each rule."""
+"""A table for each rule of the driver, the GPU and compiled code."""
 
 from __future__ import annotations
 
@@ -9,19 +9,8 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host, level, read_host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import Compat
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Overrides
-
-NOTE = {"version": "580.95.05", "branches": [535, 550, 570], "brands": [2, 14]}
-ROW = {
-    "package": "cuda-compat-13-0",
-    "branch": 580,
-    "version": "580.95.05",
-    "documented_branches": [535, 570],
-    "note_branches": [535, 550, 565, 570, 575, 580],
-    "brands": [1, 2, 14],
-}
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import level
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 
 # rule → rows of: host, further arguments, words of the answer or None
 TABLES: dict[str, list[tuple[dict[str, Any], tuple[Any, ...], str | None]]] = {
@@ -37,14 +26,14 @@ TABLES: dict[str, list[tuple[dict[str, Any], tuple[Any, ...], str | None]]] = {
         ({"driver": None}, ("13.0",), None),
     ],
     "native": [
-        ({"driver": "580.65.06"}, ("13.0",), "has CUDA 13.0 itself"),
+        ({"driver": "580.65.06"}, ("13.0",), "supports CUDA 13.0"),
         ({"driver": "580.65.06"}, ("12.6",), "enough for CUDA 12.6"),
         ({"driver": "580.65.06"}, ("13.2",), None),
-        ({"driver": "615.71.09"}, ("13.4",), "has CUDA 13.4"),
-        ({"driver": "999.10"}, ("13.4",), "has CUDA 13.4"),
-        ({"driver": "570.26"}, ("12.8",), "has CUDA 12.8"),
+        ({"driver": "615.71.09"}, ("13.4",), "supports CUDA 13.4"),
+        ({"driver": "999.10"}, ("13.4",), "supports CUDA 13.4"),
+        ({"driver": "570.26"}, ("12.8",), "supports CUDA 12.8"),
         ({"driver": "566.36", "kind": "wsl2"}, ("12.8",), None),
-        ({"driver": "581.42", "kind": "wsl2"}, ("13.0",), "Windows driver 581.42 has CUDA 13.0 itself"),
+        ({"driver": "581.42", "kind": "wsl2"}, ("13.0",), "Windows driver 581.42 supports CUDA 13.0"),
         ({"driver": None}, ("13.0",), None),
     ],
     "minor_version": [
@@ -76,68 +65,10 @@ TABLES: dict[str, list[tuple[dict[str, Any], tuple[Any, ...], str | None]]] = {
         ({"gpu": "K80", "driver": "535.183.01"}, (), "driver branch 470 is the last for Kepler"),
         ({"gpu": "T4", "driver": "615.71.09"}, (), None),
     ],
-    "compat_platform": [
-        ({}, (ROW, None), None),
-        ({"kind": "container"}, (ROW, None), None),
-        ({"kind": "wsl2"}, (ROW, None), "WSL2 has no forward compatibility"),
-    ],
-    "compat_brand": [
-        ({"gpu": "H100"}, (ROW, None), None),
-        ({"gpu": "A6000"}, (ROW, None), "NVIDIA RTX A6000 is of a brand without"),
-        ({"gpu": "V100"}, (ROW, NOTE), None),
-        ({"gpu": "RTX4090"}, (ROW, None), "error 804"),
-        ({"gpu": "RTX4090", "brand": 14}, (ROW, None), "error 804"),
-        ({"gpu": None}, (ROW, None), "the GPU is unknown"),
-        ({"gpu": "unheard of"}, (ROW, None), "the brand of unheard of is unknown"),
-    ],
-    "compat_branch": [
-        ({"driver": "570.133.20"}, (ROW, None), None),
-        ({"driver": "550.163.01"}, (ROW, None), None),
-        ({"driver": "525.147.05"}, (ROW, None), "lists branches 535, 550, 565, 570, 575, not 525"),
-        ({"driver": "580.65.06"}, (ROW, None), "not 580"),
-        ({"driver": "575.57.08"}, (ROW, NOTE), "lists branches 535, 550, 570, not 575"),
-        ({"driver": None}, (ROW, None), "branch is unknown"),
-    ],
-    "compat_newer": [
-        ({"driver": "570.133.20"}, (ROW, None), None),
-        (
-            {"driver": "580.159.04"},
-            (ROW, None),
-            "cuda-compat-13-0 580.95.05 is not newer than driver 580.159.04 (error 803)",
-        ),
-        ({"driver": "580.95.05"}, (ROW, None), "not newer"),
-        ({"driver": "570.133.20"}, (ROW, NOTE | {"version": "570.86.10"}), "570.86.10 is not newer"),
-    ],
-    "compat_refused": [
-        ({}, (ROW, None), None),
-        ({"refused": {"cuda-compat-13-0 580.95.05": 803}}, (ROW, NOTE), "tried here and refused with error 803"),
-        ({"refused": {"cuda-compat-13-0 580.95.05": 804}}, (ROW, None), "refused with error 804"),
-        ({"refused": {"cuda-compat-13-0 580.65.06": 804}}, (ROW, NOTE), None),
-        ({"refused": {"cuda-compat-12-9 575.57.08": 804}}, (ROW, None), None),
-    ],
-    "machine_code": [
+    "no_machine_code": [
         ({"gpu": "H100"}, (("sm_80", "sm_90"),), None),
         ({"gpu": "B200"}, (("sm_80", "sm_90"),), "no machine code for NVIDIA B200 (sm_100); it has sm_80 sm_90"),
         ({"gpu": None}, (("sm_80",),), None),
-    ],
-    "forward_compat": [
-        ({"driver": "570.133.20"}, ("13.0",), "documented"),
-        ({"driver": "550.163.01"}, ("13.0",), "listed"),
-        ({"gpu": "A6000", "driver": "570.133.20"}, ("13.0",), "probe"),
-        ({"driver": "525.147.05"}, ("13.0",), "not 525"),
-        ({"driver": "570.133.20"}, ("11.8",), "there is no forward-compatibility package for CUDA 11.8"),
-    ],
-    "standby": [
-        ({"driver": "580.95.05"}, ("13.0",), "listed"),
-        ({"driver": "570.133.20"}, ("13.0",), "documented"),
-        ({"driver": "525.147.05"}, ("13.0",), "listed"),
-        ({"gpu": "A6000", "driver": "610.43.02"}, ("13.0",), "probe"),
-        ({"gpu": "RTX4090", "driver": "580.95.05"}, ("13.0",), "of a brand without forward compatibility (error 804)"),
-        ({"gpu": "unheard of"}, ("13.0",), "the brand of unheard of is unknown"),
-        ({"gpu": None}, ("13.0",), "the GPU is unknown"),
-        ({"driver": "581.42", "kind": "wsl2"}, ("13.0",), "WSL2 has no forward compatibility"),
-        ({"refused": {"cuda-compat-13-0 580.95.05": 804}}, ("13.0",), "refused with error 804"),
-        ({"driver": "580.95.05"}, ("11.8",), "there is no forward-compatibility package for CUDA 11.8"),
     ],
 }
 ROWS = [
@@ -147,42 +78,19 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def make(host: Any, known: Catalogue) -> Any:
-    def call(
-        gpu: str | None = "H100",
-        driver: str | None = "570.133.20",
-        kind: str = "bare_metal",
-        brand: int = 0,
-        refused: Any = None,
-    ) -> Host:
-        unheard = gpu == "unheard of"
-        facts = host(
-            None if unheard else gpu, driver, kind=kind, state={"refused_compat": refused} if refused else None
-        )
-        if unheard:
-            facts["devices"] = [{"name": gpu}]
-        if brand:
-            facts["devices"][0]["brand_id"] = brand
-        return read_host(facts, Overrides(), known)
-
-    return call
-
-
 @pytest.mark.parametrize(("name", "setup", "extra", "told"), ROWS)
-def test_rule(name: str, setup: Any, extra: Any, told: str | None, make: Any, known: Catalogue) -> None:
-    rule = getattr(rules, name)
-    keywords = {"ptx": False, "known": known} if name == "machine_code" else {}
-    knows = "known" in inspect.signature(rule).parameters and not keywords
-    answer = rule(make(**setup), *extra, *((known,) if knows else ()), **keywords)
-    text = answer.text if isinstance(answer, rules.Reason) else answer
-    if isinstance(answer, Compat):
-        text = answer.confidence
-    if isinstance(answer, tuple):
-        text = answer[0]
-        assert answer[1].startswith(("Use a host with", "Update the Windows driver to"))
-    assert (text is None) is (told is None), text
-    assert told is None or told in text
+def test_rule(name: str, setup: Any, extra: Any, told: str | None, gpu_case: Any) -> None:
+    answer = getattr(rules, name)(gpu_case(**setup), *extra, **({"ptx": False} if name == "no_machine_code" else {}))
+    if told is None:
+        assert answer is None
+    elif isinstance(answer, Reason):
+        assert told in answer.text
+        assert answer.source
+    else:
+        assert isinstance(answer, Refusal)
+        assert told in answer.because
+        if name.startswith("gpu_"):
+            assert answer.remedy.startswith(("Use a host with", "Update the Windows driver to"))
 
 
 def test_every_rule_has_a_table() -> None:
@@ -191,27 +99,9 @@ def test_every_rule_has_a_table() -> None:
         for name, function in inspect.getmembers(rules, inspect.isfunction)
         if function.__module__ == rules.__name__
         and not name.startswith("_")
-        and next(iter(inspect.signature(function).parameters), "") == "host"
+        and next(iter(inspect.signature(function).parameters), "") == "case"
     }
-    assert found - {"floor", "usable_branches"} == set(TABLES)
-
-
-@pytest.mark.parametrize(
-    ("driver", "note", "wanted"),
-    [
-        ("580.95.05", None, (535, 550, 565, 570, 575, 580)),
-        ("560.35.03", None, (535, 550, 565, 570, 575, 580)),
-        ("560.35.03", [535, 560], (535, 550, 560, 565, 570, 575, 580)),
-        ("570.26", [535, 570], (535, 550, 565, 570, 575, 580)),
-    ],
-)
-def test_usable_branches(
-    driver: str, note: list[int] | None, wanted: tuple[int, ...], host: Any, known: Catalogue
-) -> None:
-    """Those of the catalogue whatever is installed, so that installing changes no file of ours; and this host's own."""
-    rows = [{"package": "cuda-compat-13-0", "cuda": "13.0", "branches": note}] if note else []
-    observed = read_host(host(driver=driver, compat=rows), Overrides(), known)
-    assert rules.usable_branches(observed, "13.0", known) == wanted
+    assert found - {"floor"} == set(TABLES)
 
 
 @pytest.mark.parametrize(

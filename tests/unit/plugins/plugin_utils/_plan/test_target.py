@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import Target, observe_target, parse_target
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 Decide = Callable[..., dict[str, Any]]
 H100 = {"gpus": ["NVIDIA H100 80GB HBM3"], "driver": "570"}

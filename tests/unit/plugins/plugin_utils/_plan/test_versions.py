@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Stack, compare_versions
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import render_text
 
 Decide = Callable[..., dict[str, Any]]
@@ -21,7 +21,7 @@ CASES = [
     pytest.param(
         {**WINDOWS, "torch": "2.9.1+cu126", "torch_cuda": "12.6", "toolkit": "12.6"},
         [
-            "Windows driver 581.42 speaks CUDA 13.0, PyTorch 2.9.1+cu126 and the CUDA toolkit are of CUDA 12.6: "
+            "Windows driver 581.42 supports CUDA 13.0; PyTorch 2.9.1+cu126 and the CUDA toolkit are built for CUDA 12.6: "
             + NATIVE
         ],
         FINE,
@@ -31,8 +31,8 @@ CASES = [
         {**OLD_WINDOWS, "torch": "2.9.1+cu130", "torch_cuda": "13.0"},
         [
             (
-                "PyTorch 2.9.1+cu130 is of CUDA 13.0: a problem, CUDA 13 does not start on this driver; update the"
-                " Windows driver to 580 or newer, or take CUDA 12."
+                "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this driver; update the"
+                " Windows driver to 580 or newer, or use CUDA 12."
             )
         ],
         PROBLEM,
@@ -42,8 +42,8 @@ CASES = [
         {**OLD_WINDOWS, "torch": "2.9.1+cu128", "torch_cuda": "12.8"},
         [
             (
-                "speaks CUDA 12.7, PyTorch 2.9.1+cu128 is of CUDA 12.8: no problem, within CUDA 12 compiled code runs"
-                " on an older driver; what it must compile itself (PTX) does not."
+                "supports CUDA 12.7; PyTorch 2.9.1+cu128 is built for CUDA 12.8: no problem, within CUDA 12 compiled code runs"
+                " on an older driver; PTX does not."
             )
         ],
         FINE,
@@ -51,7 +51,7 @@ CASES = [
     ),
     pytest.param(
         {"driver": "570.133.20", "driver_cuda": "12.8", "torch": "2.9.1+cu130", "torch_cuda": "13.0", "compat": "13.0"},
-        ["no problem while the compat library of CUDA 13.0 stands in for the driver."],
+        ["no problem while the compat library of CUDA 13.0 is active."],
         FINE,
         id="forward-compat",
     ),
@@ -59,8 +59,8 @@ CASES = [
         {"driver": "570.133.20", "driver_cuda": "12.8", "torch": "2.9.1+cu130", "torch_cuda": "13.0"},
         [
             (
-                "PyTorch 2.9.1+cu130 is of CUDA 13.0: a problem, CUDA 13 does not start on this"
-                " driver; update the driver to 580 or newer, or take CUDA 12."
+                "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this"
+                " driver; update the driver to 580 or newer, or use CUDA 12."
             )
         ],
         PROBLEM,
@@ -69,9 +69,9 @@ CASES = [
     pytest.param(
         {**WINDOWS, "torch": "2.9.1+cu126", "torch_cuda": "12.6", "toolkit": "13.0"},
         [
-            "PyTorch 2.9.1+cu126 is of CUDA 12.6: " + NATIVE,
+            "PyTorch 2.9.1+cu126 is built for CUDA 12.6: " + NATIVE,
             (
-                "CUDA toolkit 13.0, PyTorch 2.9.1+cu126 is built with CUDA 12.6: a problem, PyTorch refuses to build"
+                "CUDA toolkit 13.0; PyTorch 2.9.1+cu126 is built with CUDA 12.6: a problem, PyTorch refuses to build"
                 " extensions across CUDA majors; use a CUDA toolkit 12.6, or a PyTorch for CUDA 13.0."
             ),
         ],
@@ -88,7 +88,7 @@ CASES = [
         {"driver": "550.90.07", "driver_cuda": "12.4", "toolkit": "13.0"},
         [
             (
-                "the CUDA toolkit is of CUDA 13.0: a problem for what it compiles: that does"
+                "the CUDA toolkit is built for CUDA 13.0: a problem for what it compiles: that does"
                 " not start on this driver; update the driver to 580 or newer, or only compile here."
             )
         ],
@@ -99,7 +99,7 @@ CASES = [
         {"torch": "2.8.0+cu128", "torch_cuda": "12.8", "toolkit": "12.8", "beside": ("13.0",)},
         [
             (
-                "CUDA toolkit 13.0 lies beside, PyTorch is built with CUDA 12.8: no problem, extensions of"
+                "CUDA toolkit 13.0 is installed as well; PyTorch is built with CUDA 12.8: no problem, extensions of"
                 " PyTorch build with CUDA toolkit 12.8, which is the active one."
             )
         ],
@@ -126,7 +126,7 @@ CASES = [
 def test_a_difference_is_judged_in_words(
     stack: dict[str, Any], told: list[str], problem: bool, known: Catalogue
 ) -> None:
-    found = [row for row in compare_versions(Stack(**stack), known) if row.differs]
+    found = [row for row in compare_versions(Versions(**stack), known) if row.differs]
     assert len(found) == len(told)
     for row, words in zip(found, told, strict=True):
         assert words in row.text
@@ -134,7 +134,7 @@ def test_a_difference_is_judged_in_words(
 
 
 def test_the_numbers_stand_side_by_side(known: Catalogue) -> None:
-    stack = Stack(**WINDOWS, torch="2.9.1+cu126", torch_cuda="12.6", toolkit="12.8")
+    stack = Versions(**WINDOWS, torch="2.9.1+cu126", torch_cuda="12.6", toolkit="12.8")
     assert [(row.what, row.numbers) for row in compare_versions(stack, known)] == [
         ("driver and PyTorch", {"driver": "13.0", "pytorch": "12.6"}),
         ("driver and toolkit", {"driver": "13.0", "toolkit": "12.8"}),
@@ -146,7 +146,7 @@ def test_a_decision_carries_them_and_its_report_shows_those_that_differ(host: An
     observed = host("RTX4090", "581.42", kind="wsl2")
     stable, newer = decide(observed, cuda="12.6"), decide(observed, cuda="13.0")
     assert [row["problem"] for row in stable["versions"]] == [False, False]
-    assert "  versions Windows driver 581.42 speaks CUDA 13.0, PyTorch" in render_text(stable, observed, "laptop")
+    assert "  versions Windows driver 581.42 supports CUDA 13.0; PyTorch" in render_text(stable, observed, "laptop")
     assert {len(set(row["numbers"].values())) for row in newer["versions"]} == {1}
     assert "  versions" not in render_text(newer, observed, "laptop")
 

@@ -24,9 +24,9 @@ def wish(cuda: str | None = None) -> dict[str, Any]:
 
 CASES = [
     # GPU, Windows driver, wish, route, CUDA, what is said
-    pytest.param("RTX4090", "581.42", None, ("native", "12.6"), "has CUDA 13.0 itself", id="stable"),
-    pytest.param("RTX4090", "581.42", "13.0", ("native", "13.0"), "has CUDA 13.0 itself", id="next"),
-    pytest.param("RTX4090", "566.36", None, ("native", "12.6"), "has CUDA 12.7 itself", id="old-driver-stable"),
+    pytest.param("RTX4090", "581.42", None, ("native", "12.6"), "supports CUDA 13.0", id="stable"),
+    pytest.param("RTX4090", "581.42", "13.0", ("native", "13.0"), "supports CUDA 13.0", id="next"),
+    pytest.param("RTX4090", "566.36", None, ("native", "12.6"), "supports CUDA 12.7", id="old-driver-stable"),
     pytest.param(
         "RTX4090", "566.36", "13.0", ("fallback", "12.6"), "566.36 is older than 580, which CUDA 13 needs",
         id="old-driver-next",
@@ -43,7 +43,7 @@ CASES = [
         "RTX5090", "566.36", "13.0", ("blocked", None), "(Blackwell) needs Windows driver 570.65; found 566.36",
         id="blackwell-old-driver",
     ),
-    pytest.param("RTX5090", "581.42", "13.0", ("native", "13.0"), "has CUDA 13.0 itself", id="blackwell-next"),
+    pytest.param("RTX5090", "581.42", "13.0", ("native", "13.0"), "supports CUDA 13.0", id="blackwell-next"),
     pytest.param(
         "RTX5090", "581.42", None, ("fallback", "13.0"), "no machine code for NVIDIA GeForce RTX 5090 (sm_120)",
         id="blackwell-stable",

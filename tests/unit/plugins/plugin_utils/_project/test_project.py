@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import project as planning
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 KNOWN = load_catalogue()
 FIXTURES = Path(__file__).parents[4] / "fixtures"

@@ -16,9 +16,10 @@ h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod contai
   route    forward_compat → CUDA 13.0, PyTorch 2.9.1+cu130
   why      driver 570.133.20 is older than 580; cuda-compat-13-0 lists branch 570 (documented by NVIDIA)
            PyTorch 2.9.1+cu130 has machine code for NVIDIA H100 80GB HBM3 (compute capability 9.0)
-           CUDA toolkit 13.0 is there at /usr/local/cuda-13.0; extensions of PyTorch 2.9.1+cu130 build with it
-  versions driver 570.133.20 speaks CUDA 12.8, PyTorch 2.9.1+cu130 and the CUDA toolkit are of CUDA 13.0: no
-           problem while the compat library of CUDA 13.0 stands in for the driver.
+           CUDA toolkit 13.0 is installed at /usr/local/cuda-13.0; extensions of PyTorch 2.9.1+cu130 build
+           with it
+  versions driver 570.133.20 supports CUDA 12.8; PyTorch 2.9.1+cu130 and the CUDA toolkit are built for CUDA
+           13.0: no problem while the compat library of CUDA 13.0 is active.
   change   + cuda-compat-13-0      580.95.05, used only while the driver is older, 65 MiB to fetch
            + PyTorch 2.9.1+cu130   new environment, 2.9 GiB to fetch
            ~ proof                 the stack is proved before it goes live
@@ -123,7 +124,7 @@ def test_a_converged_host_tells_of_its_proof(pod: Any, decide: Decide, applied: 
 def test_a_blocked_host_says_why_and_what_would_help(host: Any, decide: Decide) -> None:
     observed = host("RTX5090", "570.124.06")
     text = render_text(decide(observed, cuda="13.0", on_old_driver=["fail"]), observed, "box")
-    assert lines(text, "route") == ["nothing that is wished runs here"]
+    assert lines(text, "route") == ["nothing that was requested runs here"]
     assert lines(text, "help")[0] == "Use a host with driver 580 or newer."
     assert lines(text, "verdict") == ["blocked: nothing was changed"]
     assert lines(text, "change") == lines(text, "where") == []

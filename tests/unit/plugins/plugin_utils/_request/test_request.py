@@ -6,12 +6,8 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import (
-    Request,
-    RequestError,
-    as_mapping,
-    parse_request,
-)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, as_mapping, parse_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
 class Tagged(str):

@@ -11,12 +11,18 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import source as sources
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.source import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import choose_architectures
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.estimate import choose_jobs, estimate_minutes
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.features import (
+    choose_features,
+    choose_libraries,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import needs_pypi, required_sources
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import render_text
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, RequestError, parse_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, parse_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 Decide = Callable[..., dict[str, Any]]
 TORCH = {"cuda": "13.0", "pytorch": "2.13", "wheels": {"provider": "source"}}
@@ -126,27 +132,25 @@ def test_what_a_wish_becomes() -> None:
     ],
 )
 def test_architectures(wished: Any, cuda: str, offers: Any, expected: Any, known: Catalogue) -> None:
-    assert sources.choose_architectures(wished, cuda, offers, known) == expected
+    assert choose_architectures(wished, cuda, offers, known) == expected
 
 
 @pytest.mark.parametrize(
     ("wished", "cuda", "because", "remedy"),
     [
         pytest.param(
-            ("12.0",), "12.6", "it is to be compiled for 12.0; with CUDA 12.6 it", "Ask for cuda: 12.8", id="newer"
+            ("12.0",), "12.6", "it is to be compiled for 12.0; with CUDA 12.6 it", 'Set cuda: "12.8"', id="newer"
         ),
-        pytest.param(
-            ("7.0",), "13.0", "it is to be compiled for 7.0; with CUDA 13.0", "Ask for cuda: 12.9", id="older"
-        ),
+        pytest.param(("7.0",), "13.0", "it is to be compiled for 7.0; with CUDA 13.0", 'Set cuda: "12.9"', id="older"),
         pytest.param(("11.0",), "13.0", "it is to be compiled for 11.0", "Ask for cuda", id="offers"),
     ],
 )
 def test_architectures_that_nvcc_lacks(wished: Any, cuda: str, because: str, remedy: str, known: Catalogue) -> None:
     offers = ["8.0"] if wished == ("11.0",) else None
-    refusal = sources.choose_architectures(wished, cuda, offers, known)
+    refusal = choose_architectures(wished, cuda, offers, known)
     assert isinstance(refusal, Refusal)
     assert because in refusal.because
-    assert refusal.remedy.startswith(remedy if offers is None else "Take the architecture out")
+    assert refusal.remedy.startswith(remedy if offers is None else "Remove the architecture")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_architectures_that_nvcc_lacks(wished: Any, cuda: str, because: str, rem
     ],
 )
 def test_jobs(cpus: Any, free: Any, job: int, wished: Any, jobs: int) -> None:
-    assert sources.choose_jobs(cpus, free, job, wished) == jobs
+    assert choose_jobs(cpus, free, job, wished) == jobs
 
 
 @pytest.mark.parametrize(
@@ -180,27 +184,25 @@ def test_jobs(cpus: Any, free: Any, job: int, wished: Any, jobs: int) -> None:
     ],
 )
 def test_minutes(package: str, jobs: int, architectures: int, minutes: int, confidence: str, known: Catalogue) -> None:
-    assert sources.estimate_minutes(package, jobs, architectures, known) == (minutes, confidence)
+    assert estimate_minutes(package, jobs, architectures, known) == (minutes, confidence)
 
 
 def test_between_two_timed_builds_the_estimate_lies_between(known: Catalogue) -> None:
-    found = [sources.estimate_minutes("torch", jobs, 1, known) for jobs in (8, 16, 32, 64, 122)]
+    found = [estimate_minutes("torch", jobs, 1, known) for jobs in (8, 16, 32, 64, 122)]
     minutes = [entry[0] for entry in found if entry]
     assert minutes == sorted(minutes, reverse=True)
     assert len(set(minutes)) == len(found)
 
 
 def test_what_nobody_timed_has_no_estimate(known: Catalogue) -> None:
-    assert sources.estimate_minutes("vllm", 8, 1, known) is None
+    assert estimate_minutes("vllm", 8, 1, known) is None
 
 
 @pytest.mark.parametrize(
     ("torch", "cuda", "arch", "wished", "because"),
     [
-        pytest.param(
-            "2.10.0", "13.0", "x86_64", "USE_MSLK", "came with PyTorch 2.11.0; 2.10.0 is to be built", id="new"
-        ),
-        pytest.param("2.13.0", "13.0", "x86_64", "USE_FBGEMM_GENAI", "went after PyTorch 2.10.0", id="gone"),
+        pytest.param("2.10.0", "13.0", "x86_64", "USE_MSLK", "was added in PyTorch 2.11.0; building 2.10.0", id="new"),
+        pytest.param("2.13.0", "13.0", "x86_64", "USE_FBGEMM_GENAI", "was removed after PyTorch 2.10.0", id="gone"),
         pytest.param("2.13.0", "13.0", "aarch64", "USE_FBGEMM", "is for x86_64; found aarch64", id="machine"),
         pytest.param("2.13.0", None, "x86_64", "USE_NCCL", "needs CUDA, and this build is for the CPU", id="cpu"),
     ],
@@ -208,15 +210,15 @@ def test_what_nobody_timed_has_no_estimate(known: Catalogue) -> None:
 def test_features_that_a_build_cannot_have(
     torch: str, cuda: Any, arch: str, wished: str, because: str, known: Catalogue
 ) -> None:
-    chosen, refused = sources.choose_features(torch, cuda, arch, {wished: True}, known)
+    chosen, refused = choose_features(torch, cuda, arch, {wished: True}, known)
     assert wished not in chosen
     assert [entry.because for entry in refused if because in entry.because]
     assert wished in refused[0].remedy
-    assert sources.choose_features(torch, cuda, arch, {wished: False}, known)[1] == []
+    assert choose_features(torch, cuda, arch, {wished: False}, known)[1] == []
 
 
 def test_features_of_a_build(known: Catalogue) -> None:
-    chosen, refused = sources.choose_features("2.13.0", "13.0", "x86_64", {"USE_MSLK": True, "USE_GLOO": False}, known)
+    chosen, refused = choose_features("2.13.0", "13.0", "x86_64", {"USE_MSLK": True, "USE_GLOO": False}, known)
     assert refused == []
     assert {
         "USE_CUDA": True,
@@ -240,7 +242,7 @@ def test_features_of_a_build(known: Catalogue) -> None:
     ],
 )
 def test_libraries_are_those_of_pytorchs_own_wheels(torch: str, cuda: str, expected: Any, known: Catalogue) -> None:
-    assert sources.choose_libraries(torch, cuda, known) == expected
+    assert choose_libraries(torch, cuda, known) == expected
 
 
 # --- whole plans: PyTorch itself ---
@@ -278,7 +280,7 @@ def test_pytorch_for_the_gpus_that_are_there(count: int, box: Any, decide: Decid
     assert decision["source"]["features"]["USE_FLASH_ATTENTION"] is True
     told = next(entry["text"] for entry in decision["reasons"] if entry["rule"] == "source-features")
     assert "USE_FLASH_ATTENTION, USE_GLOO," in told
-    assert told.endswith(", without BUILD_TEST; the rest is its own choice")
+    assert told.endswith(", without BUILD_TEST; its own defaults for the rest")
     assert torch["cuda_home"] == decision["toolkit"]["path"]
 
 
@@ -392,7 +394,7 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
         pytest.param(
             {"memory": 1.5},
             {},
-            "2.0 GiB of free memory are wanted for one compiler; found 1.5 GiB",
+            "one compiler needs 2.0 GiB of free memory; found 1.5 GiB",
             "Use a host with 2.0 GiB of free memory",
             id="memory",
         ),
@@ -406,14 +408,14 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
         pytest.param(
             {"platform": {"compiler": {"path": "/usr/bin/g++", "version": "16.1.0"}}},
             {},
-            "CUDA 13.0 compiles with g++ 6 to 15; found 16.1.0",
+            "CUDA 13.0 supports g++ 6 to 15; found 16.1.0",
             "Install one of these beside it.",
             id="gcc",
         ),
         pytest.param(
             {"root": False, "platform": {"tools": {"git": None, "apt": "/usr/bin/apt-get"}}},
             {},
-            "git is wanted to fetch the source; found none, and in user scope",
+            "fetching the source needs git; found none, and in user scope",
             "Install git on the host.",
             id="git",
         ),
@@ -427,21 +429,21 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
         pytest.param(
             {},
             {"toolkit": {"provider": "none"}},
-            "nvcc of CUDA 13.0 is wanted to compile it; found no CUDA toolkit",
-            "with toolkit.provider: auto",
+            "compiling it needs nvcc of CUDA 13.0; found no CUDA toolkit",
+            "and toolkit.provider: auto",
             id="no-toolkit",
         ),
         pytest.param(
             {"platform": {"free_gib": {"/": 12.0}}},
             {},
-            "GiB at /opt/podsmith, 12.0 GiB are free",
+            "GiB at /opt/podsmith; 12.0 GiB are free",
             "or set prefix to a folder with more space",
             id="disk",
         ),
         pytest.param(
             {"gpu": None, "driver": None},
             {},
-            "a GPU, or architectures, are wanted to compile PyTorch for",
+            "compiling PyTorch needs a GPU or a list of architectures",
             "Set architectures to the compute capabilities it is for, or cuda: none",
             id="no-gpu",
         ),
@@ -478,7 +480,7 @@ def test_a_wished_switch_that_is_not_of_this_release_degrades(box: Any, decide: 
         box(), cuda="13.0", pytorch="2.10", wheels={"provider": "source"}, source={"features": {"USE_MSLK": True}}
     )
     assert decision["verdict"] == "degraded"
-    assert "USE_MSLK: came with PyTorch 2.11.0; 2.10.0 is to be built" in [
+    assert "USE_MSLK was added in PyTorch 2.11.0; building 2.10.0" in [
         entry["because"] for entry in decision["rejected"]
     ]
     assert "USE_MSLK" not in decision["source"]["features"]
@@ -533,7 +535,7 @@ def test_a_wished_version(box: Any, decide: Decide) -> None:
             "it cannot be built here: it needs compute capability 8.0; found 7.5",
             "Leave it out on this host.",
         ),
-        ("RTX5090", 4.0, "5.0 GiB of free memory are wanted for one compiler; found 4.0 GiB", "set source.jobs: 1"),
+        ("RTX5090", 4.0, "one compiler needs 5.0 GiB of free memory; found 4.0 GiB", "set source.jobs: 1"),
         (
             None,
             60.0,
@@ -566,7 +568,7 @@ def test_without_nvcc_of_that_cuda_it_is_skipped(box: Any, decide: Decide) -> No
     wish = {"architectures": ["9.0"], "source": {"extensions": ["flash-attn"]}}
     decision = decide(box(None, None), cuda="12.6", pytorch="2.13", **wish)  # PyPI has no compiler of CUDA 12
     skipped = decision["extensions"]["flash-attn"]["skipped"]
-    assert skipped.endswith("nvcc of CUDA 12.6 is wanted to compile it; found no CUDA toolkit")
+    assert skipped.endswith("compiling it needs nvcc of CUDA 12.6; found no CUDA toolkit")
     assert decision["verdict"] == "degraded"
 
 

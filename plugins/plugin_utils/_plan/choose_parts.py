@@ -1,0 +1,185 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of a stack for the chosen build; what cannot be had blocks the plan or leaves the request unmet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
+    Compat,
+    find_standby,
+    no_compat_package,
+    provide_compat,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import wheels
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import targets
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.features import tell_features, torch_features
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.preflight import why_not_compiled
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import (
+    PROVIDER,
+    TORCH,
+    components,
+    releases,
+    wished_extensions,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass, provide_cutlass
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
+    Extension,
+    Set,
+    choose_extensions,
+    split_companions,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
+    Toolkit,
+    choose_toolkits,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
+    PyTorch,
+    describe_torch,
+)
+
+
+def choose_parts(draft: Draft, choice: Choice) -> Stack:
+    """The parts for the chosen build; what cannot be had blocks the draft or degrades it."""
+    build, request = choice.build, draft.case.request
+    torch = describe_torch(draft.case, build) if build and build.torch else None
+    if build and build.adopt:
+        text = f"PyTorch {torch.local if torch else ''} at {build.adopt['path']} is used as it is"
+        draft.reasons.append(Reason("adopt-pytorch", text, "observed on the host"))
+    _widen_toolkit(draft, torch)
+    toolkit, beside = _toolkits(draft, choice, torch)
+    if torch and request.wheels.provider == PROVIDER:
+        torch = _compile_torch(draft, torch, toolkit)
+    extensions, compiled = _extensions(draft, torch, toolkit)
+    if torch and not torch.adopt:
+        torch = split_companions(torch, extensions)
+    if torch and torch.python.version is None:
+        draft.warnings.append(
+            "The host's Python versions are unknown; the newest that fits is looked for when it is installed."
+        )
+    case = draft.case
+    return Stack(
+        toolkit=toolkit,
+        beside=beside,
+        compat=provide_compat(case, choice.compat, _standby(draft, choice)),
+        cutlass=_cutlass(draft),
+        torch=torch,
+        extensions=extensions,
+        source=None if draft.blocked else wheels.plan_source(case, compiled, torch, toolkit),
+        settings=run_time.choose_settings(request.settings, torch.version if torch else None, case.known),
+        targets=targets(case),
+    )
+
+
+def _cutlass(draft: Draft) -> Cutlass | None:
+    cutlass = provide_cutlass(draft.case)
+    if isinstance(cutlass, Refusal):
+        draft.degrade("cutlass", cutlass)
+        return None
+    return cutlass
+
+
+def build_reasons(case: Case, stack: Stack) -> list[Reason]:
+    """Why what is compiled here is compiled as it is."""
+    found = []
+    if stack.source and stack.source.features:
+        found.append(Reason("source-features", *tell_features(stack.source.features, case.known)))
+    builds = stack.source.builds if stack.source else ()
+    return [*found, *(Reason("source-build", *wheels.explain(case, build)) for build in builds)]
+
+
+def _standby(draft: Draft, choice: Choice) -> Compat | None:
+    """The compat library that waits for an older driver, where it is requested and can be had."""
+    case = draft.case
+    compat = None if choice.compat else find_standby(case, choice.build.cuda if choice.build else None)
+    if isinstance(compat, Refusal):
+        draft.rejected.append(Rejection("standby", compat.because))
+        return None
+    if compat and not compat.installed and (refusal := no_compat_package(case)):
+        remedy = "Run as root with scope: system, or set forward_compat: auto."
+        draft.degrade("standby", replace(refusal, remedy=remedy))
+        return None
+    if compat:
+        draft.reasons.append(compat.reason)
+    return compat
+
+
+def _widen_toolkit(draft: Draft, torch: PyTorch | None) -> None:
+    """The toolkit gets what the requested builds need of it."""
+    request = draft.case.request
+    if torch is None or torch.cuda is None:
+        return
+    names = list(wished_extensions(request))
+    names += [TORCH] if request.wheels.provider == PROVIDER else []
+    parts = components(names, request.toolkit.components, draft.case.known)
+    draft.case = replace(draft.case, request=replace(request, toolkit=replace(request.toolkit, components=parts)))
+
+
+def _compile_torch(draft: Draft, torch: PyTorch, toolkit: Toolkit | None) -> PyTorch:
+    """The PyTorch that is compiled here; one that cannot be blocks the plan, as nothing else was requested."""
+    case = draft.case
+    if refusal := why_not_compiled(case, TORCH, torch, toolkit):
+        because = f"PyTorch {torch.version} cannot be built here: {refusal.because}"
+        draft.block(replace(refusal, because=because))
+        draft.rejected.append(Rejection(f"PyTorch {torch.version} from source", refusal.because))
+        return torch
+    _features, refused = torch_features(case, torch)
+    for entry in refused:
+        draft.degrade("source.features", entry)
+    return wheels.name_torch(case, torch)
+
+
+def _extensions(draft: Draft, torch: PyTorch | None, toolkit: Toolkit | None) -> tuple[Set, dict[str, str]]:
+    """The extensions, and of these package → version of what is compiled here."""
+    case = draft.case
+    built: dict[str, Any] = {}
+    for name, version in wished_extensions(case.request).items():
+        listed = releases(name, case.known)
+        built[name] = {version: listed[version]} if version else listed
+        if torch and (refusal := why_not_compiled(case, name, torch, toolkit)):
+            built[name] = replace(refusal, because=f"it cannot be built here: {refusal.because}")
+            draft.degraded = True
+            draft.remedies.append(refusal.remedy)
+    wished = tuple(dict.fromkeys((*case.request.extensions, *built)))
+    extensions = choose_extensions(case, wished, torch, built)
+    compiled = {
+        name: entry.version
+        for name, entry in extensions.items()
+        if isinstance(entry, Extension) and entry.index == PROVIDER
+    }
+    return extensions, compiled
+
+
+def _toolkits(draft: Draft, choice: Choice, torch: PyTorch | None) -> tuple[Toolkit | None, tuple[Toolkit, ...]]:
+    """The active toolkit and those beside it."""
+    chosen = choose_toolkits(draft.case, choice.build, fallback=choice.fallback)
+    for option, refusal in chosen.refused.items():
+        draft.degrade(option, refusal)
+    if chosen.missing and (torch is None or draft.case.request.wheels.provider == PROVIDER):
+        draft.block(chosen.missing)
+    if chosen.unusable and chosen.toolkit:
+        draft.block(chosen.unusable, option=f"CUDA toolkit {chosen.toolkit.version}")
+    draft.warnings += chosen.warnings
+    if chosen.toolkit:
+        draft.reasons.append(_toolkit_reason(draft.case, chosen.toolkit, torch))
+    return chosen.toolkit, chosen.beside
+
+
+def _toolkit_reason(case: Case, toolkit: Toolkit, torch: PyTorch | None) -> Reason:
+    origin = {
+        "adopt": f"is installed at {toolkit.path}",
+        "apt": "comes from NVIDIA's repository",
+        "pypi": "comes from PyPI",
+    }
+    why = f"; extensions of PyTorch {torch.local} build with it" if torch and torch.cuda else ""
+    text = f"CUDA toolkit {toolkit.version} {origin[toolkit.provider]}{why}"
+    return Reason("toolkit", text, str(case.known["cuda"]["releases"][toolkit.version]["source"]))

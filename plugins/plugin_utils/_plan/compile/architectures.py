@@ -1,0 +1,78 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""For which compute capabilities a package is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
+
+
+def targets(case: Case) -> tuple[str, ...]:
+    """The capabilities to compile for: as wished, or those of the GPUs."""
+    return case.request.architectures or case.host.capabilities
+
+
+def choose_architectures(
+    wished: tuple[str, ...], cuda: str, offers: Iterable[str] | None, known: Catalogue
+) -> tuple[str, ...] | Refusal:
+    """What is compiled, so that each wished capability has machine code: never more than nvcc of the release has.
+
+    A capability that nvcc, or the package, does not know by itself runs the code of the nearest one below in its major.
+    """
+    rows = known["gpus"]["capabilities"]
+    code = set(known["cuda"]["releases"][cuda]["gpu_code"])
+    possible = [name for name in rows if sm_number(name) in code and (offers is None or name in offers)]
+    found = []
+    for target in wished:
+        base = target.rstrip("af")
+        if base in possible:
+            found.append(target if offers is None else base)
+            continue
+        same_kind = [name for name in possible if rows[name]["tegra"] == rows.get(base, {}).get("tegra", False)]
+        below = [
+            name
+            for name in same_kind
+            if parse_version(name)[0] == parse_version(base)[0] and parse_version(name) <= parse_version(base)
+        ]
+        if target != base or not below:
+            compiled = ", ".join(sorted(possible, key=parse_version)) or "none"
+            other = None if sm_number(base) in code else _nearest_release(base, cuda, known)
+            remedy = f'Set cuda: "{other}", which compiles for it.' if other else ""
+            return Refusal(
+                f"it is to be compiled for {target}; with CUDA {cuda} it compiles for {compiled}",
+                remedy or "Remove the architecture, or install it as a wheel.",
+            )
+        found.append(max(below, key=parse_version))
+    return tuple(sorted(dict.fromkeys(found), key=lambda name: parse_version(name.rstrip("af"))))
+
+
+def built_architectures(case: Case, name: str, torch: PyTorch) -> tuple[str, ...]:
+    """The architectures of a build that was not refused; none for the CPU."""
+    wished = targets(case)
+    if torch.cuda is None or not wished:
+        return ()
+    offers = case.known["source"]["packages"][name]["offers"]
+    found = choose_architectures(wished, torch.cuda, offers, case.known)
+    return () if isinstance(found, Refusal) else found
+
+
+def sm_number(capability: str) -> int:
+    """9.0a → 90, as nvcc counts."""
+    return int(capability.rstrip("af").replace(".", ""))
+
+
+def _nearest_release(capability: str, cuda: str, known: Catalogue) -> str | None:
+    """The CUDA release nearest to ``cuda`` whose nvcc compiles for a capability; a newer one first."""
+    releases = known["cuda"]["releases"]
+    found = sorted(
+        (name for name in releases if sm_number(capability) in releases[name]["gpu_code"]), key=parse_version
+    )
+    newer = [name for name in found if parse_version(name) > parse_version(cuda)]
+    return newer[0] if newer else found[-1] if found else None

@@ -1,0 +1,41 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is gathered on the way to a plan: reasons, warnings, and why something was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import Driver
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+
+
+@dataclass
+class Draft:
+    """What is gathered on the way to a plan."""
+
+    case: Case
+    observed: Host  # with the driver that runs now; the case's host has the one that will
+    reasons: list[Reason] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    remedies: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    degraded: bool = False
+    blocked: str | None = None  # why nothing works
+    driver: Driver = field(default_factory=Driver)
+
+    def block(self, refusal: Refusal, *remedies: str, option: str = "") -> None:
+        """Nothing works; the first reason is kept."""
+        self.blocked = self.blocked or refusal.because
+        self.remedies.extend(filter(None, (refusal.remedy, *remedies)))
+        if option:
+            self.rejected.append(Rejection(option, refusal.because))
+
+    def degrade(self, option: str, refusal: Refusal) -> None:
+        """A part of the request is not met."""
+        self.degraded = True
+        self.rejected.append(Rejection(option, refusal.because))
+        self.remedies.extend(filter(None, (refusal.remedy,)))

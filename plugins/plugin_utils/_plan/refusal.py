@@ -1,0 +1,36 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rule answers: why something is so, why it is not, and what was therefore not chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something is not possible here, as a half sentence with the numbers, and what would help.
+
+    ``remedy`` is a whole sentence, empty where the rule knows none by itself.
+    """
+
+    because: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A rule that fired, in words a user can act on; ``source`` is where the rule is published or was observed."""
+
+    rule: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What was not chosen, and why, with the numbers."""
+
+    option: str
+    because: str

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a build of PyTorch comes from: one that is there, a wheel that the host is offered, or an index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import (
+    CPU,
+    Build,
+    cpu_build,
+    matches,
+    pick_python,
+    why_not_build,
+    wished_torches,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
+
+
+@dataclass(frozen=True)
+class PythonChoice:
+    """The interpreter of an environment; null where the host's interpreters are unknown."""
+
+    path: str | None
+    version: str | None
+
+
+@dataclass(frozen=True)
+class PyTorch:
+    """The PyTorch of the decision."""
+
+    version: str
+    local: str
+    index: str
+    provider: str  # adopt, pytorch_index, pypi, host_wheels
+    cuda: str | None
+    python: PythonChoice
+    arch_list: tuple[str, ...]
+    companions: dict[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    adopt: str | None = None
+
+
+def not_offered(case: Case, build: Build) -> Refusal | None:
+    """Why the wished source of wheels does not have a build, or None."""
+    host = case.host
+    provider = case.request.wheels.provider
+    if provider == "pypi":
+        row = case.known["pypi"]["packages"]["torch"].get(build.torch or "")
+        cuda = row["cuda" if host.arch == "x86_64" else "cuda_aarch64"] if row else None
+        if row is None or cuda != build.cuda:
+            return Refusal(f"PyPI's PyTorch {build.torch} is built for {f'CUDA {cuda}' if cuda else 'no CUDA'}")
+    if provider == "host_wheels" and next(_host_wheels(build, host), None) is None:
+        return Refusal(f"this host's pip configuration offers no wheel of {build.name}")
+    if provider == "adopt" and find_adoptable(case, build) is None:
+        return Refusal(f"the host has no {build.name} of its own that could be adopted")
+    return None
+
+
+def settle(case: Case, build: Build) -> Build:
+    """The build with its source: what is there already, a wheel of the host's own configuration, or an index."""
+    request = case.request
+    if request.wheels.provider in ("auto", "adopt") and (row := find_adoptable(case, build)):
+        cuda = str(row["cuda"]) if row.get("cuda") else None
+        index = f"cu{cuda.replace('.', '')}" if cuda else CPU
+        torch = str(row["version"]).partition("+")[0]
+        return replace(build, torch=torch, cuda=cuda, index=index, archs=_archs(case, row), adopt=row)
+    if request.wheels.provider in ("auto", "host_wheels"):
+        for wheel in _host_wheels(build, case.host):
+            if pick_python(case, replace(build, wheel=wheel)):
+                return replace(build, wheel=wheel)
+    return build
+
+
+def find_adoptable(case: Case, build: Build) -> Row | None:
+    """An unbroken PyTorch that is not ours and does what the build would, for the same GPUs.
+
+    Every wished extension must lie beside it: nothing is installed into an environment that is not ours.
+    """
+    request = case.request
+    for row in case.host.pytorches:
+        if not set(request.extensions) <= set(row.get("packages") or ()):
+            continue
+        version = str(row.get("version") or "").partition("+")[0]
+        if row.get("managed") or row.get("broken") or not version or not row.get("python"):
+            continue
+        if _serves(row, version, build, request) and _covers(case, row):
+            return row
+    return None
+
+
+def _serves(row: Row, version: str, build: Build, request: Request) -> bool:
+    """Whether an observed PyTorch is as new as the build, or as the wish names it, on the same CUDA."""
+    try:
+        as_new = parse_version(version) >= parse_version(build.torch or "")
+    except ValueError:
+        return False
+    if not as_new and (request.pytorch == "newest" or not matches(version, request.pytorch)):
+        return False
+    if request.pytorch != "newest" and not matches(version, request.pytorch):
+        return False
+    if request.python not in ("auto", row.get("python_version"), row.get("python")):
+        return False
+    return build.index == CPU or row.get("cuda") == build.cuda
+
+
+def _covers(case: Case, row: Row) -> bool:
+    if not case.host.gpus or not case.request.overrides.arch_list or not row.get("cuda"):
+        return True
+    archs = _archs(case, row)
+    return bool(archs) and no_machine_code(case, archs, ptx=False) is None
+
+
+def _archs(case: Case, row: Row) -> tuple[str, ...]:
+    """What an observed PyTorch was compiled for: as read, or as the catalogue knows this release."""
+    if row.get("arch_list"):
+        return tuple(arch for arch in map(str, row["arch_list"]) if re.fullmatch(r"sm_[0-9]{2,3}[af]?", arch))
+    release = case.known["pytorch"]["releases"].get(str(row["version"]).partition("+")[0])
+    index = f"cu{str(row.get('cuda')).replace('.', '')}"
+    content = release["indexes"].get(index, {}).get(case.host.arch) if release else None
+    return tuple(content["linux"]) if content else ()
+
+
+def _host_wheels(build: Build, host: Host) -> Iterator[Row]:
+    """The wheels of exactly this build that the host's own pip configuration offers."""
+    for wheel in host.wheels:
+        same = str(wheel.get("version")).partition("+")[0] == build.torch and wheel.get("cuda") == build.cuda
+        if wheel.get("name") == "torch" and same and wheel.get("arch") in (None, host.arch):
+            yield wheel
+
+
+def choose_cpu(case: Case) -> tuple[Build | None, list[Rejection]]:
+    """The build of PyTorch without CUDA, and what was rejected on the way.
+
+    Where the host's own pip configuration offers such wheels, ``newest`` is the newest of these.
+    """
+    request = case.request
+    rejected: list[Rejection] = []
+    builds = [
+        build
+        for torch in wished_torches(request, case.known)
+        if (build := cpu_build(case, str(torch), compiled=request.wheels.provider == "source"))
+    ]
+    if request.wheels.provider in ("auto", "host_wheels"):
+        builds = [build for build in builds if next(_host_wheels(build, case.host), None)] + builds
+    for build in builds:
+        settled = settle(case, build)
+        refusal = not_offered(case, build) or why_not_build(case, settled, ptx=False)
+        if not refusal:
+            return settled, rejected
+        rejected.append(Rejection(build.name, refusal.because))
+    return None, rejected
+
+
+def describe_torch(case: Case, build: Build) -> PyTorch:
+    """The decision's record of a build; companions and requirements of these come with the extensions."""
+    python = pick_python(case, build)
+    if build.adopt:
+        provider, local = "adopt", str(build.adopt.get("local") or build.adopt["version"])
+    elif build.wheel:
+        provider, local = "host_wheels", str(build.wheel["version"])
+    elif case.request.wheels.provider == "pypi":
+        provider, local = "pypi", f"{build.torch}+{build.index}"
+    else:
+        provider, local = "pytorch_index", f"{build.torch}+{build.index}"
+    return PyTorch(
+        version=str(build.torch),
+        local=local,
+        index=build.index,
+        provider=provider,
+        cuda=build.cuda,
+        python=PythonChoice(python.path, python.version) if python else PythonChoice(None, None),
+        arch_list=build.archs,
+        requirements=() if build.adopt else (f"torch=={build.torch if provider == 'pypi' else local}",),
+        adopt=str(build.adopt["path"]) if build.adopt else None,
+    )
