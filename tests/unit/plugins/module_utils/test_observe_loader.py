@@ -32,7 +32,8 @@ LIBCUDA = """
 #include <fcntl.h>
 #include <unistd.h>
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
-int cuInit(unsigned flags) { if (CODE == -1) { creat(BEGUN, 0600); sleep(600); } if (CODE == -2) *(volatile int *)0 = 1; return CODE; }
+int cuInit(unsigned flags)
+{ if (CODE == -1) { creat(BEGUN, 0600); sleep(600); } if (CODE == -2) *(volatile int *)0 = 1; return CODE; }
 int cuDeviceGetCount(int *count) { *count = 2; return 0; }
 """
 LIBNVML = """

@@ -128,7 +128,7 @@ def run(environ: dict[str, str], **params: Any) -> dict[str, Any]:
         "PIP_CONFIG_FILE": os.devnull,
         **environ,
     }
-    argv, text = [sys.executable, "-c", CODE], json.dumps({**params, "_ansible_check_mode": True})
+    argv, text = [sys.executable, "-c", CODE], json.dumps({"timeout": LIMIT, **params, "_ansible_check_mode": True})
     done = subprocess.run(argv, input=text, env=given, capture_output=True, text=True, timeout=60, check=False)
     answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
     return answer

@@ -336,7 +336,7 @@ def test_while_it_is_off_it_imports_nothing(generation: Generation) -> None:
 
 
 def test_while_it_is_off_it_costs_less_than_a_tenth_of_a_start(generation: Generation) -> None:
-    """1 ms is the promise: a start of Python takes some ten. Both are CPU time of one process, on a busy machine too."""
+    """1 ms is the promise: a start of Python takes some ten. Both are CPU time of one process."""
     generation.put_driver("580.159.04")
     generation.write()
     host = str(generation.root / "host")
