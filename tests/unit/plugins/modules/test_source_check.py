@@ -129,7 +129,7 @@ def run(environ: dict[str, str], **params: Any) -> dict[str, Any]:
         **environ,
     }
     argv, text = [sys.executable, "-c", CODE], json.dumps({"timeout": LIMIT, **params, "_ansible_check_mode": True})
-    done = subprocess.run(argv, input=text, env=given, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, input=text, env=given, capture_output=True, text=True, timeout=300, check=False)
     answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
     return answer
 
