@@ -34,7 +34,7 @@ ADDRESSES = WORK / "pods.json"
 NETWORK = "podsmith"
 MIRROR = "podsmith-mirror"
 SPEC = "podsmith.pod"  # label of a pod: how it was started, as JSON
-START_SECONDS = 30
+START_SECONDS = 120  # beyond it nothing will come
 WORKERS = 4  # docker calls at once; on two cores more of them wait for each other
 
 

@@ -13,9 +13,11 @@ import pytest
 from gpu_hosts import OUTPUT, Hosts, Run, describe, public, table, write_json
 
 FOLDER = OUTPUT / "acceptance"
-FACTS_SECONDS = 0.5  # of the facts module
-CONVERGED_SECONDS = 5.0  # of a whole run that changes nothing
-TOTAL_SECONDS = 60.0  # of all steps, where next to nothing is to be fetched
+# What the steps are meant to take on a host with a GPU of its own. It is told and written down, never asserted: a host
+# that is slow or busy is none the worse set up.
+FACTS_SECONDS = 0.5  # the facts module
+CONVERGED_SECONDS = 5.0  # a whole run that changes nothing
+TOTAL_SECONDS = 60.0  # all steps, where next to nothing is to be fetched
 SMALL_MIB = 100
 GPU_CHECKS = {"cuinit", "nvcc", "torch", "matmul", "kernel", "cutlass", "extension", "compile"}
 
@@ -49,13 +51,32 @@ def tell(runs: dict[str, Run], after: Run) -> None:
     rows = [("step", "seconds", "result")]
     rows += [(name, f"{run.seconds:.1f}", result(name, run, after)) for name, run in runs.items()]
     sys.stdout.write("\n" + table([*rows, ("all", f"{total:.1f}", "")], numbers=True) + "\n")
+    figures = compare(runs)
+    told = [(row["what"], f"{row['seconds']:.2f}", f"meant to take {row['meant']:g}") for row in figures]
+    sys.stdout.write("\n" + table([("figure", "seconds", ""), *told], numbers=True) + "\n")
     content = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "seconds": round(total, 2),
+        "figures": figures,
         "steps": [{"step": name, "seconds": run.seconds, "ok": run.rc == 0} for name, run in runs.items()],
         "hosts": {host: describe_host(host, runs, record) for host, record in after.records.items()},
     }
     write_json(FOLDER / "acceptance.json", content)
+
+
+def compare(runs: dict[str, Run]) -> list[Record]:
+    """What was measured beside what it is meant to be, for the steps that were reached: ``{what, seconds, meant}``."""
+    rows = [
+        {"what": f"facts of {host}", "seconds": record["gpu"]["timings"]["total"], "meant": FACTS_SECONDS}
+        for host, record in runs["facts"].records.items()
+    ]
+    if "second run" in runs:
+        rows.append({"what": "second run", "seconds": runs["second run"].seconds, "meant": CONVERGED_SECONDS})
+        fetched = max(record["download"]["mib"] for record in runs["plan"].records.values())
+        total = round(sum(run.seconds for run in runs.values()), 2)
+        small = f"all, with {fetched} MiB to fetch"
+        rows += [{"what": small, "seconds": total, "meant": TOTAL_SECONDS}] if fetched <= SMALL_MIB else []
+    return rows
 
 
 def result(name: str, run: Run, after: Run) -> str:
@@ -107,10 +128,10 @@ def test_step_succeeds(steps: dict[str, Run], name: str) -> None:
     assert steps[name].rc == 0, steps[name].complaint
 
 
-def test_facts_are_read_in_time(steps: dict[str, Run]) -> None:
-    seconds = {host: record["gpu"]["timings"]["total"] for host, record in steps["facts"].records.items()}
-    assert seconds
-    assert {host: taken for host, taken in seconds.items() if taken >= FACTS_SECONDS} == {}
+def test_nothing_hung_while_the_facts_were_read(steps: dict[str, Run]) -> None:
+    problems = {host: record["gpu"]["problems"] for host, record in steps["facts"].records.items()}
+    assert problems
+    assert [text for texts in problems.values() for text in texts if "no answer within" in text] == []
 
 
 def test_what_the_image_brought_is_used(steps: dict[str, Run]) -> None:
@@ -171,16 +192,7 @@ def test_a_compat_library_that_is_not_wanted_stays_off_the_path(steps: dict[str,
             assert record["gpu"]["loader"]["init"] == {"code": 0, "name": "CUDA_SUCCESS"}, host
 
 
-def test_the_second_run_changes_nothing_in_time(steps: dict[str, Run]) -> None:
+def test_the_second_run_changes_nothing(steps: dict[str, Run]) -> None:
     again = steps["second run"]
     assert {host: changed for host, changed in again.changed.items() if changed} == {}
     assert {host: record["changes"] for host, record in again.records.items() if record["changes"]} == {}
-    assert again.seconds < CONVERGED_SECONDS
-
-
-def test_the_whole_takes_a_minute_where_little_is_fetched(steps: dict[str, Run]) -> None:
-    fetched = max(record["download"]["mib"] for record in steps["plan"].records.values())
-    if fetched > SMALL_MIB:
-        pytest.skip(f"{fetched} MiB were to be fetched: the network set the pace.")
-    total = sum(run.seconds for name, run in steps.items() if name != "after")
-    assert total <= TOTAL_SECONDS

@@ -1,9 +1,15 @@
-"""Hosts as gpu_facts observes them, built from a few words."""
+"""Hosts as gpu_facts observes them, built from a few words; and limits and costs that no slow machine changes."""
 
 from __future__ import annotations
 
 import copy
+import os
+import signal
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +22,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import rea
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import parse_request
+
+LIMIT = 120  # seconds: only a hang takes as long
 
 # NVML's name, compute capability, brand
 GPUS = {
@@ -204,3 +212,59 @@ def gpu_case(host: Any, case: Any) -> Callable[..., Case]:
         return case(facts)
 
     return call
+
+
+@pytest.fixture
+def stop_clock_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, Path], None]:
+    """Give a module a clock that stands still until a file is there; then more time than any limit has passed.
+
+    So a limit is reached when the child has done what the test needs of it, be it in a millisecond or in a minute.
+    """
+
+    def stop(module: ModuleType, event: Path) -> None:
+        clock = SimpleNamespace(sleep=time.sleep, monotonic=lambda: 1e6 + time.monotonic() if event.exists() else 0.0)
+        monkeypatch.setattr(module, "time", clock)
+
+    return stop
+
+
+@pytest.fixture
+def has_ended() -> Callable[[int], bool]:
+    """Whether a process is dead, which one that was killed becomes in a moment; one that was not is killed here."""
+
+    def ended(pid: int) -> bool:
+        stat, end = Path(f"/proc/{pid}/stat"), time.monotonic() + LIMIT
+        while time.monotonic() < end:
+            try:
+                state = stat.read_text().rpartition(")")[2].split()[0]
+            except (FileNotFoundError, ProcessLookupError):
+                return True
+            if state in {"X", "Z"}:
+                return True
+            time.sleep(0.02)
+        os.kill(pid, signal.SIGKILL)
+        return False
+
+    return ended
+
+
+@pytest.fixture
+def count_calls() -> Callable[[Callable[[], object]], int]:
+    """How many functions, Python's own included, a call makes in all: what it costs, on every machine the same."""
+
+    def count(work: Callable[[], object]) -> int:
+        calls = 0
+
+        def see(_frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event in {"call", "c_call"}
+
+        before = sys.getprofile()
+        sys.setprofile(see)
+        try:
+            work()
+        finally:
+            sys.setprofile(before)
+        return calls
+
+    return count

@@ -33,6 +33,11 @@ TASK_FILES = sorted(
     path.relative_to(ROOT) for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("tasks/**/*.yml")
 )
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
+TESTS = sorted(
+    path.relative_to(ROOT)
+    for pattern in ("tests/**/*.py", "molecule/**/tests/*.py", "molecule/shared/performance/*.py")
+    for path in ROOT.glob(pattern)
+)
 PAGES = sorted(
     path.relative_to(ROOT)
     for pattern in ("*.md", "docs/**/*.md", "roles/*/README.md", "molecule/**/*.md")
@@ -358,3 +363,164 @@ def test_lock_holds_the_pinned_versions(name: str) -> None:
     pins = re.findall(r"^([\w.-]+==[\w.]+)", (ROOT / f"{name}.in").read_text(encoding="utf-8"), re.MULTILINE)
     locked = re.findall(r"^([\w.-]+==[\w.]+)", (ROOT / f"{name}.txt").read_text(encoding="utf-8").lower(), re.MULTILINE)
     assert {pin.lower() for pin in pins} - set(locked) == set()
+
+
+# --- no test depends on how fast the machine is ---
+
+SLOW_SECONDS = 60  # a limit below that a slow machine meets, not a hang alone
+CLOCKS = {"monotonic", "perf_counter", "process_time", "time", "getrusage"}
+CLOCKS |= {f"{clock}_ns" for clock in CLOCKS}
+MEASURES = {"seconds", "elapsed", "duration", "wall", "timings", "ru_utime", "ru_stime"}  # names of what was measured
+WAITING = {"run", "wait", "join", "communicate", "call", "check_call", "check_output"}
+
+
+class Clocks:
+    """What of a Python file is a number, and what was measured with a clock."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        assigns = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and len(node.targets) == 1]
+        self.numbers: dict[str, float] = {}
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                number = self.number(node.value)
+                self.numbers |= {node.targets[0].id: number} if number is not None else {}
+        self.taken = set(MEASURES)
+        before = -1
+        while before < len(self.taken):  # what is made of a measure is one, and so is what a function returns of it
+            before = len(self.taken)
+            self.taken |= {
+                target.id
+                for node in assigns
+                for target in node.targets
+                if isinstance(target, ast.Name) and self.is_measured(node.value)
+            }
+            self.taken |= {
+                node.name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.FunctionDef)
+                and any(isinstance(line, ast.Return) and self.is_measured(line.value) for line in ast.walk(node))
+            }
+
+    def number(self, node: ast.AST) -> float | None:
+        """The value of an expression of numbers and of the file's constants."""
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            return float(node.value)
+        if isinstance(node, ast.Name):
+            return self.numbers.get(node.id)
+        if isinstance(node, ast.BinOp):
+            left, right = self.number(node.left), self.number(node.right)
+            if left is not None and right is not None:
+                ways = {ast.Add: left + right, ast.Sub: left - right, ast.Mult: left * right}
+                return ways.get(type(node.op))
+        return None
+
+    def is_call_of_a_clock(self, node: ast.AST) -> bool:
+        """``time.monotonic()``, ``perf_counter()`` and their kin."""
+        if not isinstance(node, ast.Call):
+            return False
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        return name in CLOCKS
+
+    def is_measured(self, node: ast.AST | None) -> bool:
+        """Whether a value was measured; the ratio of two such values is a number on every machine."""
+        if node is None:
+            return False
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and self.is_measured(node.right):
+            return False
+        name = getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "value", None)
+        is_named = isinstance(node, (ast.Name, ast.Attribute, ast.Constant)) and name in self.taken
+        return is_named or self.is_call_of_a_clock(node) or any(map(self.is_measured, ast.iter_child_nodes(node)))
+
+    def is_short(self, node: ast.AST) -> bool:
+        """Whether this is a number of seconds that a slow machine exceeds."""
+        number = self.number(node)
+        return number is not None and number < SLOW_SECONDS
+
+    def names_seconds(self, node: ast.AST) -> bool:
+        """Whether a constant says that it is a time."""
+        return any(isinstance(part, ast.Name) and "SECONDS" in part.id for part in ast.walk(node))
+
+    def is_limit(self, node: ast.AST) -> bool:
+        """``measured < 5``, also within a chain and turned round."""
+        if not isinstance(node, ast.Compare):
+            return False
+        for left, way, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
+            less, more = (left, right) if isinstance(way, (ast.Lt, ast.LtE)) else (right, left)
+            if isinstance(way, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) and self.is_short(more):
+                return self.is_measured(less) or self.names_seconds(more)
+        return False
+
+    def is_deadline(self, node: ast.AST) -> bool:
+        """``time.monotonic() + 20``."""
+        if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)):
+            return False
+        sides = ((node.left, node.right), (node.right, node.left))
+        return any(self.is_call_of_a_clock(clock) and self.is_short(limit) for clock, limit in sides)
+
+    def is_short_wait(self, node: ast.AST) -> bool:
+        """``process.wait(timeout=5)``, ``thread.join(5)``, ``subprocess.run(…, timeout=5)``."""
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WAITING):
+            return False
+        named = [keyword.value for keyword in node.keywords if keyword.arg == "timeout"]
+        return any(map(self.is_short, named)) or (node.func.attr == "join" and any(map(self.is_short, node.args)))
+
+
+def hurried_lines(text: str) -> list[int]:
+    """The lines of a test file that fail where the machine is slow: limits, deadlines and waits below a minute.
+
+    Not a wait of which is asserted that it comes to nothing, by ``pytest.raises``.
+    """
+    tree = ast.parse(text)
+    clocks, found = Clocks(tree), set()
+    expected = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With) and any("pytest.raises" in ast.unparse(item) for item in node.items)
+        for part in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            parts = list(ast.walk(node.test))
+            found |= {part.lineno for part in parts if isinstance(part, ast.Compare) and clocks.is_limit(part)}
+            waits = [part for part in parts if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)]
+            found |= {
+                part.lineno for part in waits if part.func.attr == "wait" and any(map(clocks.is_short, part.args))
+            }
+        if clocks.is_deadline(node) or (clocks.is_short_wait(node) and node not in expected):
+            found.add(node.lineno)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=str)
+def test_no_test_depends_on_the_speed_of_the_machine(path: pathlib.Path) -> None:
+    """Let it ask for the order of events, a count, a control in the same run, or a limit that only a hang meets."""
+    assert hurried_lines((ROOT / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        pytest.param("begin = time.monotonic()\nassert time.monotonic() - begin < 5", [2], id="difference"),
+        pytest.param("begin = time.time()\nassert 0.2 < time.time() - begin < 3", [2], id="chain"),
+        pytest.param("begin = time.time()\nassert 3 >= time.time() - begin", [2], id="turned-round"),
+        pytest.param("begin = time.time()\nassert time.time() - begin > 3", [], id="least"),
+        pytest.param("begin = time.time()\nassert time.time() - begin < 120", [], id="a-hang"),
+        pytest.param("assert done.seconds < 5", [1], id="attribute"),
+        pytest.param('assert facts["timings"]["total"] < 2 * 5', [1], id="key"),
+        pytest.param("taken = [perf_counter() - start]\nassert min(taken) < 0.05", [2], id="list"),
+        pytest.param("A_SECONDS = 15\nassert run.when('x') < A_SECONDS + 20", [2], id="constants"),
+        pytest.param("assert after.ru_utime - before.ru_utime < 1.0", [1], id="cpu"),
+        pytest.param("assert quick.wall < slow.wall / 4", [], id="control"),
+        pytest.param("def f():\n return time.time() - start\nassert f() < 5", [3], id="function"),
+        pytest.param("def f():\n return time.time() - start\nassert f() / f() < 5", [], id="ratio"),
+        pytest.param("end = time.monotonic() + 20", [1], id="deadline"),
+        pytest.param("end = time.monotonic() + 120", [], id="wide-deadline"),
+        pytest.param("thread.join(10)\nassert event.wait(10)", [1, 2], id="threads"),
+        pytest.param("event.wait(0.01)", [], id="a-look"),
+        pytest.param("subprocess.run(argv, timeout=30)", [1], id="child"),
+        pytest.param("with pytest.raises(TimeoutExpired):\n child.wait(timeout=0.5)", [], id="expected"),
+        pytest.param("assert len(seen) < 5\nassert run(timeout=1) == {}", [], id="no-time"),
+    ],
+)
+def test_a_hurried_line_is_found(code: str, lines: list[int]) -> None:
+    assert hurried_lines(code) == lines

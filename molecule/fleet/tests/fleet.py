@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +88,7 @@ class Run:
     """What a playbook printed, and by host: its plan, what its tasks came to, its calls over SSH."""
 
     rc: int
-    lines: list[tuple[float, str]] = field(repr=False)  # seconds since the start
+    lines: list[str] = field(repr=False)
     recap: dict[str, dict[str, int]] = field(repr=False)
     plans: dict[str, dict[str, Any]] = field(repr=False)
     calls: Counter[str] = field(repr=False)
@@ -97,23 +96,22 @@ class Run:
     @property
     def out(self) -> str:
         """All that was printed."""
-        return "".join(line for _seconds, line in self.lines)
+        return "".join(self.lines)
 
     def said_of(self, host: str) -> str:
         """The block that was printed for a host, up to its verdict, as one line."""
         block = re.search(rf"^{host}   .*?^  verdict  .*?$", self.out, re.MULTILINE | re.DOTALL)
         return " ".join(block[0].split()) if block else ""
 
-    def when(self, start: str) -> float:
-        """The seconds after which a line was printed that starts so; raises ValueError where none does."""
-        return min(seconds for seconds, line in self.lines if line.startswith(start))
+    def place(self, start: str) -> int:
+        """The number of the first line that starts so; raises ValueError where none does."""
+        return min(number for number, line in enumerate(self.lines) if line.startswith(start))
 
 
 def play(playbook: str, limit: str, plans: Path, *args: str) -> Run:
     """Run a playbook as a user does, without molecule's settings; calls are counted with -vvv among ``args``."""
     extra = json.dumps({"stack_plan_output_dir": str(plans)})
     argv = [BIN / "ansible-playbook", playbook, f"-i{INVENTORY}", f"-l{limit}", "-e", extra, *args]
-    start = time.monotonic()
     with subprocess.Popen(
         argv,
         cwd=ROOT,
@@ -125,9 +123,9 @@ def play(playbook: str, limit: str, plans: Path, *args: str) -> Run:
     ) as process:
         end = threading.Timer(LIMIT, os.killpg, (process.pid, signal.SIGKILL))
         end.start()
-        lines = [(time.monotonic() - start, line) for line in process.stdout or ()]
+        lines = list(process.stdout or ())
         end.cancel()
-    out = "".join(line for _seconds, line in lines)
+    out = "".join(lines)
     rows = [line for line in out.rpartition("PLAY RECAP")[2].splitlines() if ": ok=" in line]
     recap = {row.split()[0]: {word: int(count) for word, count in COUNT.findall(row)} for row in rows}
     names = {address: name for name, address in addresses().items()}
@@ -152,7 +150,7 @@ def addresses() -> dict[str, str]:
 def observe(*hosts: str) -> dict[str, dict[str, Any]]:
     """What gpu_facts says of hosts."""
     argv = [BIN / "ansible", ",".join(hosts), f"-i{INVENTORY}", "--one-line", "-m", "podsmith.gpu.gpu_facts"]
-    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=True)
     found = {}
     for line in done.stdout.splitlines():
         host, word, facts = line.partition(" | SUCCESS => ")

@@ -34,7 +34,7 @@ def built(second: Run, pod: Any) -> str:
 @pytest.fixture(scope="module")
 def run(built: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The bootstrap on the pod whose root disk was lost."""
-    subprocess.run([sys.executable, ROOT / "molecule/shared/pods.py", "wipe", POD], check=True, timeout=120)
+    subprocess.run([sys.executable, ROOT / "molecule/shared/pods.py", "wipe", POD], check=True, timeout=600)
     return play("bootstrap.yml", POD, tmp_path_factory.mktemp("wiped"))
 
 

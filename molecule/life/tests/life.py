@@ -18,6 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT / "molecule" / "shared"
+LIMIT = 1500  # seconds for a run, and for anything else: beyond it something waits for ever
 INVENTORY = SHARED / "inventory"
 WORK = ROOT / ".cache" / "molecule"
 PREFIX = "/opt/podsmith"
@@ -172,7 +173,7 @@ class Pod:
         plan = self.plans / f"{self.name}.json"
         plan.unlink(missing_ok=True)
         process = self.start(playbook, *args, **variables)
-        out, _empty = process.communicate(timeout=300)
+        out, _empty = process.communicate(timeout=LIMIT)
         recap = re.search(rf"^{self.name}\s.*\bchanged=(\d+)", out, re.MULTILINE)
         decision = json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}
         return Run(process.returncode, out, int(recap[1]) if recap else -1, decision)
@@ -202,9 +203,9 @@ class Pod:
                 said.append(line)
                 if at in line:
                     os.killpg(process.pid, signal.SIGKILL)
-        self.sh(
-            "sleep 0.5; while pgrep -f '[A]nsiballZ_'; do sleep 0.1; done"
-        )  # what it had started on the pod ends by itself
+        # What it had started on the pod ends by itself: then nothing of it is met in twenty looks.
+        looks = "if pgrep -f '[A]nsiballZ_' >/dev/null; then quiet=0; else quiet=$((quiet + 1)); fi; sleep 0.1"
+        self.sh(f"quiet=0; while [ $quiet -lt 20 ]; do {looks}; done")
         return "".join(said)
 
     def ssh(self, command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -214,7 +215,7 @@ class Pod:
         argv = ["ssh", "-i", WORK / "key", *(f"-o{option}" for option in options)]
         address = f"root@{hosts[self.name]['ansible_host']}"
         return subprocess.run(
-            [*argv, address, command], input=text, capture_output=True, text=True, timeout=120, check=False
+            [*argv, address, command], input=text, capture_output=True, text=True, timeout=LIMIT, check=False
         )
 
     def sh(self, command: str, text: str | None = None) -> str:
@@ -231,7 +232,7 @@ class Pod:
         conf = re.sub(r"^driver .*$", f"driver {version}", conf, flags=re.MULTILINE)
         conf = re.sub(r"^cuda .*$", f"cuda {level}", conf, flags=re.MULTILINE)
         argv = [sys.executable, SHARED / "pods.py", "driver", self.name]
-        subprocess.run(argv, input=f"{conf}\n", text=True, check=True, timeout=60)
+        subprocess.run(argv, input=f"{conf}\n", text=True, check=True, timeout=LIMIT)
 
     def snapshot(self) -> Snapshot:
         """All that lies on the disk now."""

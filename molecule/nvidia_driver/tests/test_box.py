@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from life import PREFIX, Change, Pod, everywhere, touched
+from life import LIMIT, PREFIX, Change, Pod, everywhere, touched
 
 OLD, NEW, NEWER = "570.124.06", "580.95.05", "590.44.01"
 PACKAGES = ("libcuda1", "nvidia-kernel-open-dkms", "nvidia-open")
@@ -20,12 +20,12 @@ def reboot(pod: Pod) -> None:
     """Restart the machine, as its user does, and wait until it is there again."""
     boot = pod.sh("cat /proc/sys/kernel/random/boot_id")
     pod.ssh("shutdown -r now")
-    end = time.monotonic() + 30
+    end = time.monotonic() + LIMIT
     while time.monotonic() < end:
         if pod.ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip() not in ("", boot):
             return
         time.sleep(0.2)
-    raise AssertionError("the machine did not come back within 30 s")
+    raise AssertionError("the machine did not come back")
 
 
 def test_without_leave_to_reboot_the_driver_is_installed_and_nothing_else(pod: Pod) -> None:

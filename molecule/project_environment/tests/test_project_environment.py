@@ -61,7 +61,7 @@ def play(project: str, **variables: Any) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=1500,
         check=False,
     )
     return Run(done.returncode, done.stdout, sum(map(int, re.findall(r"\bchanged=(\d+)", done.stdout))))

@@ -22,7 +22,7 @@ SHARED = ROOT / "molecule" / "shared"
 POD = "role-pytorch-source-1"
 KEY = "0123456789abcdef"
 WORK, TARGET = f"/opt/podsmith/builds/{KEY}", f"/opt/podsmith/wheels/{KEY}"
-SECONDS = 60
+SECONDS = 900  # beyond it something waits for ever
 
 # The sdist from the index, for two GPUs, so that it takes a little longer.
 BUILD: dict[str, Any] = {
@@ -57,7 +57,7 @@ def start(build: dict[str, Any], **variables: Any) -> subprocess.Popen[str]:
 def play(build: dict[str, Any], **variables: Any) -> tuple[int, str]:
     """Run the role: its exit status and what it said, as one line."""
     process = start(build, **variables)
-    out, _nothing = process.communicate(timeout=120)
+    out, _nothing = process.communicate(timeout=SECONDS)
     return process.returncode, " ".join(out.split())
 
 

@@ -62,6 +62,11 @@ class Cost:
     calls: int
     load: float
 
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of both sides."""
+        return self.controller_cpu + self.pods_cpu
+
 
 @dataclass(frozen=True)
 class ByHand:

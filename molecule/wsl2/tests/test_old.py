@@ -59,7 +59,7 @@ def test_what_would_bring_a_driver_along_is_refused(pod: Pod) -> None:
 def test_the_collection_runs_inside_wsl2(pod: Pod) -> None:
     """``localhost`` with Ansible's own local connection: what a person types in the terminal of WSL2."""
     done = subprocess.run(
-        ["docker", "cp", "-", f"podsmith-{pod.name}:/"], input=pack(), capture_output=True, timeout=120, check=False
+        ["docker", "cp", "-", f"podsmith-{pod.name}:/"], input=pack(), capture_output=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     fingerprint = (WORK / "mirror/fingerprint").read_text(encoding="utf-8").strip()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import resource
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Host:
         text = f"set -eu\n{script}\nset +u\necho ---\n{show}\n[ -z \"$(set | grep '^_podsmith')\" ] || echo left over\n"
         done = subprocess.run(
             [*argv, "-c", text, shell, str(file or self.generation / "activate.sh")],
-            env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, text=True, timeout=20, check=False,
+            env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
         before, _unused, after = done.stdout.partition("---\n")
@@ -403,7 +403,7 @@ def test_it_starts_no_child_process(host: Host, shell: str) -> None:
 
 
 def test_sourcing_it_costs_less_than_starting_five_processes(host: Host, shell: str) -> None:
-    """5 ms is the promise; a busy machine stretches the measure and the thing measured alike."""
+    """5 ms is the promise. The best of three, each beside its control, in CPU time: others at work count in neither."""
     host.put_driver("570.26")
     host.put_library(host.compat, "580.95.05")
     host.write()
@@ -412,8 +412,9 @@ def test_sourcing_it_costs_less_than_starting_five_processes(host: Host, shell: 
 
     def cost(body: str) -> float:
         text = f"n=0; while [ $n -lt 100 ]; do {body}; n=$((n + 1)); done"
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([*argv, text, shell, f"{host.generation}/activate.sh"], env={"PATH": path}, check=True)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert cost('. "$1"') < 5 * cost("/bin/true")
+    assert min(cost('. "$1"') / cost("/bin/true") for _turn in range(3)) < 5

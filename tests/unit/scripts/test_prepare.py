@@ -54,7 +54,7 @@ class Checkout:
         }
         (self.home / "log").write_text("", encoding="utf-8")
         return subprocess.run(
-            [self.path / "scripts/prepare.sh", *args], env=env, capture_output=True, text=True, timeout=30, check=False
+            [self.path / "scripts/prepare.sh", *args], env=env, capture_output=True, text=True, timeout=300, check=False
         )
 
     @property

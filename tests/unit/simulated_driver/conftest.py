@@ -61,7 +61,7 @@ class Driver:
         """What a Python script prints as JSON on that host."""
         environment = self.environment(conf, *first, **more)
         done = subprocess.run(
-            [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment, timeout=30
+            [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment, timeout=120
         )
         return json.loads(done.stdout)
 
@@ -74,7 +74,7 @@ class Driver:
         """``(exit status, output)`` of nvidia-smi on that host."""
         environment = self.environment(conf, *first)
         command = [str(self.libraries / "nvidia-smi"), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=30)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
         return done.returncode, done.stdout
 
     def inject(self, conf: str | None, root: pathlib.Path) -> subprocess.CompletedProcess[str]:

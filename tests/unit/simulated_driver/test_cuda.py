@@ -186,10 +186,14 @@ print(json.dumps([codes, name.value.decode(), uuid[15], size.value >> 20, number
 
 
 def test_a_hung_driver_never_answers(driver: Any, host: Host) -> None:
-    script = "import ctypes; ctypes.CDLL('libcuda.so.1').cuInit(0)"
+    script = "import ctypes; cuda = ctypes.CDLL('libcuda.so.1'); print('asks', flush=True); cuda.cuInit(0)"
     environment = driver.environment(host(fault="hang"))
-    with pytest.raises(subprocess.TimeoutExpired):
-        subprocess.run([sys.executable, "-c", script], check=False, env=environment, timeout=1)
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE) as asking:
+        assert asking.stdout
+        assert asking.stdout.readline() == b"asks\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            asking.wait(timeout=0.5)
+        asking.kill()
 
 
 @pytest.mark.parametrize(

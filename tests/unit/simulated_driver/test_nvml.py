@@ -292,7 +292,7 @@ def test_exit_status_and_text(
 def test_nvidia_smi_without_its_library(driver: Any, host: Host) -> None:
     environment = {**driver.environment(host()), "LD_LIBRARY_PATH": ""}
     done = subprocess.run(
-        [driver.libraries / "nvidia-smi"], check=False, capture_output=True, text=True, env=environment, timeout=30
+        [driver.libraries / "nvidia-smi"], check=False, capture_output=True, text=True, env=environment, timeout=120
     )
     assert done.returncode == 12
     assert done.stdout.startswith("NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.")

@@ -59,7 +59,7 @@ class Host:
         done = subprocess.run(
             [sys.executable, "-c", CODE],
             input=json.dumps({**given, "_ansible_check_mode": check}),
-            env=environ, capture_output=True, text=True, timeout=60, check=False,
+            env=environ, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
         assert bool(answer.get("failed")) == fails, answer

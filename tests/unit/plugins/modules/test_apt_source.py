@@ -49,7 +49,7 @@ class Host:
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         argv = [sys.executable, "-c", CODE]
         done = subprocess.run(
-            argv, input=json.dumps(given), env=environ, capture_output=True, text=True, timeout=60, check=False
+            argv, input=json.dumps(given), env=environ, capture_output=True, text=True, timeout=300, check=False
         )
         answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
         assert bool(answer.get("failed")) == fails, answer

@@ -16,6 +16,15 @@ CODE = (
     "from ansible_collections.podsmith.gpu.plugins.modules.gpu_benchmark import main\n"
     "with patch_module_args(json.loads(sys.stdin.read())): main()"
 )
+# The time is up when the program has made this file: by then it has said and written what the test wants of it.
+CLOCK = (
+    "import pathlib, time, types\n"
+    "from ansible_collections.podsmith.gpu.plugins.module_utils import _verify_run\n"
+    "def now(): return time.monotonic() + 1e6 * pathlib.Path({path!r}).exists()\n"
+    "_verify_run.time = types.SimpleNamespace(monotonic=now, sleep=time.sleep)\n"
+)
+HANG = "touch $0.late; exec sleep 600"
+LIMIT = 120  # seconds: only a hang takes as long
 SOME = '{"schema": 1, "complete": false, "running": "gemm/64-fp16", "cases": [{"name": "gemm/32-fp16"}]}'
 NONE = '{"schema": 1, "complete": false, "running": null, "cases": []}'
 WHOLE = '{"schema": 1, "complete": true, "running": null, "cases": []}'
@@ -32,14 +41,14 @@ def python(folder: Path, script: str) -> None:
 
 
 def run(folder: Path, *, check: bool = False, **params: Any) -> dict[str, Any]:
-    params = {"environment": f"{folder}/env", "sources": {"benchmark.py": "print(1)"}, "timeout": 10} | params
+    params = {"environment": f"{folder}/env", "sources": {"benchmark.py": "print(1)"}, "timeout": LIMIT} | params
     done = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", CLOCK.format(path=f"{folder}/env/bin/python.late") + CODE],
         input=json.dumps({**params, "_ansible_check_mode": check}),
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * LIMIT,
         check=False,
     )
     answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
@@ -88,12 +97,12 @@ def test_without_an_environment_it_says_what_to_do(tmp_path: Path) -> None:
             f"echo '{NONE}' > $result; echo Error: lost; exit 1", "ended with status 1: Error: lost.", id="none"
         ),
         pytest.param("echo '{' > $result", "ended with status 0: it said nothing. Prove the host", id="half-a-result"),
-        pytest.param("echo waiting; sleep 30", "did not end within 1 s: waiting. Prove the host", id="hung"),
+        pytest.param(f"echo waiting; {HANG}", "did not end within 120 s: waiting. Prove the host", id="hung"),
     ],
 )
 def test_a_run_without_figures_fails(tmp_path: Path, script: str, words: str) -> None:
     python(tmp_path, script)
-    answer = run(tmp_path, timeout=1)
+    answer = run(tmp_path)
     assert answer["failed"] is True
     assert words in answer["msg"]
 
@@ -102,12 +111,12 @@ def test_a_run_without_figures_fails(tmp_path: Path, script: str, words: str) ->
     ("end", "stopped"),
     [
         pytest.param("kill -9 $$", "ended with status -9: it said nothing", id="killed"),
-        pytest.param("sleep 30", "did not end within 1 s: it said nothing", id="hung"),
+        pytest.param(HANG, "did not end within 120 s: it said nothing", id="hung"),
     ],
 )
 def test_what_was_measured_before_the_end_is_kept(tmp_path: Path, end: str, stopped: str) -> None:
     python(tmp_path, f"echo '{SOME}' > $result; {end}")
-    assert run(tmp_path, timeout=1)["result"] == json.loads(SOME) | {"stopped": stopped}
+    assert run(tmp_path)["result"] == json.loads(SOME) | {"stopped": stopped}
 
 
 def test_check_mode_runs_nothing(tmp_path: Path) -> None:

@@ -8,19 +8,23 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from ansible.module_utils import basic
 
+from ansible_collections.podsmith.gpu.plugins.module_utils import _observe_child
 from ansible_collections.podsmith.gpu.plugins.modules import gpu_probe
 
+LIMIT = 120  # seconds: only a hang takes as long
 LIBCUDA = """
+#include <fcntl.h>
 #include <unistd.h>
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
-int cuInit(unsigned flags) { if (CODE < 0) sleep(60); return CODE; }
+int cuInit(unsigned flags) { if (CODE < 0) { creat(BEGUN, 0600); sleep(600); } return CODE; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 """
 
@@ -39,19 +43,19 @@ def run(
 
 
 @pytest.mark.parametrize(
-    ("code", "timeout", "expected"),
+    ("code", "expected"),
     [
-        pytest.param(0, 20, (0, "CUDA_SUCCESS", 1), id="ok"),
-        pytest.param(804, 20, (804, "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE", 0), id="refused"),
-        pytest.param(-1, 3, (None, "TIMEOUT", 0), id="hang"),
+        pytest.param(0, (0, "CUDA_SUCCESS", 1), id="ok"),
+        pytest.param(804, (804, "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE", 0), id="refused"),
+        pytest.param(-1, (None, "TIMEOUT", 0), id="hang"),
     ],
 )
 def test_the_given_library_is_tried(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    stop_clock_until: Callable[[ModuleType, Path], None],
     code: int,
-    timeout: int,
     expected: tuple[int | None, str, int],
 ) -> None:
     compiler = shutil.which("cc")
@@ -59,9 +63,10 @@ def test_the_given_library_is_tried(
         pytest.skip("no C compiler")
     folder = tmp_path / "compat"
     folder.mkdir()
-    argv = [compiler, "-w", "-shared", "-fPIC", f"-DCODE={code}", "-x", "c", "-", "-o", str(folder / "libcuda.so.1")]
-    subprocess.run(argv, input=LIBCUDA.encode(), check=True)
-    result = run(monkeypatch, capsys, {"library_path": [str(folder)], "timeout": timeout})
+    argv = [compiler, "-w", "-shared", "-fPIC", f"-DCODE={code}", f'-DBEGUN="{folder}/begun"', "-x", "c", "-"]
+    subprocess.run([*argv, "-o", str(folder / "libcuda.so.1")], input=LIBCUDA.encode(), check=True)
+    stop_clock_until(_observe_child, folder / "begun")
+    result = run(monkeypatch, capsys, {"library_path": [str(folder)], "timeout": LIMIT})
     assert result == {
         "changed": False,
         "code": expected[0],

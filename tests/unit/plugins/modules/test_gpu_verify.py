@@ -9,7 +9,6 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ extension) echo '{{"kind": "cpp", "wrong": {{"cpu": 0}}}}' ;;
 esac
 """
 NO_TORCH = "echo \"ModuleNotFoundError: No module named 'torch'\" >&2; exit 1"
+LIMIT = 120  # seconds: only a hang takes as long
 STANDARD = ["nvcc", "torch", "matmul", "kernel", "cutlass", "extension"]
 
 
@@ -68,7 +68,7 @@ def stack(tmp_path: Path) -> dict[str, Any]:
         "evidence": f"{tmp_path}/state/verdict.json",
         "digest": "abc",
         "driver": "580.159.04",
-        "timeout": 20,
+        "timeout": LIMIT,
     }
 
 
@@ -79,7 +79,7 @@ def run(params: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=5 * LIMIT,
         check=False,
     )
     answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
@@ -115,7 +115,7 @@ def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any]) -> None:
             id="other-nvcc",
         ),
         pytest.param(
-            {"cuda/bin/nvcc": "sleep 30"},
+            {"cuda/bin/nvcc": "exec sleep 600"},
             {
                 "nvcc": "nvcc gave no answer within 1 s.",
                 "kernel": "nvcc gave no answer within 1 s.",
@@ -170,9 +170,8 @@ def test_broken_part_turns_its_check_red(
         else:
             script(tmp_path / name, text.replace("ENV/lib", f"{tmp_path}/env/lib"))
     hangs = any("sleep" in (text or "") for text in broken.values())
-    begin = time.monotonic()
-    answer = run({**stack, "timeout": 1} if hangs else stack)
-    assert time.monotonic() - begin < 20
+    # The limit is one for all checks: where one hangs, those that have to pass are left out and need not hurry.
+    answer = run({**stack, "timeout": 1, "checks": list(failed)} if hangs else stack)
     found = errors(answer)
     assert set(found) == set(failed)
     for name, words in failed.items():
@@ -193,19 +192,24 @@ def test_gpu_that_is_wanted_and_not_there_is_a_failure(stack: dict[str, Any], tm
 
 
 NVML = """
+#include <stdio.h>
 #include <string.h>
 int nvmlInit_v2(void) { return 0; }
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) { *device = (void *)8; return 0; }
 int nvmlDeviceGetRemappedRows(void *device, unsigned *one, unsigned *two, unsigned *three, unsigned *four)
 { *one = *two = *three = 0; *four = FAILURE; return 0; }
-int nvmlDeviceGetClockInfo(void *device, int type, unsigned *mhz) { *mhz = 1900; return 0; }
+int nvmlDeviceGetClockInfo(void *device, int type, unsigned *mhz)
+{ FILE *f = fopen(LOOKS, "a"); fputc('x', f); fclose(f); *mhz = 1900; return 0; }
 int nvmlDeviceGetMaxClockInfo(void *device, int type, unsigned *mhz) { *mhz = 1980; return 0; }
 """
+# Works until it was looked at three times, which are two clocks each.
 LOAD = """
-import json, sys, time
+import json, os, sys, time
 begun = time.monotonic()
-time.sleep(0.5)
+wanted = os.stat(LOOKS).st_size + 6
+while os.stat(LOOKS).st_size < wanted:
+    time.sleep(0.01)
 print(json.dumps({"begun": begun, "ended": time.monotonic(), "argument": sys.argv[1:]}))
 """
 
@@ -217,12 +221,12 @@ def test_health_is_read_from_nvml_and_under_load(
     compiler = shutil.which("cc")
     if not compiler:
         pytest.skip("no C compiler")
-    argv = [compiler, "-w", "-shared", "-fPIC", f"-DFAILURE={failure}", "-x", "c", "-"]
+    argv = [compiler, "-w", "-shared", "-fPIC", f"-DFAILURE={failure}", f'-DLOOKS="{tmp_path}/looks"', "-x", "c", "-"]
     subprocess.run([*argv, "-o", f"{tmp_path}/libnvidia-ml.so.1"], input=NVML.encode(), check=True)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     script(tmp_path / "env/bin/python", f'exec {sys.executable} "$@"')
     wanted = {"gpu": True, "level": "full", "checks": ["health"], "health": load_catalogue()["health"]}
-    answer = run({**stack, **wanted, "sources": {"proof.py": LOAD}})
+    answer = run({**stack, **wanted, "sources": {"proof.py": LOAD.replace("LOOKS", repr(f"{tmp_path}/looks"))}})
     (result,) = answer["results"]
     assert result["evidence"]["load"]["argument"] == ["load", "5"]
     texts = [finding["text"] for finding in result["evidence"]["findings"]]

@@ -27,7 +27,7 @@ def run(*, check: bool = False, fails: bool = False, **params: Any) -> dict[str,
     argv = [sys.executable, "-c", code]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        argv, input=json.dumps(arguments), env=env, capture_output=True, text=True, timeout=60, check=False
+        argv, input=json.dumps(arguments), env=env, capture_output=True, text=True, timeout=300, check=False
     )
     answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
     assert bool(answer.get("failed")) == fails, answer

@@ -81,7 +81,7 @@ class Site:
             env=env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.stdout, done.stderr

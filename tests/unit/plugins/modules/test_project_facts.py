@@ -28,7 +28,7 @@ def run(home: Path, **params: Any) -> dict[str, Any]:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))

@@ -113,7 +113,7 @@ class Host:
         environ |= {"PIP_CONFIG_FILE": os.devnull, **self.variables}
         argv = [sys.executable, "-c", CODE]
         done = subprocess.run(
-            argv, input=json.dumps(arguments), env=environ, capture_output=True, text=True, timeout=60, check=False
+            argv, input=json.dumps(arguments), env=environ, capture_output=True, text=True, timeout=300, check=False
         )
         answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
         assert bool(answer.get("failed")) == fails, answer
@@ -349,7 +349,7 @@ def foreign(host: Host) -> Host:
         ["venv", "--quiet", "--python", sys.executable, str(host.environment)],
         ["pip", "install", "--quiet", *into, *packages],
     ):
-        subprocess.run([find_uv(), *words], check=True, env=environ, timeout=60)
+        subprocess.run([find_uv(), *words], check=True, env=environ, timeout=300)
     host.site = next((host.environment / "lib").glob("python3*/site-packages"))
     return host
 

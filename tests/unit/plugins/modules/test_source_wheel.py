@@ -29,6 +29,7 @@ CODE = (
     "with patch_module_args(json.loads(sys.stdin.read())): main()"
 )
 KEY = "0123456789abcdef"
+LIMIT = 120  # seconds: only a hang takes as long
 # Stands for the build environment's python: `-m pip wheel` says two steps, waits for the file "go", and writes a wheel.
 PYTHON = """#!{python}
 import os, pathlib, sys, time
@@ -87,13 +88,13 @@ class Host:
         assert (done.returncode != 0) is fails, done.stdout + done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
-    def follow(self, wait: float = 10, **more: Any) -> dict[str, Any]:
+    def follow(self, wait: float = LIMIT, **more: Any) -> dict[str, Any]:
         """What the build is at, after it ended or so many seconds."""
         return self.run("follow", follow={"wait": wait, **more})
 
     def await_step(self, text: str) -> None:
         """Return when the log says this."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + LIMIT
         while text not in (self.work / "log").read_text():
             assert time.monotonic() < end, (self.work / "log").read_text()
             time.sleep(0.02)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import configparser
 import hashlib
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ class Generation:
             {} if library_path is None else {"LD_LIBRARY_PATH": library_path}
         )
         argv = [str(self.path / "bin/python"), "-c", code]
-        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=20)
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture
@@ -336,16 +336,17 @@ def test_while_it_is_off_it_imports_nothing(generation: Generation) -> None:
 
 
 def test_while_it_is_off_it_costs_less_than_a_tenth_of_a_start(generation: Generation) -> None:
-    """1 ms is the promise: a start of Python takes some ten, on a busy machine both take longer."""
+    """1 ms is the promise: a start of Python takes some ten. Both are CPU time of one process."""
     generation.put_driver("580.159.04")
     generation.write()
     host = str(generation.root / "host")
     code = (
-        "import _podsmith_cuda as hook, time; start = time.perf_counter()\n"
+        "import _podsmith_cuda as hook, time; start = time.process_time()\n"
         f"for _ in range(200): hook.activate({str(generation.compat)!r}, enabled=True, sysroot={host!r})\n"
-        "print((time.perf_counter() - start) / 200)"
+        "print((time.process_time() - start) / 200)"
     )
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     cost = float(generation.run(code, "/a:/b").stdout)
-    whole = time.perf_counter() - start - 200 * cost
-    assert cost < whole / 10
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime - 200 * cost
+    assert cost < start / 10

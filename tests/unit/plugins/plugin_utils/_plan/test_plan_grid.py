@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -191,12 +190,8 @@ def test_same_input_same_output(host: Any, decide: Decide) -> None:
     assert decide(host(driver="570.133.20"), **wished) == decide(host(driver="570.133.20"), **wished)
 
 
-def test_a_host_takes_less_than_50_ms(host: Any, decide: Decide) -> None:
+def test_a_decision_is_cheap(host: Any, decide: Decide, count_calls: Callable[[Callable[[], object]], int]) -> None:
+    """It makes some 10,000 calls, which take about 20 ms: a thousand hosts are planned in half a minute."""
     observed = host(driver="525.147.05")
     decide(observed, cuda="13.0", extensions=["xformers", "vllm"])
-    seconds = []
-    for _unused in range(5):
-        start = time.perf_counter()
-        decide(observed, cuda="13.0", extensions=["xformers", "vllm"])
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.05
+    assert count_calls(lambda: decide(observed, cuda="13.0", extensions=["xformers", "vllm"])) < 30_000

@@ -33,7 +33,7 @@ def activate_of(maker: str, folder: Path) -> str:
     else:
         uv = Path(sys.executable).parent / "uv"
         argv = [str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)]
-        subprocess.run(argv, check=True, timeout=60, env={**os.environ, "UV_CACHE_DIR": str(folder.parent / "cache")})
+        subprocess.run(argv, check=True, timeout=300, env={**os.environ, "UV_CACHE_DIR": str(folder.parent / "cache")})
     return (folder / "bin" / "activate").read_text()
 
 
@@ -59,7 +59,7 @@ def test_activation_sets_and_takes_back(maker: str, shell: str, tmp_path: Path) 
             env=clean | variables,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         assert done.stdout.splitlines() == said, done.stderr
