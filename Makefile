@@ -1,6 +1,6 @@
 # Two commands do the work: `make bootstrap` sets a machine up, `make test` checks a change before it is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test performance lock readmes fixtures clean
+.PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test performance lock readmes fixtures release clean
 STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets
 .PHONY: $(STAGES)
 
@@ -93,6 +93,9 @@ readmes: ## Regenerate the variable tables of the role READMEs from the argument
 fixtures: ## Turn a recording of scripts/record.sh into a test fixture and a simulated pod: RECORDING=recording NAME=h200-driver-580
 	@scripts/prepare.sh dev
 	@.venv/bin/python scripts/fixtures.py '$(RECORDING)' '$(NAME)'
+
+release: ## Make a release locally: changelog, tested tarball, commit and tag; publishes nothing: VERSION=1.2.0
+	@scripts/release.sh '$(VERSION)'
 
 clean: ## Remove everything generated in the checkout; what is installed on hosts stays
 	rm -rf .venv .ansible .cache .mypy_cache .pytest_cache .ruff_cache tests/output podsmith-gpu-*.tar.gz
