@@ -19,6 +19,8 @@ export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_NOCOLOR=1 PY_COLORS=0 PYTHONUNBUF
 export MOLECULE_GLOB='molecule/*/molecule.yml'
 export TMPDIR=$work/tmp # nothing is left outside the checkout
 unset PYTHONDONTWRITEBYTECODE ANSIBLE_FORCE_COLOR
+# shellcheck disable=SC2046 # names, one a line
+unset $(git rev-parse --local-env-vars) # set by git in a hook; they would point the snapshot's git at this repository
 
 lint() {
   yamllint --strict .
