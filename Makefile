@@ -1,14 +1,14 @@
-# Two commands do the work: `make bootstrap` on a machine that is to be used, `make test` before a change is shared.
+# Two commands do the work: `make bootstrap` sets a machine up, `make test` checks a change before it is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test performance lock readmes fixtures clean
+.PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test performance lock readmes fixtures release clean
 STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets
 .PHONY: $(STAGES)
 
-# The hosts that `make bootstrap` is about, and what else ansible-playbook shall hear: make bootstrap LIMIT=h100 ARGS=--check
+# LIMIT: the hosts to work on. ARGS: further arguments for ansible-playbook. Example: make bootstrap LIMIT=h100 ARGS=--check
 LIMIT ?= local
 ARGS ?=
 
-# A bundle that `make bundle` wrote, for a host without a network: make bootstrap BUNDLE=bundle/h200
+# BUNDLE: a folder written by `make bundle`, for a host without a network: make bootstrap BUNDLE=bundle/h200
 BUNDLE ?=
 ifneq ($(BUNDLE),)
 export PIP_NO_INDEX := 1
@@ -16,42 +16,42 @@ export PIP_FIND_LINKS := $(abspath $(BUNDLE))/wheels
 override ARGS += -e @$(BUNDLE)/variables.yml -e bundle_dir=$(BUNDLE)
 endif
 
-# Ansible starts twice as fast from byte-code.
+# With byte-code Ansible starts in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 
-help: ## Say what can be made
+help: ## List these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
 	@printf '%-10s %s\n' '' 'One stage of the tests: $(STAGES)' '' 'One scenario: make molecule SCENARIO=fleet'
 
-bootstrap: ## Prepare the controller in .venv and set up this machine: CUDA, CUTLASS, PyTorch, proven
+bootstrap: ## Set up this machine with a proven CUDA, CUTLASS and PyTorch (or LIMIT=h100); prepares Ansible in .venv first
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook bootstrap.yml -l '$(LIMIT)' $(ARGS)
 
-plan: ## Say what bootstrap would do and why, and touch nothing
+plan: ## Show what bootstrap would do and why; changes nothing
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/plan.yml -l '$(LIMIT)' $(ARGS)
 
-verify: ## Prove again what is installed
+verify: ## Prove the installed stack again
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/verify.yml -l '$(LIMIT)' $(ARGS)
 
-project: ## Put right and hold the PyTorch of a project on a host: LIMIT=h100 PROJECT=/srv/app ARGS='-e project_environment_cuda=13.0'
+project: ## Fix the PyTorch of a project and keep it: LIMIT=h100 PROJECT=/srv/app ARGS='-e project_environment_cuda=13.0'
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/project.yml -l '$(LIMIT)' -e project_environment_path='$(PROJECT)' $(ARGS)
 
-benchmark: ## Measure the GPUs, beside known ones: ARGS='-e gpu_benchmark_level=full'; a GPU below its floor fails
-	@scripts/prepare.sh report || { echo "Without matplotlib the page has its tables alone." && scripts/prepare.sh run; }
+benchmark: ## Measure the GPUs and compare with known ones: ARGS='-e gpu_benchmark_level=full'; a GPU below its floor fails
+	@scripts/prepare.sh report || { echo "Without matplotlib the page has tables and no plots." && scripts/prepare.sh run; }
 	@.venv/bin/ansible-playbook playbooks/benchmark.yml -l '$(LIMIT)' $(ARGS)
 
-report: ## Write the page of a benchmark anew: RESULTS=benchmarks/HOST-LEVEL/results.json
-	@scripts/prepare.sh report || { echo "Without matplotlib the page has its tables alone." && scripts/prepare.sh run; }
+report: ## Write a benchmark's page again from its figures: RESULTS=benchmarks/HOST-LEVEL/results.json
+	@scripts/prepare.sh report || { echo "Without matplotlib the page has tables and no plots." && scripts/prepare.sh run; }
 	@.venv/bin/ansible-playbook playbooks/report.yml -e gpu_benchmark_results_path='$(abspath $(RESULTS))' $(ARGS)
 
-bundle: ## Download what an offline host needs into bundle/HOST, for its decision: LIMIT=h200 ARGS='-e bundle_controller=true'
+bundle: ## Download what an offline host needs into bundle/HOST: LIMIT=h200 ARGS='-e bundle_controller=true'
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/bundle.yml -l '$(LIMIT)' $(ARGS)
 
-image: ## Render what an image of a profile is built from into image/LIMIT, with RunPod's template: LIMIT=h100; no host is touched
+image: ## Write the build context of a profile's image and RunPod's template into image/LIMIT: LIMIT=h100; touches no host
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/image.yml -e image_hosts='$(LIMIT)' $(ARGS)
 
@@ -59,18 +59,18 @@ acceptance disaster: export ACCEPTANCE_LIMIT = $(LIMIT)
 acceptance disaster: export ACCEPTANCE_ARGS = $(ARGS)
 
 WHAT ?= acceptance
-acceptance: ## On a host with a GPU: facts, plan, bootstrap, full proof, again, with times; WHAT=source: an extension compiled there
+acceptance: ## Accept a GPU host: facts, plan, bootstrap, full proof, second run, with times; WHAT=source compiles an extension there
 	@scripts/prepare.sh acceptance
 	@.venv/bin/python -m pytest -q -rs -s -p no:cacheprovider tests/acceptance/test_$(WHAT).py
 
-disaster: ## On a host with a GPU that is nobody's: break CUDA in each known way, see that the play mends it; its files are put back
+disaster: ## On a disposable GPU host: break CUDA in each known way and check that the play repairs it; edited files are restored
 	@scripts/prepare.sh acceptance
 	@.venv/bin/python -m pytest -q -rs -s -p no:cacheprovider tests/acceptance/test_disaster.py
 
 test: ## Run every check
 	@scripts/test.sh
 
-performance: ## Time the bootstrap on simulated pods and write docs/performance.md; PODS='1 8 24' is how many at once
+performance: ## Time the bootstrap on simulated pods and write docs/performance.md; PODS='1 8 24': how many at once
 	@scripts/prepare.sh dev
 	@scripts/engine.sh
 	@molecule/shared/image/build.sh
@@ -80,20 +80,23 @@ performance: ## Time the bootstrap on simulated pods and write docs/performance.
 $(STAGES):
 	@scripts/test.sh $@
 
-lock: ## Write the lock files anew from requirements*.in; ARGS=--upgrade moves what they bring along
+lock: ## Regenerate the lock files from requirements*.in; ARGS=--upgrade also upgrades what is not pinned there
 	@scripts/prepare.sh run
 	@for name in requirements requirements-acceptance requirements-report requirements-dev; do \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' \
 	    $(ARGS) --output-file $$name.txt $$name.in; done
 
-readmes: ## Write the option tables of the role READMEs anew from their argument specs
+readmes: ## Regenerate the variable tables of the role READMEs from the argument specs
 	@scripts/prepare.sh dev
 	@.venv/bin/python scripts/role_readmes.py
 
-fixtures: ## Make a test's fixture and a simulated pod of what scripts/record.sh wrote: make fixtures RECORDING=recording NAME=h200-driver-580
+fixtures: ## Turn a recording of scripts/record.sh into a test fixture and a simulated pod: RECORDING=recording NAME=h200-driver-580
 	@scripts/prepare.sh dev
 	@.venv/bin/python scripts/fixtures.py '$(RECORDING)' '$(NAME)'
 
-clean: ## Remove what the above made inside the checkout; what is installed on hosts stays
+release: ## Make a release locally: changelog, tested tarball, commit and tag; publishes nothing: VERSION=1.2.0
+	@scripts/release.sh '$(VERSION)'
+
+clean: ## Remove everything generated in the checkout; what is installed on hosts stays
 	rm -rf .venv .ansible .cache .mypy_cache .pytest_cache .ruff_cache tests/output podsmith-gpu-*.tar.gz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

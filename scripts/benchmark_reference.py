@@ -25,7 +25,7 @@ def to_row(result: Mapping[str, Any], source: str) -> dict[str, Any]:
     wrong = [case["name"] for case in result["cases"] if case["status"] == "wrong"]
     if not result["complete"] or len(names) != 1 or wrong:
         found = f"complete: {result['complete']}, devices: {', '.join(names)}, wrong: {', '.join(wrong) or 'none'}"
-        raise ValueError(f"Found {found}; wanted a whole run on devices of one kind without a wrong result.")
+        raise ValueError(f"The run has {found}; expected a complete run on devices of one kind without a wrong result.")
     figures: dict[str, float] = {}
     for case in result["cases"]:
         if case["status"] == "ok":
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("results", type=pathlib.Path, help="results.json of a run")
     parser.add_argument("--name", required=True, help="the row's key, such as H200")
-    parser.add_argument("--source", required=True, help="where it was measured, for the reader")
+    parser.add_argument("--source", required=True, help="where it was measured")
     options = parser.parse_args(arguments)
     try:
         row = to_row(json.loads(options.results.read_text(encoding="utf-8")), options.source)

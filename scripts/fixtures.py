@@ -2,7 +2,7 @@
 """Turn a recording of ``scripts/record.sh`` into a test's fixture and a simulated pod.
 
 It becomes ``tests/fixtures/<name>/``, with what a simulated pod of that host reads as ``simulated-driver.conf``, and
-``tests/fixtures/<name>-facts.json``, what ``podsmith.gpu.gpu_facts`` says of it. Look through them before you commit.
+``tests/fixtures/<name>-facts.json``, what ``podsmith.gpu.gpu_facts`` reports for it. Review them before you commit.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def render_driver(facts: Mapping[str, Any]) -> str | None:
 
 def _known(value: Any, what: str) -> Any:
     if value is None:
-        raise FixtureError(f"The recording does not tell {what}; record the host again where nvidia-smi works.")
+        raise FixtureError(f"The recording does not contain {what}; record the host again with a working nvidia-smi.")
     return value
 
 
@@ -87,12 +87,12 @@ def write_fixture(recording: pathlib.Path, name: str, fixtures: pathlib.Path) ->
     Raises FixtureError, and RecordingError where a recorded text cannot be read.
     """
     if not NAME.fullmatch(name):
-        raise FixtureError(f"{name!r} is no name of a fixture; write it as h200-driver-580.")
+        raise FixtureError(f"{name!r} is not a fixture name; expected one such as h200-driver-580.")
     if not recording.exists():
-        raise FixtureError(f"{recording} does not exist; give what scripts/record.sh wrote.")
+        raise FixtureError(f"{recording} does not exist; give the output of scripts/record.sh.")
     target, described = fixtures / name, fixtures / f"{name}-facts.json"
     if target.exists():
-        raise FixtureError(f"{target} is already there; remove it first, or choose another name.")
+        raise FixtureError(f"{target} already exists; remove it first, or choose another name.")
     with tempfile.TemporaryDirectory() as temporary:
         found = unpack(recording, pathlib.Path(temporary))
         facts = observe_recording(found)
@@ -109,8 +109,8 @@ def write_fixture(recording: pathlib.Path, name: str, fixtures: pathlib.Path) ->
 def main() -> int:
     """Run; the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("recording", type=pathlib.Path, help="folder or archive that scripts/record.sh wrote")
-    parser.add_argument("name", help="of the fixture: GPU, number of GPUs, driver branch, system")
+    parser.add_argument("recording", type=pathlib.Path, help="folder or archive written by scripts/record.sh")
+    parser.add_argument("name", help="name of the fixture: GPU, number of GPUs, driver branch, system")
     arguments = parser.parse_args()
     try:
         written = write_fixture(arguments.recording, arguments.name, FIXTURES)

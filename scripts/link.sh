@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the checkout importable as ansible_collections.podsmith.gpu, so that everything runs in place.
+# Makes the checkout importable as ansible_collections.podsmith.gpu, so that everything runs from the checkout.
 set -eu
 cd "$(dirname "$0")/.."
 field() { sed -n "s/^$1: *//p" galaxy.yml; }

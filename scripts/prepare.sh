@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prepares this checkout to run the collection: a virtual environment in .venv with the pinned tools, and the link that makes the
-# checkout importable. Usage: scripts/prepare.sh [run|report|acceptance|dev]; "report" adds what draws plots, "acceptance" and "dev"
-# the tools that the tests need. A second call does nothing.
+# checkout importable. Usage: scripts/prepare.sh [run|report|acceptance|dev]; "report" adds matplotlib, "acceptance" and "dev" add
+# the tools of those tests. A second call does nothing.
 set -eu
 cd -P "$(dirname "$0")/.."
 
@@ -10,19 +10,19 @@ what=${1:-run}
 case $what in
 run) locks=requirements.txt ;;
 report | acceptance | dev) locks=requirements-$what.txt ;; # hold requirements.txt too
-*) echo "scripts/prepare.sh: found the argument '$what', wanted 'run', 'report', 'acceptance' or 'dev'." >&2 && exit 2 ;;
+*) echo "scripts/prepare.sh: unknown argument '$what'; expected 'run', 'report', 'acceptance' or 'dev'." >&2 && exit 2 ;;
 esac
 
 uv=$(command -v uv || :)
-no_index= # or --no-index, where pip was told so: uv has no variable for it
+no_index= # or --no-index, if pip is configured so: uv has no variable for it
 
 fail() {
   echo "prepare: $*" >&2
   exit 1
 }
 
-# Prints "3.12" where "$1" is a Python that runs (a version manager's shim often does not), is neither too old nor too new, and can
-# make an environment that installs packages.
+# Prints "3.12" if "$1" is a Python that runs (a version manager's shim often does not), has a supported version, and can create a
+# virtual environment and install packages into it.
 version() {
   "$1" -I -c 'import sys, ssl, venv
 from importlib.util import find_spec
@@ -41,15 +41,14 @@ candidates() {
   if [ -n "$uv" ]; then uv python find --no-project '>=3.11,<3.15' 2>/dev/null || :; fi
 }
 
-# The newest Python wins; among equals the one that comes first, so that what stands first on PATH is respected.
+# The newest Python wins; among equals the first one found, so that the order of PATH is respected.
 find_python() {
   candidates | while read -r path; do
     if found=$(version "$path") && [ -n "$found" ]; then echo "${found#3.} $path"; fi
   done | sort -s -r -n -k 1,1 | { read -r _ path && echo "$path"; }
 }
 
-# What pip on this machine was told about mirrors holds for uv as well; uv's own variables win. Where there is no pip to ask, its
-# variables still count.
+# uv uses the mirrors that pip is configured with; uv's own variables win. Without a pip, the PIP_* variables still count.
 follow_pip() {
   settings=$("$venv/bin/python" -m pip config list 2>/dev/null) ||
     settings=$(env | sed -n 's/^PIP_//p' | while IFS='=' read -r name value; do
@@ -69,9 +68,9 @@ follow_pip() {
 
 make_venv() {
   if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
-    fail "found the folder $venv, which is not a virtual environment, where one will be made; move it away."
+    fail "$venv exists and is not a virtual environment; move it away and run this again."
   fi
-  python=$(find_python) || fail "found no working Python 3.11 to 3.14 with ssl and with ensurepip, pip or uv beside it;" \
+  python=$(find_python) || fail "found no working Python 3.11 to 3.14 that has ssl and one of ensurepip, pip or uv;" \
     "install one (on Debian and Ubuntu: apt-get install python3 python3-venv) and run this again."
   echo "Preparing $venv with $python ($("$python" -V))"
   rm -rf "$venv"
@@ -84,18 +83,18 @@ make_venv() {
   fi
 }
 
-# Puts uv, at the version of the lock, into the environment; from then on it does the work, ten times as fast as pip.
+# Installs uv, at the locked version, into the environment; it does the rest, ten times as fast as pip.
 fetch_uv() {
-  wanted=$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.txt)
+  pinned=$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.txt)
   if [ -x "$venv/bin/uv" ]; then
     return
   elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wanted"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$pinned"
   elif [ -n "$uv" ]; then
-    uv pip install --quiet $no_index --python "$venv/bin/python" "$wanted"
+    uv pip install --quiet $no_index --python "$venv/bin/python" "$pinned"
   else
-    "$python" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check "$wanted"
-  fi || fail "could not install $wanted into $venv, see above; where PyPI is out of reach, set PIP_INDEX_URL to a mirror."
+    "$python" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check "$pinned"
+  fi || fail "could not install $pinned into $venv, see above; if PyPI is out of reach, set PIP_INDEX_URL to a mirror."
 }
 
 stamp() { { echo "$venv" && cat requirements.txt "$locks"; } | cksum; }
@@ -105,12 +104,12 @@ if [ "$(stamp)" = "$(cat "$venv/.prepared-$what" 2>/dev/null)" ] && "$venv/bin/p
   exit 0
 fi
 
-unset PYTHONDONTWRITEBYTECODE # byte-code halves the start-up time of every later call
-# An environment whose Python is gone or unfit, or which was moved here with its old paths inside, is made anew.
+unset PYTHONDONTWRITEBYTECODE # byte-code halves the start-up time of every later command
+# An environment is recreated if its Python is gone or unsuitable, or if it was moved here and still has its old paths.
 if [ -z "$(version "$venv/bin/python" || :)" ] || ! grep -qF "$venv" "$venv/bin/activate"; then make_venv; fi
 follow_pip
 fetch_uv
 "$venv/bin/uv" pip install --quiet $no_index --python "$venv/bin/python" --compile-bytecode -r "$locks" ||
-  fail "could not install $locks into $venv, see above; where PyPI is out of reach, set PIP_INDEX_URL or UV_DEFAULT_INDEX to a mirror."
+  fail "could not install $locks into $venv, see above; if PyPI is out of reach, set PIP_INDEX_URL or UV_DEFAULT_INDEX to a mirror."
 stamp >"$venv/.prepared-$what"
 scripts/link.sh

@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Record what podsmith.gpu looks at on this host, for a plan, a bug report or a test, without what could identify anybody.
+# Record what podsmith.gpu reads on this host, for a plan, a bug report or a test, without anything that identifies a person or host.
 #
 #   sh record.sh [FOLDER | FILE.tar.gz]        by default ./recording
 #
-# FOLDER/root is a file system in which podsmith.gpu.gpu_facts (sysroot) finds what it finds here; the texts beside it are what
-# NVIDIA's tools said. Nothing is copied whole: of each source only known keys and known shapes of values are kept, so that serial
-# numbers, UUIDs, addresses, names and the values of other variables never get in. In the end all is searched for what this host and its
-# users are called; where any of it is found, the recording is deleted.
+# FOLDER/root is a file system in which podsmith.gpu.gpu_facts (sysroot) finds what it finds on this host; the texts beside it are the
+# output of NVIDIA's tools. Nothing is copied whole: only known keys and values of a known form are kept, so that serial numbers,
+# UUIDs, addresses, names and the values of other variables never get in. At the end everything is searched for the names of this host
+# and its users; if one is found, the recording is deleted.
 #
-# RECORD_ROOT=/path records the host whose files lie there. Needs a POSIX shell and its usual tools; NVIDIA's and python3 where there.
+# RECORD_ROOT=/path records the host whose files are there. Needs a POSIX shell and the usual tools; uses nvidia-smi and python3 if present.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -19,7 +19,7 @@ host=${RECORD_ROOT:-}
 target=${1:-recording}
 case $target in -h | --help) sed -n '3,/^set /{/^# \{0,1\}/s///p;}' "$0"; exit 0 ;; esac
 for taken in "$target" "${target%.tar.gz}"; do
-    [ ! -e "$taken" ] || { echo "$taken is already there; name another folder or file." >&2; exit 2; }
+    [ ! -e "$taken" ] || { echo "$taken already exists; name another folder or file." >&2; exit 2; }
 done
 out=${target%.tar.gz}
 root=$out/root
@@ -109,7 +109,7 @@ done
 [ -n "$smi" ] || [ -n "$host" ] || smi=$(command -v nvidia-smi || true)
 
 record_smi() {
-    [ -n "$smi" ] || { echo "There is no nvidia-smi here: the recording has no GPU." >&2; return 0; }
+    [ -n "$smi" ] || { echo "nvidia-smi was not found: the recording has no GPU." >&2; return 0; }
     ask "$smi" | sed -n '/Processes:/,$d; /^[+|]/p' | clean_words >"$out/nvidia-smi.txt"
     fields=index,name,uuid,driver_version,memory.total,pci.bus_id,ecc.mode.current,mig.mode.current,compute_cap
     ask "$smi" "--query-gpu=$fields" --format=csv,noheader | sed "s/GPU-[0-9A-Fa-f-]*/$zero/" | clean_words >"$out/nvidia-smi-query.csv"
@@ -400,7 +400,7 @@ check() {
     names >"$out/names"
     find "$out" >"$out/paths.txt"
     find "$out" -type f ! -name "names*" | while read -r file; do
-        if [ -s "$out/names" ] && grep -qawFf "$out/names" "$file"; then echo "$file: what this host or a user of it is called"; fi
+        if [ -s "$out/names" ] && grep -qawFf "$out/names" "$file"; then echo "$file: the name of this host or of one of its users"; fi
         if grep -av "$zero" "$file" | grep -qaE "$bare"; then echo "$file: a UUID, a hardware, IP or e-mail address"; fi
         case $file in */dpkg/status | "$out/paths.txt") continue ;; esac
         if tr '\000' '\n' <"$file" | grep -avE '^(CUDA|NV_[A-Z_]+)_VERSION=' | grep -qaE "$dotted"; then echo "$file: an IP address"; fi
@@ -409,7 +409,7 @@ check() {
     rm "$out/names" "$out/paths.txt" "$out/names.found"
     [ -z "$found" ] && return 0
     rm -r "$out"
-    printf 'Deleted again, since something was left in it that should not:\n%s\n' "$found" >&2
+    printf 'The recording was deleted because it still contained private data:\n%s\n' "$found" >&2
     exit 1
 }
 
@@ -433,4 +433,4 @@ case $target in
         rm -r "$out"
         ;;
 esac
-echo "Recorded in $target. Look through it before you share it."
+echo "Recorded in $target. Review it before you share it."

@@ -442,7 +442,7 @@ def collect(
         if row["version"]:
             steps[name] = functools.partial(plain_rows, index, name, [row["version"]])
     if only is not None and only not in steps:
-        raise SystemExit(f"{only} is no package of the catalogue; it has {', '.join(sorted(steps))}.")
+        raise SystemExit(f"{only} is not a package of the catalogue; expected one of {', '.join(sorted(steps))}.")
     rows = dict(old) if only else {}
     for name, step in steps.items():
         known = known._replace(torch=rows.get("torch", {}))

@@ -80,14 +80,14 @@ def rendered(readme: str, specs: Mapping[str, Any], defaults: Mapping[str, Any])
     before, begin, rest = readme.partition(BEGIN)
     _old, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"found no '{BEGIN}' … '{END}', wanted both around the place of the table; add them.")
+        raise ValueError(f"'{BEGIN}' or '{END}' is missing; add both where the table belongs.")
     return f"{before}{BEGIN}\n\n{table(specs, defaults)}\n\n{END}{after}"
 
 
 def main() -> int:
     """Go through all roles; return 1 where one is not as it must be."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, fail where a table is not current")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a table is out of date")
     only_check = parser.parse_args().check
     problems = []
     for role in sorted(path for path in ROLES.iterdir() if path.is_dir()):
@@ -101,7 +101,7 @@ def main() -> int:
             problems.append(f"{role.name}: {problem}")
             continue
         if new != old and only_check:
-            problems.append(f"{role.name}: README.md is not what meta/argument_specs.yml says; run `make readmes`.")
+            problems.append(f"{role.name}: README.md differs from meta/argument_specs.yml; run `make readmes`.")
         elif new != old:
             readme.write_text(new, encoding="utf-8")
     for line in problems:

@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
 # Runs the checks. Usage: scripts/test.sh [stage ...]; without a stage, all of them. Each stage's output is kept in tests/output/ and
-# shown where it failed. SCENARIO="fleet life" restricts the stage molecule to these scenarios.
+# shown if it fails. SCENARIO="fleet life" restricts the stage molecule to these scenarios.
 set -euo pipefail
 cd -P "$(dirname "$0")/.."
 
 scripts/prepare.sh dev
 
 top=$PWD
-work=$top/.cache/test   # what the stages make and keep between runs
+work=$top/.cache/test   # what the stages keep between runs
 logs=$top/tests/output
 field() { sed -n "s/^$1: *//p" "$top/galaxy.yml"; }
 namespace=$(field namespace)
 name=$(field name)
-tree=$work/tree/ansible_collections/$namespace/$name # a copy of the checkout at a collection's proper path, without ignored files
+tree=$work/tree/ansible_collections/$namespace/$name # a copy of the checkout at a collection's path, without ignored files
 
 export PATH="$top/.venv/bin:$PATH"
 export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_NOCOLOR=1 PY_COLORS=0 PYTHONUNBUFFERED=1
 export MOLECULE_GLOB='molecule/*/molecule.yml'
 export TMPDIR=$work/tmp # nothing is left outside the checkout
 unset PYTHONDONTWRITEBYTECODE ANSIBLE_FORCE_COLOR
+# shellcheck disable=SC2046 # names, one a line
+unset $(git rev-parse --local-env-vars) # set by git in a hook; they would point the snapshot's git at this repository
 
 lint() {
   yamllint --strict .
@@ -44,29 +46,29 @@ docs() {
   python scripts/role_readmes.py --check
 }
 
-# What the simulated pods are made of and install: the longest part of a first run, and none of a later one.
+# Images and mirror of the simulated pods: the longest part of a first run, and nothing on later ones.
 images() {
   scripts/engine.sh
   molecule/shared/image/build.sh
   python molecule/shared/mirror/build.py
 }
 
-# Every scenario of molecule/, end to end, on pods of its own. Whatever Ansible warns of, in any step, is a failure.
+# Every scenario of molecule/, end to end, on its own pods. A warning of Ansible in any step is a failure.
 molecule() {
   export MOLECULE_EPHEMERAL_DIRECTORY=$work/molecule ANSIBLE_LOG_PATH=$work/molecule.log
   local scenarios=(--all)
   read -ra chosen <<<"${SCENARIO:-}"
   [ ${#chosen[@]} = 0 ] || scenarios=("${chosen[@]/#/--scenario-name=}")
-  rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY" "$ANSIBLE_LOG_PATH" # what an interrupted run had begun
+  rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY" "$ANSIBLE_LOG_PATH" # left by an interrupted run
   trap 'python molecule/shared/pods.py down --all' EXIT
   command molecule test "${scenarios[@]}"
-  [ -s "$ANSIBLE_LOG_PATH" ] || { echo "Found no log of Ansible's in $ANSIBLE_LOG_PATH, wanted one without warnings." && return 1; }
+  [ -s "$ANSIBLE_LOG_PATH" ] || { echo "Ansible wrote no log to $ANSIBLE_LOG_PATH; expected one without warnings." && return 1; }
   if grep -A 3 -E '\[(DEPRECATION )?WARNING\]' "$ANSIBLE_LOG_PATH"; then
-    echo "Found the warnings above, wanted none: put their causes right." && return 1
+    echo "Ansible warned, see above; fix the causes." && return 1
   fi
 }
 
-# In a whole run: the scenarios of one role or profile each, beside the other lane …
+# In a full run: the scenarios of one role or profile each, in parallel with the other lane …
 roles() {
   local path name chosen=()
   for path in molecule/*/molecule.yml; do
@@ -76,11 +78,11 @@ roles() {
   SCENARIO=${chosen[*]} molecule
 }
 
-# … and then those that start many machines at once or hold one bootstrap against another.
+# … and then those that start many pods at once or compare two bootstraps.
 alone="fleet life performance"
 fleets() { SCENARIO=$alone molecule; }
 
-# What is published: it builds, Galaxy accepts it, and it works from where it is installed, far from the checkout.
+# The published tarball: it builds, Galaxy accepts it, and it works where it is installed, outside the checkout.
 package() {
   local made=$work/package tarball
   rm -rf "$made"
@@ -104,13 +106,13 @@ package() {
   ansible-playbook --inventory h200, -e "stack_plan_recording=$installed/tests/fixtures/h200-driver-580" "$namespace.$name.plan"
 }
 
-# The older engines that meta/runtime.yml promises, as far as this Python has them.
+# The older ansible-core releases that meta/runtime.yml promises, as far as this Python supports them.
 compat() {
   local line python
   python=$(python -c 'import sys; print(sys.version_info.minor)')
   for line in 2.19:11-13 2.20:12-14; do
     if [ "$python" -lt "$(cut -c6-7 <<<"$line")" ] || [ "$python" -gt "$(cut -c9-10 <<<"$line")" ]; then
-      echo "ansible-core ${line%:*} has no Python 3.$python: left out"
+      echo "ansible-core ${line%:*} does not support Python 3.$python: skipped"
       continue
     fi
     local engine=$work/core-${line%:*}
@@ -119,25 +121,25 @@ compat() {
       uv pip install --quiet --python "$engine/bin/python" --constraint <(sed -n '/^\(pytest\|pytest-xdist\)==/p' requirements-dev.in) \
         "ansible-core==${line%:*}.*" pip pytest pytest-xdist
     }
-    "$engine/bin/ansible" --version | sed -n 1p # which reads to the end: no broken pipe
+    "$engine/bin/ansible" --version | sed -n 1p # sed reads to the end: no broken pipe
     "$engine/bin/ansible-playbook" --syntax-check bootstrap.yml playbooks/*.yml
     "$engine/bin/ansible-playbook" --inventory h200, -e stack_plan_recording=tests/fixtures/h200-driver-580 playbooks/plan.yml
-    "$engine/bin/pytest" -q -n 2 --ignore-glob '*_utils' tests/unit/plugins # the utils hardly meet the engine
+    "$engine/bin/pytest" -q -n 2 --ignore-glob '*_utils' tests/unit/plugins # the utils hardly depend on ansible-core
   done
 }
 
-# ansible-test follows links and asks git, so it gets the copy. It meets only Pythons that run: a version manager's shims need not.
+# ansible-test follows links and asks git, so it gets the copy, and only Pythons that run: a version manager's shims may not.
 sanity() {
   local shim=$HOME/.ansible/test/cache/get_pip_25_2.py version pythons=
   for version in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin; do [ ! -d "$version" ] || pythons+=$version:; done
   PATH=$top/.venv/bin:$pythons$(tr : '\n' <<<"$PATH" | grep -v '/shims$' | paste -sd :)
-  # It would download pip from a server of its own; the one that comes with Python does.
+  # It would download pip from its own server; the one that comes with Python will do.
   [ -e "$shim" ] || { mkdir -p "$(dirname "$shim")" && printf 'import ensurepip\n\nensurepip.bootstrap(upgrade=True)\n' >"$shim"; }
   cd "$tree"
   ansible-test sanity --color no
 }
 
-# The README's commands on this very machine: bootstrap, again, repair, verify, plan.
+# The README's commands on this machine: bootstrap, second run, repair, verify, plan.
 main_job() {
   pytest tests/integration
 }
@@ -146,15 +148,15 @@ snapshot() {
   rm -rf "$work/tree"
   mkdir -p "$tree"
   git ls-files -zco --exclude-standard | while IFS= read -r -d '' path; do
-    case $path in tests/fixtures/*/root/*) continue ;; esac # the file systems of recorded hosts: no code of ours
+    case $path in tests/fixtures/*/root/*) continue ;; esac # the file systems of recorded hosts: not our code
     [ ! -e "$path" ] || printf '%s\0' "$path"
   done | tar --null --no-recursion -T - -c | tar -x -C "$tree"
   git -C "$tree" init --quiet
   git -C "$tree" add --all
 }
 
-# run STAGE: one row of the table, pytest's own closing line, and the log where it failed. Never call this where the shell
-# tests the outcome (`if`, `||`): bash would then go on after a failed command inside the stage.
+# run STAGE: one row of the table, pytest's closing line, and the log if it failed. Never call this where the shell tests the
+# outcome (`if`, `||`): bash would then continue after a failed command inside the stage.
 run() {
   local stage=$1 log=$logs/$1.log begin=$SECONDS rc=0 closing
   ("$stage") >"$log" 2>&1 9>&- &
@@ -163,7 +165,7 @@ run() {
   if [ $rc = 0 ]; then
     printf '%-8s passed %4d s\n%s' "$stage" $((SECONDS - begin)) "${closing:+$closing$'\n'}"
   else
-    printf '%s\n%-8s FAILED %4d s: its output stands above and in %s; again: make %s\n' \
+    printf '%s\n%-8s FAILED %4d s: output above and in %s; run it again: make %s\n' \
       "$(<"$log")" "$stage" $((SECONDS - begin)) "${log#"$top"/}" "$stage"
     exit 1
   fi
@@ -175,13 +177,13 @@ stages="lint types unit docs package compat images sanity main_job molecule role
 for stage; do
   case " $stages " in
     *" $stage "*) ;;
-    *) echo "scripts/test.sh: found the stage '$stage', wanted some of: $stages." >&2 && exit 2 ;;
+    *) echo "scripts/test.sh: unknown stage '$stage'; expected some of: $stages." >&2 && exit 2 ;;
   esac
 done
 
 mkdir -p "$work"
 exec 9>"$work/lock"
-flock --nonblock 9 || { echo "scripts/test.sh: another run is at work in this checkout; wait for it." >&2 && exit 2; }
+flock --nonblock 9 || { echo "scripts/test.sh: another run is active in this checkout; wait for it to finish." >&2 && exit 2; }
 rm -rf "$TMPDIR"
 mkdir -p "$logs" "$TMPDIR"
 lanes=()
@@ -194,8 +196,8 @@ if [ $# -gt 0 ]; then
   exit
 fi
 
-# Two lanes for two cores: a scenario of one role keeps about one of them busy. What starts many pods comes after, alone.
-set -m # each lane is a process group, so that the other one can be ended
+# Two lanes for two cores: a scenario of one role keeps about one core busy. Scenarios with many pods run afterwards, alone.
+set -m # each lane is a process group, so that one can stop the other
 lane images roles & lanes=($!)
 lane lint types unit docs package compat sanity main_job & lanes+=($!)
 wait -n

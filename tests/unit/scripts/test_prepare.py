@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(checkout: Checkout) -> No
     (checkout.path / ".venv" / "thesis.txt").touch()
     done = checkout.prepare()
     assert done.returncode == 1
-    assert f"found the folder {checkout.path}/.venv, which is not a virtual environment" in done.stderr
+    assert f"{checkout.path}/.venv exists and is not a virtual environment; move it away" in done.stderr
     assert (checkout.path / ".venv" / "thesis.txt").exists()
 
 
@@ -160,4 +160,4 @@ def test_an_index_out_of_reach_names_the_variable_that_sets_a_mirror(checkout: C
 def test_an_unknown_argument_is_refused(checkout: Checkout) -> None:
     done = checkout.prepare("all")
     assert done.returncode == 2
-    assert "found the argument 'all', wanted 'run', 'report', 'acceptance' or 'dev'" in done.stderr
+    assert "unknown argument 'all'; expected 'run', 'report', 'acceptance' or 'dev'" in done.stderr

@@ -280,7 +280,7 @@ def test_what_slips_through_the_shapes_deletes_the_recording(host: Path, tmp_pat
     (host / file).write_text(text)
     done = record(host, tmp_path / "recording")
     assert done.returncode == 1
-    assert "something was left in it that should not" in done.stderr
+    assert "it still contained private data" in done.stderr
     assert not (tmp_path / "recording").exists()
 
 
@@ -292,7 +292,7 @@ def test_an_archive_and_a_folder_that_is_there(host: Path, tmp_path: Path) -> No
     done = record(host, tmp_path / "pod.tar.gz")
     assert (done.returncode, done.stderr) == (
         2,
-        f"{tmp_path}/pod.tar.gz is already there; name another folder or file.\n",
+        f"{tmp_path}/pod.tar.gz already exists; name another folder or file.\n",
     )
 
 
@@ -330,11 +330,11 @@ def test_a_recording_becomes_a_fixture_and_a_pod(
 @pytest.mark.parametrize(
     ("name", "prepare", "words"),
     [
-        ("h200", "none", "does not exist; give what scripts/record.sh wrote"),
+        ("h200", "none", "does not exist; give the output of scripts/record.sh"),
         ("h200", "empty", "has no folder root; make it with scripts/record.sh"),
         ("h200", "text", "is neither a folder nor an archive; make one with scripts/record.sh"),
-        ("H 200", "empty", "'H 200' is no name of a fixture; write it as h200-driver-580"),
-        ("taken", "empty", "is already there; remove it first, or choose another name"),
+        ("H 200", "empty", "'H 200' is not a fixture name; expected one such as h200-driver-580"),
+        ("taken", "empty", "already exists; remove it first, or choose another name"),
     ],
 )
 def test_what_cannot_become_a_fixture_says_why(
@@ -365,5 +365,5 @@ def test_a_host_without_driver_or_gpu(fixtures: dict[str, Any], changes: dict[st
 def test_a_gpu_that_tells_too_little(fixtures: dict[str, Any]) -> None:
     device = {"index": 0, "compute_capability": None, "brand_id": 1, "memory_mib": 1, "mig": False, "name": "A"}
     facts = {"driver": {"version": "1", "cuda": "2", "flavor": "open"}, "platform": {"kind": "vm"}, "devices": [device]}
-    with pytest.raises(fixtures["FixtureError"], match="does not tell the compute_capability of GPU 0"):
+    with pytest.raises(fixtures["FixtureError"], match="does not contain the compute_capability of GPU 0"):
         fixtures["render_driver"](facts)

@@ -70,5 +70,5 @@ def test_further_entry_points_have_their_own_table() -> None:
 
 
 def test_a_readme_without_the_markers_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"found no '<!-- BEGIN_ANSIBLE_DOCS -->'.* wanted both"):
+    with pytest.raises(ValueError, match=r"'<!-- BEGIN_ANSIBLE_DOCS -->' or .* is missing; add both"):
         role_readmes.rendered("# role\n", {"main": {}}, {})

@@ -21,8 +21,8 @@ CASES = [
     pytest.param(
         {**WINDOWS, "torch": "2.9.1+cu126", "torch_cuda": "12.6", "toolkit": "12.6"},
         [
-            "Windows driver 581.42 supports CUDA 13.0; PyTorch 2.9.1+cu126 and the CUDA toolkit are built for CUDA 12.6: "
-            + NATIVE
+            "Windows driver 581.42 supports CUDA 13.0; "
+            "PyTorch 2.9.1+cu126 and the CUDA toolkit are built for CUDA 12.6: " + NATIVE
         ],
         FINE,
         id="newer-windows-driver",
@@ -31,8 +31,8 @@ CASES = [
         {**OLD_WINDOWS, "torch": "2.9.1+cu130", "torch_cuda": "13.0"},
         [
             (
-                "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this driver; update the"
-                " Windows driver to 580 or newer, or use CUDA 12."
+                "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this driver; "
+                "update the Windows driver to 580 or newer, or use CUDA 12."
             )
         ],
         PROBLEM,
@@ -42,8 +42,8 @@ CASES = [
         {**OLD_WINDOWS, "torch": "2.9.1+cu128", "torch_cuda": "12.8"},
         [
             (
-                "supports CUDA 12.7; PyTorch 2.9.1+cu128 is built for CUDA 12.8: no problem, within CUDA 12 compiled code runs"
-                " on an older driver; PTX does not."
+                "supports CUDA 12.7; PyTorch 2.9.1+cu128 is built for CUDA 12.8: no problem, within CUDA 12 "
+                "compiled code runs on an older driver; PTX does not."
             )
         ],
         FINE,
