@@ -20,6 +20,10 @@ DRIVER = re.compile(
 INSTALLED = re.compile(r"^Inst (?P<name>[^\s:]+)(?::\S+)? (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+)", re.MULTILINE)
 UNKNOWN = re.compile(r"^E: (?:Unable to locate package|Package '?.+'? has no installation candidate)", re.MULTILINE)
 NEEDS = ("Depends", "Pre-Depends", "Recommends")
+STANZA = re.compile(r"^Package: (?P<name>\S+)\nStatus: \S+ \S+ installed\n(?P<body>(?:.+\n?)*)", re.MULTILINE)
+# Names that NVIDIA's repository alone has.
+NVIDIAS = re.compile(r"cuda-.+-\d+-\d+|(?:cuda-drivers|nvidia-open)(?:-\d+)?")
+KEYRING = "cuda-keyring"  # brings a source of its own
 
 
 class Install(NamedTuple):
@@ -74,3 +78,13 @@ def list_installed(status: str) -> list[str]:
     """The installed packages of ``/var/lib/dpkg/status`` that are of a driver for Linux."""
     found = re.findall(r"^Package: (\S+)\nStatus: \S+ \S+ installed$", status, re.MULTILINE)
     return sorted(name for name in found if is_driver(name))
+
+
+def list_from_nvidia(status: str) -> list[str]:
+    """The installed packages of ``/var/lib/dpkg/status`` that came from NVIDIA's repository."""
+    return sorted(
+        found["name"]
+        for found in STANZA.finditer(status)
+        if found["name"] != KEYRING
+        and (re.search(r"^Maintainer: .*nvidia\.com", found["body"], re.MULTILINE) or NVIDIAS.fullmatch(found["name"]))
+    )

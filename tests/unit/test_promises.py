@@ -19,6 +19,7 @@ RESULTS = {
     "gpu_verify_results",
     "gpu_benchmark_results",
     "pytorch_source_results",
+    "nvidia_repository_result",
 }  # what roles publish for others
 PLUGIN_KINDS = ("modules", "action", "filter", "lookup", "callback", "inventory")
 PLUGINS = sorted(

@@ -10,7 +10,7 @@ WSL = "/usr/lib/wsl/lib"
 # Every byte and every mark of Windows' folder and of the loader's configuration of it.
 LOOK = f"cd {WSL} && stat -c '%n %A %s %Y %i' * . && sha256sum * /etc/ld.so.conf.d/ld.wsl.conf"
 NOWHERE = {  # whoever fetches something now fails
-    "cuda_toolkit_repository_url": "http://127.0.0.1:9/",
+    "nvidia_repository_url": "http://127.0.0.1:9/",
     "pytorch_index_url": "http://127.0.0.1:9/",
     "ml_extensions_index_urls": ["http://127.0.0.1:9/"],
 }
