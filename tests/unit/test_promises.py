@@ -135,10 +135,14 @@ def test_role_variables_carry_the_name_of_their_role(role: str) -> None:
     assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
 
 
-@pytest.mark.parametrize("role", [role for role in ROLES if (ROOT / "roles" / role / "tasks" / "install").is_dir()])
-def test_providers_are_the_task_files(role: str) -> None:
-    files = {path.stem for path in (ROOT / "roles" / role / "tasks" / "install").glob("*.yml")}
-    assert set(options(role)[f"{role}_provider"]["choices"]) == files
+@pytest.mark.parametrize("role", [role for role in ROLES if f"{role}_provider" in options(role)])
+def test_providers_are_the_task_files_or_the_rows_of_one_call(role: str) -> None:
+    """Providers with steps of their own have a task file each; those of one call have a row of its arguments each."""
+    folder, variables = ROOT / "roles" / role / "tasks" / "install", ROOT / "roles" / role / "vars" / "main.yml"
+    rows = load(variables).get(f"__{role}_providers", {}) if variables.is_file() else {}
+    files = {path.stem for path in folder.glob("*.yml")}
+    assert not (files and rows), "either files or rows"
+    assert set(options(role)[f"{role}_provider"]["choices"]) == files | set(rows)
 
 
 def assigned(path: pathlib.Path) -> set[str]:
@@ -209,6 +213,32 @@ def test_the_observation_is_read_in_the_plan_only() -> None:
         if path.suffix in {".yml", ".j2"} and observation.search(path.read_text(encoding="utf-8"))
     }
     assert readers <= {"stack_plan"}
+
+
+# Roles that leave nothing behind which another run could take back: they decide, measure, or fetch once.
+WITHOUT_STATE = {"stack_plan", "gpu_benchmark", "bundle"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_state_is_one_include(role: str) -> None:
+    """What a role brings and how it is taken back are files below tasks/state, chosen in one place and in one way."""
+    folder, option = ROOT / "roles" / role / "tasks", options(role).get(f"{role}_state")
+    files = {path.stem for path in (folder / "state").glob("*.yml")}
+    if role in WITHOUT_STATE:
+        assert (option, files) == (None, set())
+        return
+    assert option is not None
+    assert set(option["choices"]) == files >= {"present", "absent"}
+    assert f"{role}_state" == next(iter(options(role))) or "required" in next(iter(options(role).values()))
+    tasks = list(tasks_in(load(folder / "main.yml")))
+    chosen = [task for task in tasks if "/" in str(task.get("ansible.builtin.include_tasks"))]
+    wanted = f"state/{{{{ {role}_state }}}}.yml"
+    assert [task["ansible.builtin.include_tasks"] for task in chosen] == [wanted]
+    assert all(("when" not in task and "ansible.builtin.include_tasks" in task) or "block" in task for task in tasks)
+    conditions = [
+        str(task["when"]) for path in folder.rglob("*.yml") for task in tasks_in(load(path)) if task.get("when")
+    ]
+    assert [condition for condition in conditions if f"{role}_state" in condition] == []
 
 
 @pytest.mark.parametrize("role", ROLES)
