@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request import Request, parse_request
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 RESULTS = {
@@ -58,8 +60,12 @@ def specs(role: str) -> dict[str, Any]:
 
 
 def options(role: str) -> dict[str, Any]:
-    """The options of all entry points together, in order."""
-    return {name: option for spec in specs(role).values() for name, option in spec.get("options", {}).items()}
+    """The options of all entry points together, in order; where several have one, it is as the first says."""
+    found: dict[str, Any] = {}
+    for spec in specs(role).values():
+        for name, option in spec.get("options", {}).items():
+            found.setdefault(name, option)
+    return found
 
 
 def tasks_in(content: Any) -> Iterator[dict[str, Any]]:
@@ -193,6 +199,60 @@ def test_a_role_is_called_with_its_own_variables(path: pathlib.Path) -> None:
             role = call["name"].rpartition(".")[2]
             given = {name for name in task.get("vars") or {} if not name.startswith("__")}
             assert given <= set(options(role)) | RESULTS, task["name"]
+
+
+def calls() -> Iterator[tuple[str, str, str]]:
+    """Every call of a role in roles, playbooks and scenarios: the file, the role, the entry point."""
+    for folder in ("roles", "playbooks", "molecule"):
+        for path in (ROOT / folder).rglob("*.yml"):
+            content = load(path) if {"tasks", "playbooks", "molecule"} & set(path.parts) else None
+            for task in tasks_in(content if isinstance(content, list) else []):
+                call = task.get("ansible.builtin.include_role") or task.get("ansible.builtin.import_role")
+                if call:
+                    yield str(path.relative_to(ROOT)), call["name"].rpartition(".")[2], call.get("tasks_from", "main")
+
+
+def test_every_entry_point_that_is_used_is_declared() -> None:
+    """What a role does for others is its interface: documented, its arguments checked."""
+    found = set(calls())
+    assert {("playbooks/plan.yml", "stack_plan", "check"), ("playbooks/plan.yml", "stack_plan", "main")} <= found
+    assert {call for call in found if call[2] not in specs(call[1])} == set()
+
+
+def test_what_is_private_to_a_role_is_read_by_it_alone() -> None:
+    private = re.compile(rf"\b__({'|'.join(sorted(ROLES, key=len, reverse=True))})_\w+")
+    readers = {
+        (str(path.relative_to(ROOT)), found[0])
+        for folder in ("roles", "playbooks", "inventories", "molecule")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".yml", ".j2"}
+        for found in private.finditer(path.read_text(encoding="utf-8"))
+        if path.relative_to(ROOT).parts[:2] != ("roles", found[1])
+    }
+    assert readers == set()
+
+
+def test_roles_of_changes_are_those_that_a_bootstrap_applies() -> None:
+    """A change whose role nobody includes stays pending for ever; an include that no change asks for never runs."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins/plugin_utils").rglob("*.py"))
+    changed = {*re.findall(r'\bChange\(\s*"(\w+)"', source), *re.findall(r'^ROLE = "(\w+)"', source, re.MULTILINE)}
+    files = [ROOT / "playbooks/bootstrap.yml", *(ROOT / "playbooks/tasks").glob("*.yml")]
+    conditions = [str(task.get("when")) for path in files for task in tasks_in(load(path))]
+    asked = {role for when in conditions if "bootstrap_pending" in when for role in re.findall(r"'(\w+)'", when)}
+    included = {role for path, role, _entry in calls() if path.startswith("playbooks/tasks/")} - {"stack_plan"}
+    assert changed == asked == included
+
+
+def test_the_defaults_of_the_request_are_those_of_the_code() -> None:
+    keys = specs("stack_plan")["main"]["options"]["stack_plan_request"]["options"]
+    assert set(keys) == set(Request.__dataclass_fields__)
+    assert [name for name, option in keys.items() if "default" not in option] == []
+    assert parse_request({name: option["default"] for name, option in keys.items()}) == Request()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_a_scenario(role: str) -> None:
+    assert (ROOT / "molecule" / role / "molecule.yml").is_file(), f"add molecule/{role}"
 
 
 def test_the_decision_is_read_in_defaults_only() -> None:
