@@ -251,6 +251,23 @@ def test_the_defaults_of_the_request_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_readme_has_the_skeleton(role: str) -> None:
+    """Title, one paragraph, Example, What it never does, Variables, Licence; other sections stand before Variables."""
+    text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "CODE", text, flags=re.DOTALL | re.MULTILINE)
+    title, paragraph, *_rest = prose.partition("\n## ")[0].strip().split("\n\n")
+    assert (title, _rest, paragraph[0] in "*|#") == (f"# {role}", [], False)
+    headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
+    assert headings[0] == "Example"
+    assert headings[1:-2].count("What it never does") == 1
+    assert headings[-2:] == ["Variables", "Licence"]
+    sections = dict(re.findall(r"^## (.+)\n\n((?:(?!## ).*\n)*)", prose, re.MULTILINE))
+    assert "CODE" in sections["Example"]
+    assert sections["What it never does"].startswith("* ")
+    assert sections["Licence"].strip() == "GPL-3.0-or-later"
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_every_role_has_a_scenario(role: str) -> None:
     assert (ROOT / "molecule" / role / "molecule.yml").is_file(), f"add molecule/{role}"
 
