@@ -23,7 +23,7 @@ def test_apt_installs_from_it(pod: Pod) -> None:
 
 
 def test_it_stays_while_a_package_from_it_is_installed(pod: Pod) -> None:
-    run = pod.play(ROLE, nvidia_repository_state="absent")
+    run = pod.play(ROLE, "-v", nvidia_repository_state="absent")
     assert (run.rc, run.changed) == (0, 0), run.out
     assert MESSAGE in run.out
     assert "podsmith-cuda.sources" in pod.sh(FILES)
