@@ -31,7 +31,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 
 REPORTS = ("stack_plan_report", "bundle_report", "project_environment_report", "container_image_report")
 PLANNER = "stack_plan"
-ON_EVERY_HOST = ("unknown_variables", "stack_request", "stack_plan", "stack_report")  # filters
+ON_EVERY_HOST = ("unknown_variables", "stack_request", "stack_plan", "bootstrap_steps", "stack_report")  # filters
 
 
 class CallbackModule(DefaultCallback):

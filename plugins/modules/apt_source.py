@@ -46,6 +46,11 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  unless_used:
+    description: With O(state=absent), whether both files stay while a package is installed that came from NVIDIA's
+      repository; RV(used_by) names such packages.
+    type: bool
+    default: false
   folder:
     description: apt's configuration folder.
     type: path
@@ -54,6 +59,10 @@ options:
     description: Folder in which apt keeps what repositories have.
     type: path
     default: /var/lib/apt/lists
+  status:
+    description: File in which dpkg keeps what is installed.
+    type: path
+    default: /var/lib/dpkg/status
   timeout:
     description: Seconds that fetching the key may take.
     type: int
@@ -93,6 +102,11 @@ listed:
   description: Whether apt knows what this repository has.
   type: bool
   returned: always
+used_by:
+  description: Installed packages that came from NVIDIA's repository and keep the files; none without O(unless_used).
+  type: list
+  elements: str
+  returned: when O(state=absent)
 """
 
 import pathlib
@@ -102,6 +116,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.apt import list_from_nvidia
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.openpgp import KeyFileError, dearmor, fingerprints
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.reach import explain
@@ -203,12 +218,19 @@ class Source:
         )
 
     def make_absent(self) -> None:
-        """Remove both files."""
+        """Remove both files, unless an installed package needs them."""
         there = [path for path in (self.file, self.keyring) if path.exists()]
+        used_by = self.users() if there and self.params["unless_used"] else []
+        there = [] if used_by else there
         if not self.module.check_mode:
             for path in there:
                 path.unlink()
-        self.exit(changed=bool(there), source=str(self.file), keyring=str(self.keyring))
+        self.exit(changed=bool(there), source=str(self.file), keyring=str(self.keyring), used_by=used_by)
+
+    def users(self) -> list[str]:
+        """The installed packages that came from NVIDIA's repository; none on a system without dpkg."""
+        status = pathlib.Path(self.params["status"])
+        return list_from_nvidia(status.read_text(encoding="utf-8", errors="replace") if status.is_file() else "")
 
     def exit(self, **result: Any) -> NoReturn:
         """Tell what was done."""
@@ -239,7 +261,9 @@ def main() -> None:
             "key_fingerprint": {"type": "str", "no_log": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "folder": {"type": "path", "default": "/etc/apt"},
+            "unless_used": {"type": "bool", "default": False},
             "lists": {"type": "path", "default": "/var/lib/apt/lists"},
+            "status": {"type": "path", "default": "/var/lib/dpkg/status"},
             "timeout": {"type": "int", "default": 30},
             "hint": {"type": "str", "default": "check key_url"},
         },

@@ -72,7 +72,7 @@ def test_a_missing_bundle_is_named(site: Site, bundle: Path) -> None:
     arguments = ("-e", f"@{bundle.with_name('moved')}/variables.yml", "-e", "bundle_dir=bundle/nowhere")
     run = site.play("bootstrap.yml", *arguments, stack_plan_prefix=str(site.scratch / "other"))
     assert run.rc != 0
-    assert "bundle/nowhere is no bundle, it has no manifest.json; write one with playbooks/bundle.yml" in " ".join(
+    assert "bundle/nowhere is not a bundle: it has no manifest.json; write one with playbooks/bundle.yml" in " ".join(
         run.out.split()
     )
 
@@ -83,5 +83,5 @@ def test_a_limit_is_kept_before_anything_is_fetched(site: Site) -> None:
         "playbooks/bundle.yml", bundle_dir=str(small), bundle_limit_mib="1", stack_plan_prefix=str(small / "p")
     )
     assert run.rc != 0
-    assert "where bundle_limit_mib is 1; raise the limit, or wish for less" in " ".join(run.out.split())
+    assert "bundle_limit_mib is 1. Raise the limit, or request less" in " ".join(run.out.split())
     assert not small.exists()

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, parse_request
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 RESULTS = {
@@ -19,6 +21,7 @@ RESULTS = {
     "gpu_verify_results",
     "gpu_benchmark_results",
     "pytorch_source_results",
+    "nvidia_repository_result",
 }  # what roles publish for others
 PLACE = "ansible_collections.podsmith.gpu.plugins."
 PLUGIN_KINDS = ("modules", "action", "filter", "lookup", "callback", "inventory")
@@ -61,8 +64,12 @@ def specs(role: str) -> dict[str, Any]:
 
 
 def options(role: str) -> dict[str, Any]:
-    """The options of all entry points together, in order."""
-    return {name: option for spec in specs(role).values() for name, option in spec.get("options", {}).items()}
+    """The options of all entry points together, in order; where several have one, it is as the first says."""
+    found: dict[str, Any] = {}
+    for spec in specs(role).values():
+        for name, option in spec.get("options", {}).items():
+            found.setdefault(name, option)
+    return found
 
 
 def tasks_in(content: Any) -> Iterator[dict[str, Any]]:
@@ -138,10 +145,14 @@ def test_role_variables_carry_the_name_of_their_role(role: str) -> None:
     assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
 
 
-@pytest.mark.parametrize("role", [role for role in ROLES if (ROOT / "roles" / role / "tasks" / "install").is_dir()])
-def test_providers_are_the_task_files(role: str) -> None:
-    files = {path.stem for path in (ROOT / "roles" / role / "tasks" / "install").glob("*.yml")}
-    assert set(options(role)[f"{role}_provider"]["choices"]) == files
+@pytest.mark.parametrize("role", [role for role in ROLES if f"{role}_provider" in options(role)])
+def test_providers_are_the_task_files_or_the_rows_of_one_call(role: str) -> None:
+    """Providers with steps of their own have a task file each; those of one call have a row of its arguments each."""
+    folder, variables = ROOT / "roles" / role / "tasks" / "install", ROOT / "roles" / role / "vars" / "main.yml"
+    rows = load(variables).get(f"__{role}_providers", {}) if variables.is_file() else {}
+    files = {path.stem for path in folder.glob("*.yml")}
+    assert not (files and rows), "either files or rows"
+    assert set(options(role)[f"{role}_provider"]["choices"]) == files | set(rows)
 
 
 def assigned(path: pathlib.Path) -> set[str]:
@@ -194,6 +205,77 @@ def test_a_role_is_called_with_its_own_variables(path: pathlib.Path) -> None:
             assert given <= set(options(role)) | RESULTS, task["name"]
 
 
+def calls() -> Iterator[tuple[str, str, str]]:
+    """Every call of a role in roles, playbooks and scenarios: the file, the role, the entry point."""
+    for folder in ("roles", "playbooks", "molecule"):
+        for path in (ROOT / folder).rglob("*.yml"):
+            content = load(path) if {"tasks", "playbooks", "molecule"} & set(path.parts) else None
+            for task in tasks_in(content if isinstance(content, list) else []):
+                call = task.get("ansible.builtin.include_role") or task.get("ansible.builtin.import_role")
+                if call:
+                    yield str(path.relative_to(ROOT)), call["name"].rpartition(".")[2], call.get("tasks_from", "main")
+
+
+def test_every_entry_point_that_is_used_is_declared() -> None:
+    """What a role does for others is its interface: documented, its arguments checked."""
+    found = set(calls())
+    assert {("playbooks/plan.yml", "stack_plan", "check"), ("playbooks/plan.yml", "stack_plan", "main")} <= found
+    assert {call for call in found if call[2] not in specs(call[1])} == set()
+
+
+def test_what_is_private_to_a_role_is_read_by_it_alone() -> None:
+    private = re.compile(rf"\b__({'|'.join(sorted(ROLES, key=len, reverse=True))})_\w+")
+    readers = {
+        (str(path.relative_to(ROOT)), found[0])
+        for folder in ("roles", "playbooks", "inventories", "molecule")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".yml", ".j2"}
+        for found in private.finditer(path.read_text(encoding="utf-8"))
+        if path.relative_to(ROOT).parts[:2] != ("roles", found[1])
+    }
+    assert readers == set()
+
+
+def test_roles_of_changes_are_those_that_a_bootstrap_applies() -> None:
+    """A change whose role nobody includes stays pending for ever; an include that no change asks for never runs."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins/plugin_utils").rglob("*.py"))
+    changed = {*re.findall(r'\bChange\(\s*"(\w+)"', source), *re.findall(r'^ROLE = "(\w+)"', source, re.MULTILINE)}
+    files = [ROOT / "playbooks/bootstrap.yml", *(ROOT / "playbooks/tasks").glob("*.yml")]
+    conditions = [str(task.get("when")) for path in files for task in tasks_in(load(path))]
+    asked = {role for when in conditions if "bootstrap_pending" in when for role in re.findall(r"'(\w+)'", when)}
+    included = {role for path, role, _entry in calls() if path.startswith("playbooks/tasks/")} - {"stack_plan"}
+    assert changed == asked == included
+
+
+def test_the_defaults_of_the_request_are_those_of_the_code() -> None:
+    keys = specs("stack_plan")["main"]["options"]["stack_plan_request"]["options"]
+    assert set(keys) == set(Request.__dataclass_fields__)
+    assert [name for name, option in keys.items() if "default" not in option] == []
+    assert parse_request({name: option["default"] for name, option in keys.items()}) == Request()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_readme_has_the_skeleton(role: str) -> None:
+    """Title, one paragraph, Example, What it never does, Variables, Licence; other sections stand before Variables."""
+    text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "CODE", text, flags=re.DOTALL | re.MULTILINE)
+    title, paragraph, *_rest = prose.partition("\n## ")[0].strip().split("\n\n")
+    assert (title, _rest, paragraph[0] in "*|#") == (f"# {role}", [], False)
+    headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
+    assert headings[0] == "Example"
+    assert headings[1:-2].count("What it never does") == 1
+    assert headings[-2:] == ["Variables", "Licence"]
+    sections = dict(re.findall(r"^## (.+)\n\n((?:(?!## ).*\n)*)", prose, re.MULTILINE))
+    assert "CODE" in sections["Example"]
+    assert sections["What it never does"].startswith("* ")
+    assert sections["Licence"].strip() == "GPL-3.0-or-later"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_a_scenario(role: str) -> None:
+    assert (ROOT / "molecule" / role / "molecule.yml").is_file(), f"add molecule/{role}"
+
+
 def test_the_decision_is_read_in_defaults_only() -> None:
     allowed = re.compile(r"^roles/(?:stack_plan/.*|\w+/(?:defaults/main\.yml|meta/argument_specs\.yml|README\.md))$")
     readers = {
@@ -212,6 +294,32 @@ def test_the_observation_is_read_in_the_plan_only() -> None:
         if path.suffix in {".yml", ".j2"} and observation.search(path.read_text(encoding="utf-8"))
     }
     assert readers <= {"stack_plan"}
+
+
+# Roles that leave nothing behind which another run could take back: they decide, measure, or fetch once.
+WITHOUT_STATE = {"stack_plan", "gpu_benchmark", "bundle"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_state_is_one_include(role: str) -> None:
+    """What a role brings and how it is taken back are files below tasks/state, chosen in one place and in one way."""
+    folder, option = ROOT / "roles" / role / "tasks", options(role).get(f"{role}_state")
+    files = {path.stem for path in (folder / "state").glob("*.yml")}
+    if role in WITHOUT_STATE:
+        assert (option, files) == (None, set())
+        return
+    assert option is not None
+    assert set(option["choices"]) == files >= {"present", "absent"}
+    assert f"{role}_state" == next(iter(options(role))) or "required" in next(iter(options(role).values()))
+    tasks = list(tasks_in(load(folder / "main.yml")))
+    chosen = [task for task in tasks if "/" in str(task.get("ansible.builtin.include_tasks"))]
+    wanted = f"state/{{{{ {role}_state }}}}.yml"
+    assert [task["ansible.builtin.include_tasks"] for task in chosen] == [wanted]
+    assert all(("when" not in task and "ansible.builtin.include_tasks" in task) or "block" in task for task in tasks)
+    conditions = [
+        str(task["when"]) for path in folder.rglob("*.yml") for task in tasks_in(load(path)) if task.get("when")
+    ]
+    assert [condition for condition in conditions if f"{role}_state" in condition] == []
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -17,6 +17,7 @@ STAND_IN = "Stand-in of the collection's simulated pods"
 COMPILER = "usr/lib/simulated-cuda"  # the real compiler as the stand-ins of other releases call it
 TARGET = "targets/x86_64-linux"
 TRIPLET = re.compile(r"\d+\.\d+\.\d+")
+METAS = ("cuda", "cuda-{release}")  # bring a driver beside the toolkit
 DRIVERS = {"open": "nvidia-open", "proprietary": "cuda-drivers"}  # by kernel modules, as on Debian
 KERNELS = {"open": "nvidia-kernel-open-dkms", "proprietary": "nvidia-kernel-dkms"}
 TOOL = "/usr/local/sbin/simulated-disk"  # on every pod; the path of a maintainer script is not root's
@@ -186,7 +187,7 @@ def config_of(release: str, exact: str) -> Package:
     )
 
 
-def list_shared(known: Catalogue, exacts: Mapping[str, str]) -> Iterator[Package]:
+def list_shared(exacts: Mapping[str, str]) -> Iterator[Package]:
     """What the releases share, and the packages that bring a driver, which nobody may install."""
     newest = max(exacts.values(), key=Version)
     search = f"/usr/local/cuda/{TARGET}/lib\n"
@@ -200,9 +201,7 @@ def list_shared(known: Catalogue, exacts: Mapping[str, str]) -> Iterator[Package
     for major in sorted({exact.partition(".")[0] for exact in exacts.values()}):
         last = max((exact for exact in exacts.values() if exact.startswith(f"{major}.")), key=Version)
         yield Package(f"cuda-toolkit-{major}-config-common", f"{last}-1", f"{STAND_IN}: empty")
-    for name in known["cuda"]["forbidden"]:
-        if name in DRIVERS.values():
-            continue
+    for name in METAS:
         for release in exacts if "{" in name else (None,):
             tag = dashed(release) if release else ""
             version = exacts[release] if release else newest
@@ -232,7 +231,7 @@ def list_toolkits(known: Catalogue, compiler: Mapping[str, Path], runtimes: Mapp
         parts=(*nvcc, *nvvm, *rest),
         links={f"{COMPILER}/lib64": "lib"},
     )
-    yield from list_shared(known, exacts)
+    yield from list_shared(exacts)
     for release, exact in exacts.items():
         update = len(known["cuda"]["releases"][release]["updates"])
         real = compiler if release == REAL_RELEASE else {}

@@ -10,7 +10,7 @@ WSL = "/usr/lib/wsl/lib"
 # Every byte and every mark of Windows' folder and of the loader's configuration of it.
 LOOK = f"cd {WSL} && stat -c '%n %A %s %Y %i' * . && sha256sum * /etc/ld.so.conf.d/ld.wsl.conf"
 NOWHERE = {  # whoever fetches something now fails
-    "cuda_toolkit_repository_url": "http://127.0.0.1:9/",
+    "nvidia_repository_url": "http://127.0.0.1:9/",
     "pytorch_index_url": "http://127.0.0.1:9/",
     "ml_extensions_index_urls": ["http://127.0.0.1:9/"],
 }
@@ -45,8 +45,8 @@ def test_the_stable_cuda_by_default(pod: Pod, windows: str) -> None:
     assert "repos/wsl-ubuntu/x86_64/" in pod.sh("cat /etc/apt/sources.list.d/podsmith-cuda.sources")
     assert run.decision["forward_compat"]["enabled"] is False
     assert (
-        "versions Windows driver 581.42 supports CUDA 13.0; PyTorch 2.14.1+cu126 and the CUDA toolkit are built for CUDA 12.6:"
-        " no problem, a newer driver runs what is built for older CUDA releases." in run.told
+        "versions Windows driver 581.42 supports CUDA 13.0; PyTorch 2.14.1+cu126 and the CUDA toolkit are built "
+        "for CUDA 12.6: no problem, a newer driver runs what is built for older CUDA releases." in run.told
     )
     assert pod.stack() == (STABLE, "12.6", "12.6")
 

@@ -65,8 +65,8 @@ def test_the_collection_runs_inside_wsl2(pod: Pod) -> None:
     fingerprint = (WORK / "mirror/fingerprint").read_text(encoding="utf-8").strip()
     variables = {
         "wsl2_cuda": "13.0",
-        "cuda_toolkit_repository_url": "http://mirror/cuda/repos/",
-        "cuda_toolkit_key_fingerprint": fingerprint,
+        "nvidia_repository_url": "http://mirror/cuda/repos/",
+        "nvidia_repository_key_fingerprint": fingerprint,
         "pytorch_index_url": "http://mirror/whl/cu126",
         "ml_extensions_index_urls": ["http://mirror/whl/cu126"],
         "gpu_verify_gpu": False,

@@ -5,21 +5,57 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-# The driver of NVIDIA's, Ubuntu's and Debian's archives: the module, what belongs to it in user space, and what brings
-# these. Not the toolkit's stubs (cuda-driver-dev-…), not the compat library, not the container toolkit.
-DRIVER = re.compile(
-    r"(?:cuda(?:-\d+-\d+)?|cuda-(?:drivers|runtime|demo-suite)(?:-.+)?"
-    r"|nvidia-(?:open|driver|headless|dkms|kernel|firmware|utils|compute-utils|legacy|tesla|persistenced|modprobe)(?:-.+)?"
-    r"|libcuda1(?:-.+)?|libnvidia-(?:compute|gl|cfg1|ml1|decode|encode|fbc1|extra|common|gpucomp|nvvm\d*|ptxjitcompiler1)"
-    r"(?:-.+)?|linux-(?:modules|objects|signatures)-nvidia-.+|xserver-xorg-video-nvidia(?:-.+)?|firmware-nvidia-.+)"
+# The catalogue's section "forbidden", which hosts do not have: packages of the driver and what brings them.
+DRIVER = (
+    "cuda",
+    "cuda-[0-9]*-[0-9]*",
+    "cuda-runtime*",
+    "cuda-demo-suite*",
+    "cuda-drivers*",
+    "nvidia-open*",
+    "nvidia-driver*",
+    "nvidia-headless*",
+    "nvidia-dkms*",
+    "nvidia-kernel*",
+    "nvidia-firmware*",
+    "nvidia-utils*",
+    "nvidia-compute-utils*",
+    "nvidia-legacy*",
+    "nvidia-tesla*",
+    "nvidia-persistenced*",
+    "nvidia-modprobe*",
+    "libcuda1*",
+    "libnvidia-compute*",
+    "libnvidia-gl*",
+    "libnvidia-cfg1*",
+    "libnvidia-ml1*",
+    "libnvidia-decode*",
+    "libnvidia-encode*",
+    "libnvidia-fbc1*",
+    "libnvidia-extra*",
+    "libnvidia-common*",
+    "libnvidia-gpucomp*",
+    "libnvidia-nvvm*",
+    "libnvidia-ptxjitcompiler1*",
+    "linux-modules-nvidia-*",
+    "linux-objects-nvidia-*",
+    "linux-signatures-nvidia-*",
+    "xserver-xorg-video-nvidia*",
+    "firmware-nvidia-*",
 )
+_DRIVER = re.compile("|".join(map(fnmatch.translate, DRIVER)))
 INSTALLED = re.compile(r"^Inst (?P<name>[^\s:]+)(?::\S+)? (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+)", re.MULTILINE)
 UNKNOWN = re.compile(r"^E: (?:Unable to locate package|Package '?.+'? has no installation candidate)", re.MULTILINE)
 NEEDS = ("Depends", "Pre-Depends", "Recommends")
+STANZA = re.compile(r"^Package: (?P<name>\S+)\nStatus: \S+ \S+ installed\n(?P<body>(?:.+\n?)*)", re.MULTILINE)
+# Names that NVIDIA's repository alone has.
+NVIDIAS = re.compile(r"cuda-.+-\d+-\d+|(?:cuda-drivers|nvidia-open)(?:-\d+)?")
+KEYRING = "cuda-keyring"  # brings a source of its own
 
 
 class Install(NamedTuple):
@@ -32,7 +68,7 @@ class Install(NamedTuple):
 
 def is_driver(name: str) -> bool:
     """Whether a package is of NVIDIA's driver for Linux, or brings it."""
-    return bool(DRIVER.fullmatch(name))
+    return _DRIVER.match(name) is not None
 
 
 def parse_simulation(text: str) -> list[Install]:
@@ -74,3 +110,13 @@ def list_installed(status: str) -> list[str]:
     """The installed packages of ``/var/lib/dpkg/status`` that are of a driver for Linux."""
     found = re.findall(r"^Package: (\S+)\nStatus: \S+ \S+ installed$", status, re.MULTILINE)
     return sorted(name for name in found if is_driver(name))
+
+
+def list_from_nvidia(status: str) -> list[str]:
+    """The installed packages of ``/var/lib/dpkg/status`` that came from NVIDIA's repository."""
+    return sorted(
+        found["name"]
+        for found in STANZA.finditer(status)
+        if found["name"] != KEYRING
+        and (re.search(r"^Maintainer: .*nvidia\.com", found["body"], re.MULTILINE) or NVIDIAS.fullmatch(found["name"]))
+    )

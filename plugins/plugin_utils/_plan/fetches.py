@@ -54,10 +54,10 @@ def pending_parts(decision: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _repository(pending: Mapping[str, Mapping[str, Any]], mirrors: Mirrors, known: Catalogue) -> Iterator[Source]:
-    base = mirrors.get("cuda_toolkit_repository_url") or known["cuda"]["bases"]["cuda"]["url"]
+    base = mirrors.get("nvidia_repository_url") or known["cuda"]["bases"]["cuda"]["url"]
     for part in pending.values():
         if part.get("provider") == "apt" or (part is pending.get("nvidia_driver") and part.get("repository")):
-            yield {"name": "NVIDIA's package repository", "url": base, "variable": "cuda_toolkit_repository_url"}
+            yield {"name": "NVIDIA's package repository", "url": base, "variable": "nvidia_repository_url"}
 
 
 def _wheels(pending: Mapping[str, Mapping[str, Any]], mirrors: Mirrors, known: Catalogue) -> Iterator[Source]:

@@ -84,6 +84,7 @@ SPECIFIER = _pattern("a specifier in quotes", r"((^|,)(==|!=|~=|>=|<=|>|<)[0-9][
 TAG = _pattern("a Python tag, such as cp312", r"(cp|py)\d+(-abi3)?")
 ARCHITECTURE = _one_of("x86_64", "aarch64")
 PACKAGE = _pattern("a package's name", r"[a-z0-9][a-z0-9.+{}-]*")
+PACKAGES = _pattern("a pattern of packages' names, such as cuda-drivers*", r"[a-z0-9][][a-z0-9.+*-]*")
 HEX = _pattern("four hexadecimal digits in quotes", r"[0-9a-f]{4}")
 DIGITS = _pattern("digits in quotes", r"\d+")
 NAME = _pattern("a name", r"[A-Za-z0-9][A-Za-z0-9 ._{}-]*")
@@ -120,7 +121,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
             },
         ),
         "components": (NAME, {"apt": _list(PACKAGE), "pypi": _list(PACKAGE)}),
-        "forbidden": (PACKAGE, {"because": TEXT}),
+        "forbidden": (PACKAGES, {"because": TEXT}),
         "bases": (NAME, {"url": URL}),
         "architectures": (ARCHITECTURE, {"folder": NAME, "package": NAME}),
         "repositories": (

@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.filter.forbidden_packages import forbidden_packages
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -202,6 +203,12 @@ def test_every_dependency_is_there(listed: dict[str, packages.Package]) -> None:
     needed = {name for package in listed.values() for name in package.depends}
     drivers = {package.name for package in packages.list_drivers(KNOWN)}
     assert needed - set(listed) - drivers == set()
+
+
+def test_what_brings_a_driver_is_there_and_forbidden(listed: dict[str, packages.Package]) -> None:
+    names = [*packages.DRIVERS.values(), *(name for name in listed if re.fullmatch(r"cuda(-\d+-\d+)?", name))]
+    assert {"cuda", "cuda-13-0"} <= set(names)
+    assert forbidden_packages(names) == names
 
 
 def test_only_the_real_release_has_a_real_compiler(listed: dict[str, packages.Package]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import pytest
@@ -36,7 +37,9 @@ def with_library(**parts: Any) -> dict[str, Any]:
 
 
 def load(name: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "roles/forward_compat" / name).read_text(encoding="utf-8"))
+    text = (ROOT / "roles/forward_compat" / name).read_text(encoding="utf-8")
+    # A decision that has the path needs no release of it; outside of a run the collection's own filters are not there.
+    return yaml.safe_load(re.sub(r"podsmith\.gpu\.\w+(?:\(\w+\))?", "string", text))
 
 
 @pytest.mark.parametrize(

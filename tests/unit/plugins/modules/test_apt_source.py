@@ -156,3 +156,25 @@ def test_removal(host: Host) -> None:
 def test_components(host: Host) -> None:
     host.run(suite="noble", components=["main", "extra"])
     assert "Suites: noble\nComponents: main extra\n" in host.source.read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "used_by"),
+    [
+        ("", []),
+        ("Package: g++\nStatus: install ok installed\nMaintainer: Debian <d@debian.org>\n", []),
+        ("Package: cuda-nvcc-13-0\nStatus: install ok installed\nMaintainer: x\n", ["cuda-nvcc-13-0"]),
+    ],
+)
+def test_source_that_is_used_stays(host: Host, tmp_path: pathlib.Path, status: str, used_by: list[str]) -> None:
+    file = tmp_path / "status"
+    file.write_text(status)
+    host.run()
+    for check in (True, False):
+        answer = host.run(state="absent", unless_used=True, status=str(file), check=check)
+        assert (answer["changed"], answer["used_by"]) == (not used_by, used_by)
+    assert host.source.exists() is host.keyring.exists() is bool(used_by)
+    assert host.run(state="absent", status=str(file))["changed"] is bool(used_by)
+    assert not host.source.exists()
+    answer = host.run(state="absent", unless_used=True, status=str(file))
+    assert (answer["changed"], answer["used_by"]) == (False, []), "where there is no source, nothing keeps it"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
-from ansible_collections.podsmith.gpu.plugins.module_utils import _observe_child
+from ansible_collections.podsmith.gpu.plugins.module_utils._host import child as _observe_child
 from ansible_collections.podsmith.gpu.plugins.modules import gpu_probe
 
 LIMIT = 120  # seconds: only a hang takes as long

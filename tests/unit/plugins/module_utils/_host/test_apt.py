@@ -7,9 +7,11 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.apt import (
+    DRIVER,
     Install,
     find_chain,
     is_driver,
+    list_from_nvidia,
     list_installed,
     parse_needs,
     parse_simulation,
@@ -60,9 +62,8 @@ def test_what_is_of_a_driver(name: str, *, driver: bool) -> None:
     assert is_driver(name) is driver
 
 
-def test_every_forbidden_package_of_the_catalogue_is_of_a_driver() -> None:
-    for name in load_catalogue()["cuda"]["forbidden"]:
-        assert is_driver(name.replace("{release}", "13-0"))
+def test_hosts_know_what_the_catalogue_forbids() -> None:
+    assert tuple(load_catalogue()["cuda"]["forbidden"]) == DRIVER
 
 
 def test_no_package_of_the_toolkits_components_is() -> None:
@@ -125,3 +126,31 @@ Package: g++
 Status: install ok installed
 """
     assert list_installed(status) == ["libnvidia-compute-570"]
+
+
+def stanza(name: str, maintainer: str, status: str = "install ok installed") -> str:
+    return f"Package: {name}\nStatus: {status}\nPriority: optional\nMaintainer: {maintainer}\nVersion: 1\n"
+
+
+NVIDIA, DEBIAN = "cudatools <cudatools@nvidia.com>", "Debian NVIDIA Maintainers <pkg@lists.debian.org>"
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        pytest.param("", [], id="nothing"),
+        pytest.param(stanza("libcudnn9-cuda-13", NVIDIA), ["libcudnn9-cuda-13"], id="by-maintainer"),
+        pytest.param(stanza("cuda-nvcc-13-0", "somebody"), ["cuda-nvcc-13-0"], id="by-a-name-of-a-release"),
+        pytest.param(stanza("cuda-compat-12-8", "somebody"), ["cuda-compat-12-8"], id="compat-library"),
+        pytest.param(stanza("nvidia-open-580", "somebody"), ["nvidia-open-580"], id="driver"),
+        pytest.param(stanza("nvidia-driver", DEBIAN), [], id="the-distribution's-driver"),
+        pytest.param(stanza("nvidia-cuda-toolkit", DEBIAN), [], id="the-distribution's-toolkit"),
+        pytest.param(stanza("cuda-keyring", NVIDIA), [], id="the-keyring-has-a-source-of-its-own"),
+        pytest.param(
+            stanza("cuda-nvcc-13-0", NVIDIA, "deinstall ok config-files"), [], id="only-its-settings-are-left"
+        ),
+        pytest.param(f"{stanza('g++', DEBIAN)}\n{stanza('b', NVIDIA)}\n{stanza('a', NVIDIA)}", ["a", "b"], id="sorted"),
+    ],
+)
+def test_what_came_from_nvidias_repository(status: str, found: list[str]) -> None:
+    assert list_from_nvidia(status) == found

@@ -454,7 +454,7 @@ def test_a_mismatch_is_explained(
 
 def test_the_repository_is_asked_before_anything_is_changed(box: Observe, decide: Decide, known: Catalogue) -> None:
     wish = {"pytorch": "none", "toolkit": {"provider": "none"}}
-    mirrors = {"cuda_toolkit_repository_url": "http://mirror/cuda/repos/"}
+    mirrors = {"nvidia_repository_url": "http://mirror/cuda/repos/"}
     (source,) = required_sources(decide(box(), driver="580", **wish), mirrors, known)
     assert source["url"] == "http://mirror/cuda/repos/"
     held = box("580.65.06")

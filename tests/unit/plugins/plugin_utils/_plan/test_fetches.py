@@ -40,7 +40,7 @@ INDEX = {"provider": "pytorch_index", "index": "cu130"}
         pytest.param(decision("pytorch", pytorch={"provider": "host_wheels"}), {}, [], True, id="host-wheels"),
         pytest.param(
             decision("cuda_toolkit", "forward_compat", toolkit=APT, forward_compat=APT),
-            {"cuda_toolkit_repository_url": "http://mirror/repos/"},
+            {"nvidia_repository_url": "http://mirror/repos/"},
             ["http://mirror/repos/"],
             False,
             id="apt-asked-once",
@@ -64,4 +64,4 @@ def test_sources(decided: dict[str, Any], mirrors: dict[str, str], urls: list[st
 def test_each_source_names_its_variable() -> None:
     decided = decision("cutlass", "pytorch", "cuda_toolkit", cutlass={"provider": "git"}, pytorch=INDEX, toolkit=APT)
     variables = {source["variable"] for source in required_sources(decided, {}, load_catalogue())}
-    assert variables == {"cutlass_git_url", "pytorch_index_url", "cuda_toolkit_repository_url"}
+    assert variables == {"cutlass_git_url", "pytorch_index_url", "nvidia_repository_url"}
