@@ -120,7 +120,7 @@ def test_nothing_came_from_elsewhere(offline: Run, cut_off: int) -> None:
 
 def test_cuda_works_and_the_headers_are_there(offline: Run, host: Any) -> None:
     ask = "import torch, xformers; print(torch.__version__, torch.cuda.device_count(), xformers.__version__)"
-    assert host.check_output(f"env -i {PREFIX}/current/bin/python -c '{ask}'") == "2.9.1+cu130 1 0.0.33.post2"
+    assert host.check_output(f"env -i {PREFIX}/current/bin/python -c '{ask}'") == "2.9.1+cu130 1 0.0.33.post2+cu130"
     version = host.file(f"{PREFIX}/cutlass/4.3.0/include/cutlass/version.h").content_string
     assert "#define CUTLASS_MINOR 3" in version
 
