@@ -16,6 +16,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RECAP = re.compile(r"^localhost\s+: (.*)$", re.MULTILINE)
 
+WISH: dict[str, Any] = {
+    "cuda": "13.0",
+    "pytorch": "newest",
+    "cutlass": "4.2.0",
+    "toolkit": {"provider": "pypi"},
+    "architectures": ["9.0a"],
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -57,31 +65,12 @@ class Site:
         """
         output = self.scratch / "plans"
         output.mkdir(exist_ok=True)
-        wish = {
-            "cuda": "13.0",
-            "pytorch": "newest",
-            "cutlass": "4.2.0",
-            "toolkit": {"provider": "pypi"},
-            "architectures": ["9.0a"],
-        }
         extra = {
-            "stack_plan_request": wish | (request or {}),
+            "stack_plan_request": WISH | (request or {}),
             "stack_plan_prefix": str(self.prefix),
             "stack_plan_output_dir": str(output),
         } | variables
-        argv = [
-            *within,
-            Path(sys.executable).with_name("ansible-playbook"),
-            playbook,
-            "-l",
-            "local",
-            "-e",
-            json.dumps(extra),
-            *args,
-        ]
-        done = subprocess.run(
-            argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900, check=False
-        )
+        done = ansible_playbook(playbook, "-l", "local", "-e", json.dumps(extra), *args, within=within)
         out = done.stdout + done.stderr
         recap = RECAP.search(out)
         counts = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", recap[1])} if recap else {}
@@ -96,6 +85,12 @@ class Site:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         bare = reach | {"HOME": str(self.scratch), "PATH": path} | env
         return subprocess.run(["sh", "-c", script], env=bare, capture_output=True, text=True, timeout=300, check=False)
+
+
+def ansible_playbook(*args: str, within: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook in the checkout."""
+    argv = [*within, Path(sys.executable).with_name("ansible-playbook"), *args]
+    return subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900, check=False)
 
 
 def environment() -> dict[str, str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import io
 import re
@@ -13,14 +14,6 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.judge import figure
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-
-try:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    HAS_MATPLOTLIB = True
-except ImportError:
-    HAS_MATPLOTLIB = False
 
 Case = Mapping[str, Any]
 
@@ -58,6 +51,20 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
+@functools.cache
+def load_matplotlib() -> tuple[Any, Any] | None:
+    """Matplotlib's ``rc_context`` and ``Figure``; None where it is not installed.
+
+    Not imported with this file: every run of Ansible loads all filters, and Matplotlib takes as long as Ansible itself.
+    """
+    try:
+        from matplotlib import rc_context  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError:
+        return None
+    return rc_context, Figure
+
+
 def render_page(judged: Mapping[str, Any], host: str, known: Catalogue) -> str:
     """The page of a judged result (see ``_benchmark.judge``)."""
     cases = judged["cases"]
@@ -72,7 +79,7 @@ def render_page(judged: Mapping[str, Any], host: str, known: Catalogue) -> str:
         bullets(verdict["notes"], "note"),
         devices_table(judged),
         settings_table(judged),
-        "" if HAS_MATPLOTLIB else f"<p>{NO_PLOTS}</p>",
+        "" if load_matplotlib() else f"<p>{NO_PLOTS}</p>",
         *(family_part(name, [case for case in cases if case["family"] == name]) for name in families),
         references_part(known),
         f"<p>{METHOD}</p></html>",
@@ -142,7 +149,7 @@ def family_part(name: str, cases: Sequence[Case]) -> str:
     """The heading, plot and table of a family."""
     cases = sorted(cases, key=by_number)
     measured = [case for case in cases if case.get("value")]
-    plot = f"<div class=plot>{plot_bars(measured)}</div>" if HAS_MATPLOTLIB and measured else ""
+    plot = f"<div class=plot>{drawn}</div>" if measured and (drawn := plot_bars(measured)) else ""
     rows = [list(map(escape, case_cells(case))) for case in cases]
     head = [
         "Case",
@@ -193,8 +200,12 @@ def references_part(known: Catalogue) -> str:
 
 def plot_bars(cases: Sequence[Case]) -> str:
     """A bar for each case with its p20–p80, a tick at its peak, a mark for each known device; one SVG."""
+    matplotlib = load_matplotlib()
+    if matplotlib is None:
+        return ""
+    rc_context, figure_class = matplotlib
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "podsmith", "font.size": 9}):
-        canvas = Figure(figsize=(9, 0.8 + 0.26 * len(cases)), layout="constrained")
+        canvas = figure_class(figsize=(9, 0.8 + 0.26 * len(cases)), layout="constrained")
         axes = canvas.add_subplot()
         places = list(range(len(cases)))
         values = [case["value"] for case in cases]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -15,7 +17,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.judge impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 RUN = pathlib.Path(__file__).resolve().parents[4] / "fixtures" / "benchmarks" / "cpu-tiny.json"
-PLOTS = pytest.mark.skipif(not page.HAS_MATPLOTLIB, reason="matplotlib is not installed: run scripts/prepare.sh dev")
+PLOTS = pytest.mark.skipif(
+    page.load_matplotlib() is None, reason="matplotlib is not installed: run scripts/prepare.sh dev"
+)
 
 
 def judged(**changes: Any) -> dict[str, Any]:
@@ -61,11 +65,19 @@ def test_what_others_wrote_is_escaped() -> None:
 
 
 def test_without_matplotlib_the_tables_stay_and_the_page_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "HAS_MATPLOTLIB", False)
+    monkeypatch.setattr(page, "load_matplotlib", lambda: None)
     text = render(judged())
     assert page.NO_PLOTS in text
     assert "<svg" not in text
     assert "ResNet-50, inference" in text
+
+
+def test_matplotlib_is_loaded_by_the_page_alone() -> None:
+    """Every run of Ansible loads this collection's filters: whoever writes no page must not pay for its plots."""
+    name = "ansible_collections.podsmith.gpu.plugins.filter.benchmark_report"
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import {name}; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_cases_stand_in_the_order_of_their_numbers() -> None:
