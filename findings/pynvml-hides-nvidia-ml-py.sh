@@ -5,10 +5,10 @@
 # of the same import name, a folder pynvml/. Python prefers the folder, so nvidia-ml-py is installed, current and never imported.
 # The two own no file in common: both install without a word, `pip check` is content, and installing nvidia-ml-py again does not help.
 #
-# Seen: 2026-12-01, pynvml 11.5.3, nvidia-ml-py 13.615.71, Linux x86_64.
+# Seen: 2026-12-01, pynvml 11.5.3 and 13.0.1, nvidia-ml-py 13.615.71, Linux x86_64.
 # Matters: one dependency with an old pin takes functions and constants of new drivers away from everything else in the environment,
 # and the version that pip shows for nvidia-ml-py proves nothing.
-# Instead: uninstall pynvml, or take pynvml 12 or newer, which leaves the module to nvidia-ml-py; look at `pynvml.__file__`.
+# Instead: uninstall pynvml, or take pynvml 13, which leaves the module to nvidia-ml-py (pynvml 12 does so too, but wants nvidia-ml-py 12).
 set -euo pipefail
 
 work=$(mktemp -d)
@@ -36,5 +36,5 @@ pip install --force-reinstall nvidia-ml-py==13.615.71
 expect "the same with nvidia-ml-py installed again" "$(imported)" "pynvml/__init__.py 17 False"
 expect "pip check" "$("$python" -m pip check)" "No broken requirements found."
 
-pip install pynvml==12.0.0
-expect "the same with pynvml 12.0.0" "$(imported)" "pynvml.py 20 True"
+pip install pynvml==13.0.1
+expect "the same with pynvml 13.0.1" "$(imported)" "pynvml.py 20 True"
