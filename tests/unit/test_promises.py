@@ -43,7 +43,7 @@ TESTS = sorted(
 )
 PAGES = sorted(
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/**/*.md", "roles/*/README.md", "molecule/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "findings/*.md", "roles/*/README.md", "molecule/**/*.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -463,6 +463,20 @@ def anchors(page: pathlib.Path) -> set[str]:
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_readme_names_every_playbook(playbook: str) -> None:
     assert re.search(rf"\b{playbook.removesuffix('.yml')}\b", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_table_of_findings_names_every_script() -> None:
+    page = (ROOT / "findings" / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| \[([\w-]+)\]\(\1\.sh\) \|", page, re.MULTILINE)
+    assert table == sorted(path.stem for path in (ROOT / "findings").glob("*.sh"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "findings").glob("*.sh")), ids=lambda path: path.stem)
+def test_a_finding_says_what_was_seen_and_when(path: pathlib.Path) -> None:
+    head = path.read_text(encoding="utf-8").partition("\nset -euo pipefail\n")[0]
+    assert re.search(r"^# Seen: \d{4}-\d\d-\d\d, .*\d", head, re.MULTILINE)
+    assert {f"# {word}:" for word in ("Matters", "Instead")} <= set(re.findall(r"^# \w+:", head, re.MULTILINE))
+    assert path.stat().st_mode & 0o111 == 0o111, "a finding is run by its name"
 
 
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
