@@ -6,7 +6,7 @@ from life import Pod
 
 ROLE = "molecule/nvidia_repository/converge.yml"
 FILES = "ls /etc/apt/sources.list.d /etc/apt/keyrings"
-MESSAGE = "NVIDIA's repository stays: cuda-cccl-13-0 came from it."
+MESSAGE = "repository stays: cuda-cccl-13-0 came from it."
 
 
 def test_its_key_is_trusted_for_it_alone(pod: Pod) -> None:
