@@ -28,8 +28,9 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible.plugins.loader import filter_loader
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import CatalogueError, load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import PARTS
 
-REPORTS = ("stack_plan_report", "bundle_report", "project_environment_report", "container_image_report")
+REPORTS = tuple(part.report for part in PARTS if part.report)
 PLANNER = "stack_plan"
 ON_EVERY_HOST = ("unknown_variables", "stack_request", "stack_plan", "bootstrap_steps", "stack_report")  # filters
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podsmith.gpu.plugins.filter.unknown_variables import RESULTS, declared_variables
+from ansible_collections.podsmith.gpu.plugins.filter.unknown_variables import declared_variables
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._image import image
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import RESULTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import parse_target
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 

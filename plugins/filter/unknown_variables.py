@@ -10,18 +10,10 @@ from collections.abc import Callable, Iterable
 
 import yaml
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import RESULTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import nearest
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
-RESULTS = frozenset(
-    {
-        "stack_plan_decision",
-        "stack_plan_applied",
-        "gpu_verify_results",
-        "forward_compat_result",
-        "nvidia_repository_result",
-    }
-)
 
 
 @functools.cache

@@ -12,17 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import PARTS, RESULTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, parse_request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-RESULTS = {
-    "stack_plan_decision",
-    "gpu_verify_results",
-    "gpu_benchmark_results",
-    "pytorch_source_results",
-    "nvidia_repository_result",
-}  # what roles publish for others
 PLACE = "ansible_collections.podsmith.gpu.plugins."
 PLUGIN_KINDS = ("modules", "action", "filter", "lookup", "callback", "inventory")
 PLUGINS = sorted(
@@ -181,6 +175,29 @@ def used_variables(path: pathlib.Path) -> Iterator[str]:
                 yield found[0]
 
 
+def published(path: pathlib.Path) -> set[str]:
+    """The variables that the tasks of a file publish by set_fact for whoever comes after."""
+    facts = [task.get("ansible.builtin.set_fact") or {} for task in tasks_in(load(path))]
+    return {name for fact in facts for name in fact if not name.startswith("__") and name != "cacheable"}
+
+
+@pytest.mark.parametrize("path", [*TASK_FILES, *(pathlib.Path("playbooks", name) for name in PLAYBOOKS)], ids=str)
+def test_what_is_published_stands_in_the_table(path: pathlib.Path) -> None:
+    """Else the next playbook of the same run refuses it as an unknown variable."""
+    assert {name for name in published(ROOT / path) if name.startswith(tuple(f"{role}_" for role in ROLES))} <= RESULTS
+
+
+def test_the_table_names_what_is_published() -> None:
+    facts = [published(ROOT / path) for path in TASK_FILES]
+    facts += [published(ROOT / "playbooks" / name) for name in PLAYBOOKS]
+    assert set().union(*facts) >= RESULTS
+
+
+def test_every_role_has_its_row() -> None:
+    assert sorted(part.role for part in PARTS) == ROLES
+    assert [part.role for part in PARTS if any(not name.startswith(f"{part.role}_") for name in part.results)] == []
+
+
 def test_every_variable_is_declared() -> None:
     """A misspelt role variable would pass in silence: Ansible checks the declared ones only."""
     declared = RESULTS.union(*(options(role) for role in ROLES), *(assigned(ROOT / path) for path in TASK_FILES))
@@ -238,8 +255,7 @@ def test_what_is_private_to_a_role_is_read_by_it_alone() -> None:
 
 def test_roles_of_changes_are_those_that_a_bootstrap_applies() -> None:
     """A change whose role nobody includes stays pending for ever; an include that no change asks for never runs."""
-    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins/plugin_utils").rglob("*.py"))
-    changed = {*re.findall(r'\bChange\(\s*"(\w+)"', source), *re.findall(r'^ROLE = "(\w+)"', source, re.MULTILINE)}
+    changed = {part.role for part in PARTS if part.key}
     files = [ROOT / "playbooks/bootstrap.yml", *(ROOT / "playbooks/tasks").glob("*.yml")]
     conditions = [str(task.get("when")) for path in files for task in tasks_in(load(path))]
     asked = {role for when in conditions if "bootstrap_pending" in when for role in re.findall(r"'(\w+)'", when)}

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._offline import bundle
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import Target
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STANDBY
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import nearest, show
@@ -25,7 +26,6 @@ Decision = Mapping[str, Any]
 HOME = "/opt/podsmith-image"  # of what builds and starts the image, inside it
 GROUP = "container_images"  # of the hosts that stand for images during a run
 BODIES = Path(__file__).resolve().parents[3] / "roles" / "container_image" / "files"
-LEFT_OUT = ("stack_plan", "container_image", "bundle", "gpu_benchmark", "nvidia_driver", "project_environment")  # roles
 HEADER = "# Rendered by podsmith.gpu; edits are overwritten.\n"
 LEAST_DISK, LEAST_VOLUME, MOST = 5, 10, 10000  # GB; RunPod makes no smaller volume
 
@@ -313,4 +313,4 @@ def _environment(values: Mapping[Any, Any]) -> dict[str, str]:
 
 def list_names(declared: Mapping[str, Iterable[str]]) -> list[str]:
     """The variables of the roles that install something, of which an inventory may set any."""
-    return sorted(name for role, names in declared.items() if role not in LEFT_OUT for name in names)
+    return sorted(name for role, names in declared.items() if BY_ROLE[role].image for name in names)

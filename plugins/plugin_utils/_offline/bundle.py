@@ -14,11 +14,11 @@ from packaging.utils import canonicalize_name
 from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv as _uv
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import Mirrors, pending_parts
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import roles_where
 
 Decision = Mapping[str, Any]
 Observed = Mapping[str, Any]
 
-WITH_PYTORCH = ("pytorch", "ml_extensions")  # roles that fill the same environment
 HOST_DIR = "bundle_host_dir"
 CONTROLLER_DIR = "bundle_dir"
 BUILT_HERE = "{{ stack_plan_decision['source']['links'] | default([]) }}"  # wheels that the host has of its own builds
@@ -186,7 +186,7 @@ def _environment(
 ) -> Iterator[Wheels]:
     """PyTorch, what is installed beside it, and the extensions: one set, as they share an environment."""
     torch = decision.get("pytorch")
-    if torch is None or not set(WITH_PYTORCH) & pending.keys():
+    if torch is None or not set(roles_where("environment")) & pending.keys():
         return
     adopted = _adopted(torch, observed)
     extensions = [entry for entry in (decision.get("extensions") or {}).values() if entry.get("requirement")]

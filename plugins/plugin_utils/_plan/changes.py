@@ -21,6 +21,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment, find_built
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, owner_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
@@ -31,7 +32,6 @@ BUILD = "build"
 UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
 RECORD, SHOWN = "decision on record", 12  # digits that are shown of a digest
 LOST_NAMED = 3  # files that are named where they are missing; more are counted
-PROVEN_ROLES = ("cuda_toolkit", "forward_compat", "cutlass", "pytorch", "ml_extensions")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def find_changes(case: Case, wanted: Wanted) -> tuple[Change, ...]:
         *_extensions(wanted, host),
     ]
     environment = list(_environment(case, wanted)) or list(_record(wanted, host))
-    if any(change.role in PROVEN_ROLES for change in changes) or not is_proven(wanted, host):
+    if any(BY_ROLE[change.role].proven for change in changes) or not is_proven(wanted, host):
         changes.append(Change("gpu_verify", PROVE, "the stack"))
     return (*changes, *environment)
 
@@ -221,12 +221,13 @@ def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
             continue
         version, found = entry.requirement.split("==", 1)[1], packages.get(name)
         sizes = (entry.mib, int(entry.mib * UNPACKED), wanted.environment.path)
+        role = owner_of(name)
         if found is None:
-            yield Change("ml_extensions", INSTALL, name, None, version, *sizes)
+            yield Change(role, INSTALL, name, None, version, *sizes)
         elif found != version:
-            yield Change("ml_extensions", REPLACE, name, str(found), version, *sizes)
+            yield Change(role, REPLACE, name, str(found), version, *sizes)
         elif name in broken:
-            yield Change("ml_extensions", REPAIR, name, "files are missing", version, *sizes)
+            yield Change(role, REPAIR, name, "files are missing", version, *sizes)
 
 
 def _there(wanted: Wanted, host: Host) -> Mapping[str, Any]:

@@ -9,15 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, roles_where
 
 FETCHES = ("install", "replace", "repair")
-PARTS = {
-    "nvidia_driver": "driver",
-    "cuda_toolkit": "toolkit",
-    "cutlass": "cutlass",
-    "forward_compat": "forward_compat",
-    "pytorch": "pytorch",
-}
 
 Mirrors = Mapping[str, str | None]
 Source = dict[str, str]
@@ -41,7 +35,7 @@ def required_sources(decision: Mapping[str, Any], mirrors: Mirrors, known: Catal
 def needs_pypi(decision: Mapping[str, Any]) -> bool:
     """Whether a pending change fetches from the indexes of the host's own pip configuration."""
     pending = pending_parts(decision)
-    wheels = {"pytorch", "ml_extensions"} & pending.keys()
+    wheels = set(roles_where("environment")) & pending.keys()
     if any(build["pending"] for build in (decision.get("source") or {}).get("builds", ())):
         return True  # what a build needs, its own environment and often the source itself
     return bool(wheels) or any(part.get("provider") == "pypi" for part in pending.values())
@@ -50,7 +44,12 @@ def needs_pypi(decision: Mapping[str, Any]) -> bool:
 def pending_parts(decision: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Role → its part of the decision, for roles that are to fetch something."""
     roles = {change["role"] for change in decision["changes"] if change["action"] in FETCHES}
-    return {role: decision.get(PARTS.get(role, "")) or {} for role in sorted(roles)}
+    return {role: _part(decision, role) for role in sorted(roles)}
+
+
+def _part(decision: Mapping[str, Any], role: str) -> Mapping[str, Any]:
+    part = BY_ROLE[role]
+    return decision.get(str(part.key)) or {} if part.fetched else {}
 
 
 def _repository(pending: Mapping[str, Mapping[str, Any]], mirrors: Mirrors, known: Catalogue) -> Iterator[Source]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import RECORD
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, PARTS
 
 WIDTH = 110
 INDENT = 11  # "  route    "
@@ -23,6 +24,9 @@ SIGNS = {
     "reboot": "~",
     "build": "+",
 }
+REPORTED = sorted(
+    (part for part in PARTS if part.key and part.label), key=lambda part: part.role == "cutlass"
+)  # headers last
 PROVIDERS = {"runpod": "RunPod", "vast": "Vast", "lambda": "Lambda"}
 KINDS = {"bare_metal": "bare metal", "vm": "virtual machine", "container": "container", "wsl2": "WSL2"}
 COLORS = {"ok": "32", "pending": "33", "degraded": "33", "blocked": "31", "failed": "31"}
@@ -152,15 +156,10 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
         "reboot": f"{old} → {new} by a reboot",
         "build": f"built {new}",
     }
-    if change["role"] == "nvidia_driver":
-        words |= {"replace": f"{old} → {new}", "repair": f"{old or 'none'} → {new}, so that apt does not move it"}
-    how = (
-        "new environment" if change["role"] == "pytorch" and change["action"] == "install" else words[change["action"]]
-    )
+    own = BY_ROLE[change["role"]].words.get(change["action"])
+    how = own.format(old=old or "none", new=new) if own else words[change["action"]]
     if what == RECORD:
         how = f"{old or 'none'} → {new}"
-    if change["role"] == "forward_compat" and change["action"] in ("install", "switch"):
-        how += ", used only while the driver is older"
     if change.get("mib"):
         how += f", {_size(change['mib'])} {'fetched' if ran else 'to fetch'}"
     return "proof" if change["action"] == "prove" else what, how
@@ -169,14 +168,11 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
 def _adopted(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Role and name of each part that is used as it was found."""
     found = []
-    for key, role, name in (
-        ("toolkit", "cuda_toolkit", "CUDA toolkit"),
-        ("pytorch", "pytorch", "PyTorch"),
-        ("cutlass", "cutlass", "CUTLASS"),
-    ):
-        part = decision.get(key)
-        if part and part["provider"] == "adopt":
-            found.append((role, f"{name} {part.get('exact') or part.get('local') or part['version']}"))
+    for row in REPORTED:
+        part = decision.get(str(row.key))
+        if part and part.get("provider") == "adopt":
+            version = part.get("exact") or part.get("local") or part["version"]
+            found.append((row.role, f"{row.label} {version}"))
     compat = decision["forward_compat"]
     if compat["enabled"] and compat["provider"] == "adopt":
         found.append(("forward_compat", f"{compat['package']} {compat['version']}"))

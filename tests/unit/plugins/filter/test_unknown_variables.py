@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ansible_collections.podsmith.gpu.plugins.filter.unknown_variables import FilterModule, declared_variables
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import RESULTS
 
 unknown_variables = FilterModule().filters()["unknown_variables"]
 
@@ -19,3 +20,9 @@ def test_a_misspelt_one_is_named_with_the_nearest() -> None:
     assert unknown_variables(["stack_plan_requst", "ansible_user", "stack_plan_requst"]) == [
         "The variable stack_plan_requst is unknown; did you mean stack_plan_request?"
     ]
+
+
+def test_what_one_playbook_publishes_the_next_one_of_the_run_accepts() -> None:
+    """After a benchmark every later playbook of the same run was refused for gpu_benchmark_results."""
+    assert unknown_variables(RESULTS) == []
+    assert "gpu_benchmark_results" in RESULTS
