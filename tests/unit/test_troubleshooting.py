@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._build.build import find_cause
+from ansible_collections.podsmith.gpu.plugins.module_utils._build.causes import find_cause
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
@@ -19,7 +19,7 @@ def section(title: str) -> str:
 def messages(title: str) -> list[str]:
     """What stands in the second column of a section's table, as code, but for what the role itself says."""
     rows = [line.split(" | ")[1] for line in section(title).splitlines() if line.startswith("| ")]
-    return [found for row in rows for found in re.findall(r"`([^`]+)`", row) if not found.startswith("the step ")]
+    return [found for row in rows for found in re.findall(r"`([^`]+)`", row) if not found.startswith("the build step ")]
 
 
 @pytest.mark.parametrize("message", messages("Source builds"))
