@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._build.plan import wheel_key
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
@@ -555,7 +554,7 @@ def _extension_build(
     build = _build(name, version, torch, architectures, toolkit, layout, host, request, known)
     forced = {"FORCE_CUDA": "1"} if torch.cuda else {}  # PyTorch's extension builder looks for a GPU otherwise
     build = replace(build, environment={**build.environment, **forced})
-    return replace(build, key=_key(build, torch.local, torch.cuda, host))
+    return replace(build, key=_key(build, torch, host))
 
 
 def _build(
@@ -599,45 +598,37 @@ def _build(
 
 
 def _torch_key(torch: PyTorch, architectures: tuple[str, ...], host: Host, request: Request, known: Catalogue) -> str:
-    """PyTorch's version holds its key, so that the key is made without it."""
+    """PyTorch's version holds its key, which so is made without the build's variables, from what decides them."""
     features, _refused = choose_features(torch.version, torch.cuda, host.arch, request.source.features, known)
-    content = {
-        "name": TORCH,
-        "version": torch.version,
-        "origin": _origin_key(_origin(TORCH, torch.version, request, known)),
+    origin = _origin(TORCH, torch.version, request, known)
+    decides = {
         "cuda": torch.cuda,
         "architectures": architectures,
         "features": features,
         "libraries": _libraries(torch, features, known),
-        "python": torch.python.version,
-        "platform": (host.arch, host.glibc),
     }
-    return _digest(content)
+    build = {"name": TORCH, "version": torch.version, "origin": _content_of(origin)}
+    return wheel_key(build, {**decides, **_platform(torch, host)})
 
 
-def _key(build: Build, torch: str, cuda: str | None, host: Host) -> str:
-    """All that changes the wheel's bytes; not how many compilers made it."""
-    environment = {name: value for name, value in build.environment.items() if name not in ("MAX_JOBS", "NVCC_THREADS")}
-    content = {
+def _key(build: Build, torch: PyTorch, host: Host) -> str:
+    known = {
         "name": build.name,
         "version": build.version,
-        "origin": _origin_key(build.origin),
-        "environment": environment,
-        "torch": torch,
-        "cuda": cuda,
-        "python": build.python.version,
-        "platform": (host.arch, host.glibc),
+        "origin": _content_of(build.origin),
+        "environment": build.environment,
+        "torch": torch.local,
     }
-    return _digest(content)
+    return wheel_key(known, {"cuda": torch.cuda, **_platform(torch, host)})
 
 
-def _digest(content: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+def _platform(torch: PyTorch, host: Host) -> Row:
+    return {"python": torch.python.version, "platform": (host.arch, host.glibc)}
 
 
-def _origin_key(origin: Origin) -> tuple[str | None, ...]:
-    """A mirror has the same content: what counts is the release, or the checksum."""
-    return (origin.kind if origin.kind == "pypi" else None, origin.ref, origin.sha256)
+def _content_of(origin: Origin) -> Row:
+    """A request's address is a mirror of the release's own, so that it does not count."""
+    return {"kind": origin.kind, "ref": origin.ref, "sha256": origin.sha256}
 
 
 def _origin(name: str, version: str, request: Request, known: Catalogue) -> Origin:
