@@ -236,11 +236,8 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import
     skip,
     summarize,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import (
-    capability,
-    parse_architecture,
-    shell_environment,
-)
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import parse_architecture
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import capability, shell_environment
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import run_jobs
 
 SPEC: dict[str, Any] = {

@@ -112,7 +112,7 @@ def test_the_build_outlives_ansible_then_a_kill_and_does_nothing_twice(host: Any
     assert "the build of podsmith-kernels 1.0 is already running, waiting for it" in begun
     assert "failed: the build step was killed (check dmesg for the OOM killer). Last errors: " in said
     assert f"The full log is {WORK}/log on this host" in said
-    assert "run again: it goes on from there" in said
+    assert "Rerun to resume: what is compiled stays." in said
     finished = {Path(name).stem for name in compiled(host.file(f"{WORK}/log").content_string)}
     before = {name: time for name, time in objects(host).items() if name in finished}
     assert len(before) >= 3

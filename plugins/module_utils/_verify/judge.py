@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import (
+    covers,
+    parse_architecture,
+    split_architecture,
+)
 
 Record = dict[str, Any]
 
 EM_CUDA = 190  # the ELF machine number of device code
 NVCC_RELEASE = re.compile(r"release (?P<release>\d+\.\d+), V(?P<exact>\d+(?:\.\d+)+)")
-ARCHITECTURE = re.compile(r"(?:sm|compute)_(?P<number>\d+)(?P<feature>[af]?)")
 ERROR_CODE = re.compile(r'"code": (\d+)|\b[Ee]rror (\d+):|\bCUDA error[: ]+(\d+)\b')
 NO_KERNEL_IMAGE = "no kernel image is available"
 CUDA_MAJOR = re.compile(r"-cu(\d+)$")
@@ -71,24 +76,12 @@ def parse_records(text: str) -> list[Record]:
     return records
 
 
-def parse_architecture(name: str) -> tuple[int, str]:
-    """sm_90a → (90, "a").
-
-    Raises ValueError for what is not written like that.
-    """
-    found = ARCHITECTURE.fullmatch(name)
-    if not found:
-        raise ValueError(f"{name!r} is no architecture; write it as sm_90 or sm_90a.")
-    return int(found["number"]), found["feature"]
-
-
 def capability(name: str) -> str:
     """sm_90a → 9.0a, as TORCH_CUDA_ARCH_LIST has it.
 
     Raises ValueError, see parse_architecture.
     """
-    number, feature = parse_architecture(name)
-    return f"{number // 10}.{number % 10}{feature}"
+    return "".join(split_architecture(name))
 
 
 def find_cubins(data: bytes) -> set[int]:
@@ -105,21 +98,6 @@ def find_cubins(data: bytes) -> set[int]:
             found.add(flags >> 8 & 0xFF if header[8] >= 8 else flags & 0xFF)
         start = data.find(b"\x7fELF\x02\x01", start + 1)
     return found
-
-
-def covers(architectures: Iterable[str], device: str) -> bool:
-    """Whether code for these architectures runs on a device of capability "9.0".
-
-    Machine code runs on its own major from its minor upwards, sm_90a on 9.0 alone, PTX (compute_90) on all newer ones.
-    """
-    major, minor = (int(part) for part in device.split("."))
-    for name in architectures:
-        number, feature = parse_architecture(name)
-        at = (number // 10, number % 10)
-        exact = at == (major, minor) if feature == "a" else at[0] == major and at[1] <= minor
-        if exact or (name.startswith("compute_") and not feature and at <= (major, minor)):
-            return True
-    return False
 
 
 def judge_nvcc(text: str, wanted: str | None) -> list[str]:
@@ -202,7 +180,7 @@ def judge_torch_devices(found: Record) -> list[str]:
     return problems + [
         f"torch has no code for device {index} of capability {device}; it has {', '.join(found['arch_list'])}."
         for index, device in enumerate(found["devices"])
-        if not covers(found["arch_list"], device)
+        if not covers(found["arch_list"], device, ptx=False)
     ]
 
 

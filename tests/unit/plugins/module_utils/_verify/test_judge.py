@@ -60,20 +60,6 @@ def test_judge_nvcc(text: str, wanted: str | None, problems: list[str]) -> None:
     assert judge.judge_nvcc(text, wanted) == problems
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("sm_90a", (90, "a")), ("sm_75", (75, "")), ("compute_120", (120, "")), ("sm_120f", (120, "f"))],
-)
-def test_parse_architecture(name: str, expected: tuple[int, str]) -> None:
-    assert judge.parse_architecture(name) == expected
-
-
-@pytest.mark.parametrize("name", ["9.0", "sm90", "sm_", "sm_90a; rm", "sm_90b", ""])
-def test_parse_architecture_refuses(name: str) -> None:
-    with pytest.raises(ValueError, match="is no architecture; write it as sm_90 or sm_90a"):
-        judge.parse_architecture(name)
-
-
 @pytest.mark.parametrize(("name", "expected"), [("sm_90a", "9.0a"), ("sm_120", "12.0"), ("sm_75", "7.5")])
 def test_capability(name: str, expected: str) -> None:
     assert judge.capability(name) == expected
@@ -100,27 +86,6 @@ def test_missing_architecture_is_named() -> None:
     ]
     assert judge.judge_cubins(b"", ["sm_90a"]) == ["The compiled file lacks code for sm_90a; it has no device code."]
     assert judge.judge_cubins(elf(90), ["sm_90a"]) == []
-
-
-@pytest.mark.parametrize(
-    ("architectures", "device", "expected"),
-    [
-        (["sm_90"], "9.0", True),
-        (["sm_86"], "8.9", True),
-        (["sm_89"], "8.6", False),
-        (["sm_80"], "9.0", False),
-        (["sm_90a"], "9.0", True),
-        (["sm_100a"], "10.3", False),
-        (["sm_100"], "10.3", True),
-        (["sm_120"], "12.1", True),
-        (["compute_90"], "12.0", True),
-        (["compute_120"], "9.0", False),
-        (["sm_75", "sm_80", "sm_90"], "7.0", False),
-        ([], "9.0", False),
-    ],
-)
-def test_covers(architectures: list[str], device: str, expected: bool) -> None:
-    assert judge.covers(architectures, device) is expected
 
 
 def test_parse_records_leaves_other_lines_out() -> None:
