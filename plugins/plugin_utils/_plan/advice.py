@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import split_architecture
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds as wheels
@@ -123,7 +124,7 @@ def _other_wishes(request: Request, choose: Callable[[Request], Choice]) -> list
 
 def _gpu_remedies(host: Host, request: Request, known: Catalogue) -> list[str]:
     floors = {
-        parse_version(rules.split_architecture(arch)[0]): rules.split_architecture(arch)[0]
+        parse_version(split_architecture(arch)[0]): split_architecture(arch)[0]
         for release in known["pytorch"]["releases"].values()
         for index in release["indexes"].values()
         for arch in index.get(host.arch, {}).get("linux", ())
