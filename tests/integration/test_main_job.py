@@ -231,7 +231,8 @@ FAULTS = """
 import json
 import torch
 import benchmark
-from benchmark_operations import Case, Operation
+from benchmark_cases import Case
+from benchmark_operations import Operation
 
 
 def case(run, error=lambda: 0.0):

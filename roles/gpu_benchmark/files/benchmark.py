@@ -29,9 +29,10 @@ for variable in ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE"):
 
 import benchmark_collective as collective
 import torch
+from benchmark_cases import SHAPES, Case, cases, peer_cases
 from benchmark_counts import spread, tolerance
 from benchmark_hardware import Hardware
-from benchmark_operations import SHAPES, Case, Operation, cases, peer_cases, set_precision
+from benchmark_operations import Operation, set_precision
 from benchmark_timing import Settings, choose_timer, measure
 from nvml import load_first
 
