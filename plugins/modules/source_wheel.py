@@ -10,13 +10,13 @@ module: source_wheel
 short_description: Build a wheel from source, detached, resumable, once for all hosts
 version_added: 1.0.0
 description:
-  - Builds PyTorch, or an extension of it, from source into a wheel, and keeps the wheel by a key of all that changes
-    its bytes.
-  - The build runs in a session of its own on the host. It outlives Ansible, and a run that finds one at work waits.
-    One that was killed goes on where it stopped, for its folder stays.
-  - While it waits, the task tells how far the build is, as steps done of all and the time that is left.
-  - Where O(share) is set the wheel is fetched to the controller, and other hosts with the same key get it from there.
-    In one play the first host builds and those with the same key wait.
+  - Builds PyTorch, or an extension of it, from source into a wheel, and stores the wheel under a key of all that
+    changes its bytes.
+  - The build runs in a session of its own on the host and outlives Ansible. A run that finds it running waits for it.
+    A build that was killed resumes where it stopped, as its folder stays.
+  - While it waits, the task shows the progress of the build, as steps done of all and the time that is left.
+  - With O(share) the wheel is fetched to the controller, and other hosts with the same key get it from there.
+    Within a play the first host builds and those with the same key wait.
 author:
   - Podsmith developers (@podsmith)
 options:
@@ -30,21 +30,21 @@ options:
     type: path
     required: true
   work:
-    description: Folder in which builds are made, each in a folder of its key; C(builds) beside O(store) by default.
+    description: Folder of running builds, each in a folder of its key; C(builds) beside O(store) by default.
     type: path
   prefix:
-    description: Folder of all that is ours on the host; caches are in it. The parent of O(store) by default.
+    description: The collection's own folder on the host, which has the caches. The parent of O(store) by default.
     type: path
   adopt:
     description: >-
-      C(site-packages) folder with the PyTorch to compile against. Where it is not given, that PyTorch is brought into
-      the build's own environment.
+      C(site-packages) folder with the PyTorch to compile against. Without it that PyTorch is installed into the
+      build's own environment.
     type: path
   index_url:
-    description: Index that is asked first for what the build requires.
+    description: Package index that is asked first for the build's requirements.
     type: str
   extra_index_urls:
-    description: Further indexes.
+    description: Further package indexes.
     type: list
     elements: str
     default: []
@@ -54,30 +54,30 @@ options:
     elements: str
     default: []
   uv_version:
-    description: Least version of uv that will do for the build's environment.
+    description: Oldest version of uv that may make the build's environment.
     type: str
   mirrors:
-    description: Beginnings of addresses, each with what replaces it; for the source and for its submodules.
+    description: URL prefixes, each with its replacement; for the source and for its submodules.
     type: dict
     default: {}
   share:
-    description: Whether the wheel is kept on the controller, too, and brought to other hosts from there.
+    description: Whether the wheel is kept on the controller, too, and copied to other hosts from there.
     type: bool
     default: false
   share_dir:
-    description: That folder on the controller.
+    description: Folder for these wheels on the controller.
     type: path
     default: wheelhouse
   keep:
-    description: Whether the build's folder stays after the wheel is kept.
+    description: Whether the build's folder stays after the wheel is stored.
     type: bool
     default: false
   timeout:
-    description: Seconds to wait for a build; it goes on when they are over. V(0) is without end.
+    description: Seconds to wait for a build, which continues after that. V(0) waits without a limit.
     type: int
     default: 0
   state:
-    description: V(absent) ends the build where it is at work, and removes its folder and its wheel.
+    description: V(absent) stops the build if it is running, and removes its folder and its wheel.
     type: str
     choices: [present, absent]
     default: present
@@ -96,10 +96,10 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether a wheel would be built or brought.
+    description: Reports whether a wheel would be built or copied.
   diff_mode:
     support: none
-    description: A wheel is new or it is there.
+    description: A wheel is either missing or there.
 notes:
   - Needs Linux on the host, for it reads C(/proc).
 """
@@ -136,17 +136,17 @@ key:
   type: str
   returned: always
 wheel:
-  description: Path of the wheel, nothing where it is not there.
+  description: Path of the wheel; null if there is none.
   type: str
   returned: always
 requirement:
-  description: How to install exactly this wheel, as V(name @ URL); nothing where it is not there.
+  description: How to install exactly this wheel, as V(name @ URL); null if there is none.
   type: str
   returned: always
 sha256:
   description: Checksum of the wheel.
   type: str
-  returned: when it is there
+  returned: when there is a wheel
 how:
   description: Where the wheel came from.
   type: str
@@ -155,16 +155,16 @@ how:
 seconds:
   description: How long the build took, as its record says.
   type: float
-  returned: when it is there
+  returned: when there is a wheel
 steps:
   description: How many steps it took, as its record says.
   type: int
-  returned: when it is there
+  returned: when there is a wheel
 problems:
-  description: Why it cannot be built here.
+  description: Why it cannot be built on this host.
   type: list
   elements: str
-  returned: when the wheel is not there
+  returned: when there is no wheel
 """
 
 import pathlib
