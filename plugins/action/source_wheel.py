@@ -19,9 +19,9 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._build import build as _source_build
+from ansible_collections.podsmith.gpu.plugins.module_utils._build import plan, progress
 
-TRIES = 20  # looks in a row that a host may leave without an answer
+TRIES = 20  # unanswered looks in a row before the task fails
 PAUSE = 5.0  # seconds before the next one, growing
 PACKAGES = "podsmith.gpu.python_packages"
 TOOLS = ("pip",)
@@ -37,12 +37,12 @@ class ActionModule(ActionBase):
     _requires_connection = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See what there is, bring what is missing; a result as the module documents it."""
+        """See what there is, and build or transfer what is missing; the result is as the module documents it."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.task_vars, self.arguments = task_vars or {}, dict(self._task.args)
         self.build = self.arguments.get("build") or {}
         self.host = str(self.task_vars.get("inventory_hostname", "host"))
-        problems = _source_build.check_build(self.build)
+        problems = plan.check_build(self.build)
         if problems:  # before the host is asked
             raise AnsibleActionFail(" ".join(problems))
         self.label = f"{self.build['name']} {self.build['version']}"
@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
     # The ways to a wheel
 
     def bring(self, seen: dict[str, Any]) -> dict[str, Any]:
-        """The wheel, and whether anything changed for it."""
+        """Provide the wheel; the result says where it came from and whether anything changed."""
         if self._task.check_mode:
             return self.told(seen, changed=not seen["wheel"], how="kept" if seen["wheel"] else "built")
         if not self.is_shared:
@@ -120,7 +120,7 @@ class ActionModule(ActionBase):
             origin = self.build["origin"]
             if origin.get("url") and origin["kind"] != "git" and not origin.get("sha256"):
                 display.warning(
-                    f"{self.host}: {self.label}: {origin['url']} has no sha256, so that nothing compares what comes."
+                    f"{self.host}: {self.label}: {origin['url']} has no sha256; the download is not verified."
                 )
             for text in seen.get("cautions") or []:
                 display.warning(f"{self.host}: {self.label}: {text}")
@@ -131,21 +131,15 @@ class ActionModule(ActionBase):
             self.prepare(seen["work"])
         begun = self.call("start")
         attached = bool(begun.get("attached"))
-        words = (
-            "is at work already, waiting for it"
-            if attached
-            else "begins"
-            if begun["attempt"] == 1
-            else "goes on where it stopped"
-        )
-        display.display(f"{self.host}: the build of {self.label} {words}; its log is {seen['work']}/log")
+        words = "is already running, waiting for it" if attached else "started" if begun["attempt"] == 1 else "resumed"
+        display.display(f"{self.host}: the build of {self.label} {words}; log: {seen['work']}/log")
         done = self.wait(attached=attached)
         if done["problem"]:
             raise AnsibleActionFail(done["problem"], result=self.told(done))
         return self.told(done, changed=True, how="attached" if attached else "built")
 
     def prepare(self, work: str) -> None:
-        """Make the build's own environment, with what it requires."""
+        """Make the build's own environment, with what it requires. Raises AnsibleActionFail."""
         given, torch = self.arguments, self.build.get("torch")
         requires = [*(self.build.get("build_requires") or []), *TOOLS]
         names = {str(name).partition("=")[0] for name in requires}
@@ -157,9 +151,9 @@ class ActionModule(ActionBase):
             "prefix": given.get("prefix") or str(pathlib.PurePosixPath(given["store"]).parent),
             "requirements": requires,
             "uv_version": given.get("uv_version"),
-            "hint": "name a mirror of PyPI in the host's pip configuration, or correct the build's build_requires",
+            "hint": "set a mirror of PyPI in the host's pip configuration, or correct the build's build_requires",
         }
-        if links := _source_build.links_of(self.build):
+        if links := plan.links_of(self.build):
             wished["links"] = links
         passed = ("index_url", "extra_index_urls", "find_links", *(("adopt",) if torch else ()))
         wished.update({name: given[name] for name in passed if given.get(name)})
@@ -176,11 +170,11 @@ class ActionModule(ActionBase):
         )
         answer = action.run(task_vars=self.task_vars)
         if answer.get("failed"):
-            raise AnsibleActionFail(f"What {self.label} requires could not be brought: {answer.get('msg')}")
+            raise AnsibleActionFail(f"Installing the build requirements of {self.label} failed: {answer.get('msg')}")
 
     def wait(self, *, attached: bool) -> dict[str, Any]:
         """Look at the build until it ends, less and less often, and tell how far it is."""
-        follow: dict[str, Any] = {"wait": 0 if attached else _source_build.interval(0)}
+        follow: dict[str, Any] = {"wait": 0 if attached else progress.interval(0)}
         limit, looks, silent, begun = int(self.arguments.get("timeout") or 0), 0, 0, time.monotonic()
         samples: list[tuple[float, int]] = []
         while True:
@@ -192,7 +186,7 @@ class ActionModule(ActionBase):
                 if silent > TRIES:
                     raise
                 display.display(
-                    f"{self.host}: no answer ({error}); the build of {self.label} goes on there, asking again"
+                    f"{self.host}: no answer ({error}); the build of {self.label} continues there, retrying"
                 )
                 time.sleep(min(60.0, PAUSE * silent))
                 self._connection.reset()
@@ -200,19 +194,19 @@ class ActionModule(ActionBase):
             if not answer["running"]:
                 return answer
             looks += 1
-            progress = _source_build.Progress(*answer["progress"])
-            samples.append((answer["seconds_so_far"], progress.done))
-            left = _source_build.seconds_left(samples, progress.total, minutes=self.build.get("minutes"))
-            line = _source_build.describe(
-                self.label, progress, phase=str(answer["step"]), seconds=answer["seconds_so_far"], left=left
+            now = progress.Progress(*answer["progress"])
+            samples.append((answer["seconds_so_far"], now.done))
+            left = progress.seconds_left(samples, now.total, minutes=self.build.get("minutes"))
+            line = progress.describe(
+                self.label, now, phase=str(answer["step"]), seconds=answer["seconds_so_far"], left=left
             )
             display.display(f"{self.host}: {line}")
             if limit and time.monotonic() - begun > limit:
                 raise AnsibleActionFail(
-                    f"{self.label} is not built within {limit} s; it is still at work on {self.host}: run again to wait"
+                    f"Building {self.label} did not finish within {limit} s and continues on {self.host}. Rerun to wait"
                     " for it, with a larger pytorch_source_timeout."
                 )
-            follow = {"wait": _source_build.interval(looks), "offset": answer["offset"], "progress": answer["progress"]}
+            follow = {"wait": progress.interval(looks), "offset": answer["offset"], "progress": answer["progress"]}
 
     # The controller's own store
 
@@ -229,8 +223,8 @@ class ActionModule(ActionBase):
             lock = (self.folder / f".{key}.lock").open("a+")
         except OSError as error:
             raise AnsibleActionFail(
-                f"{self.folder} on the controller cannot be written ({error}); set pytorch_source_store_dir, or"
-                " pytorch_source_share to false."
+                f"{self.folder} on the controller is not writable ({error}); set pytorch_source_store_dir to a folder"
+                " that is, or pytorch_source_share to false."
             ) from error
         with lock:
             try:
@@ -238,7 +232,7 @@ class ActionModule(ActionBase):
             except OSError:
                 lock.seek(0)
                 holder = lock.read().strip() or "another host"
-                display.display(f"{self.host}: waits for the wheel of {self.label}, which {holder} builds")
+                display.display(f"{self.host}: waiting for the wheel of {self.label}, which is being built on {holder}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             lock.truncate(0)
             lock.write(self.host)
@@ -246,13 +240,13 @@ class ActionModule(ActionBase):
             yield
 
     def send(self, seen: dict[str, Any]) -> dict[str, Any] | None:
-        """Bring the wheel from the controller to the host, if it is there and whole."""
+        """Send the controller's wheel to the host; None where there is none, or it is damaged (it is removed then)."""
         place = self.folder / seen["key"]
         try:
             record = json.loads((place / "build.json").read_text(encoding="utf-8"))
             wheel = place / record["wheel"]
             if digest(wheel) != record["sha256"]:
-                display.warning(f"{wheel} is damaged and is made anew.")
+                display.warning(f"{wheel} is damaged and is built again.")
                 shutil.rmtree(place)
                 return None
         except (OSError, ValueError, KeyError):
@@ -265,7 +259,7 @@ class ActionModule(ActionBase):
         return self.call("keep", source={"path": target, "record": record})
 
     def fetch(self, done: dict[str, Any]) -> None:
-        """Keep the host's wheel on the controller, unless it is there."""
+        """Keep the host's wheel on the controller, unless it is there. Raises AnsibleActionFail."""
         record, place = done["record"], self.folder / done["key"]
         if (place / record["wheel"]).is_file() and (place / "build.json").is_file():
             return
@@ -278,14 +272,14 @@ class ActionModule(ActionBase):
         except (AnsibleError, OSError) as error:
             shutil.rmtree(new, ignore_errors=True)
             raise AnsibleActionFail(
-                f"{done['wheel']} could not be fetched from {self.host} ({error}); set pytorch_source_share to false"
-                " where the controller is to keep none."
+                f"{done['wheel']} could not be fetched from {self.host} ({error}); rerun, or set pytorch_source_share"
+                " to false to keep no wheels on the controller."
             ) from error
         if found != record["sha256"]:
             shutil.rmtree(new, ignore_errors=True)
             raise AnsibleActionFail(
-                f"{record['wheel']} came from {self.host} with the checksum {found}, wanted was"
-                f" {record['sha256']}; run again."
+                f"{record['wheel']}: the SHA-256 of the file fetched from {self.host} is {found}; expected"
+                f" {record['sha256']}. Rerun to fetch it again."
             )
         (new / "build.json").write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gpu_benchmark
-short_description: Measure what GPUs do with PyTorch
+short_description: Measure the performance of GPUs with PyTorch
 version_added: 1.0.0
 description:
   - Runs a program in an environment with PyTorch that checks and times attention, matrix products, convolutions,
@@ -40,7 +40,7 @@ options:
     type: dict
     required: true
   timeout:
-    description: Seconds after which the program is ended; what it measured until then is kept.
+    description: Seconds after which the program is stopped; what it has measured by then is kept.
     type: float
     default: 900
 extends_documentation_fragment:
@@ -90,15 +90,15 @@ result:
       returned: when it is complete
       type: float
     complete:
-      description: Whether it came to its end.
+      description: Whether the program finished.
       returned: always
       type: bool
     running:
-      description: The case that ran when it was ended.
+      description: The case that was running when the program was stopped.
       returned: always
       type: str
     stopped:
-      description: How it ended where that was not its end.
+      description: How the program failed.
       returned: when it is not complete
       type: str
     software:
@@ -115,7 +115,7 @@ result:
       type: list
       elements: dict
     links:
-      description: What joins each pair of GPUs.
+      description: What connects each pair of GPUs.
       returned: always
       type: list
       elements: dict
@@ -136,8 +136,8 @@ result:
           type: int
         status:
           description:
-            - V(ok), or V(wrong) where its result is; V(out_of_memory), V(unsupported) and V(failed) where it has no
-              figure, V(skipped) where no time was left.
+            - V(ok), or V(wrong) where its result is wrong; V(out_of_memory), V(unsupported) and V(failed) where it has
+              no figure, V(skipped) where no time was left.
           returned: always
           type: str
         reason:
@@ -169,7 +169,7 @@ result:
           returned: when it is known
           type: str
         timer:
-          description: What took the time.
+          description: What measured the time.
           returned: when it was measured
           type: str
         error:
@@ -178,7 +178,7 @@ result:
           type: float
         state:
           description: Clocks, power and temperature right after it.
-          returned: when NVML tells
+          returned: when NVML is available
           type: dict
 """
 
@@ -214,8 +214,8 @@ def main() -> None:
         module.exit_json(changed=False, result={})
     if not os.access(python, os.X_OK):
         module.fail_json(
-            msg=f"Found no {python}, wanted an environment with PyTorch. Run bootstrap.yml on this host first, or "
-            "say in gpu_benchmark_environment where it is."
+            msg=f"{python} was not found; expected an environment with PyTorch. Run bootstrap.yml on this host "
+            "first, or set gpu_benchmark_environment to an environment that has it."
         )
     folder = tempfile.mkdtemp(prefix="podsmith-benchmark-", dir=module.tmpdir)
     try:
@@ -228,7 +228,7 @@ def main() -> None:
             result["stopped"] = tell_end(outcome)
         module.exit_json(changed=False, result=result)
     module.fail_json(
-        msg=f"The benchmark {tell_end(outcome)}. Prove the host with playbooks/verify.yml, which names the cause.",
+        msg=f"The benchmark {tell_end(outcome)}. Run playbooks/verify.yml to find the cause.",
         output=outcome.output[-4000:],
     )
 
@@ -256,7 +256,7 @@ def run_program(params: dict[str, Any], python: str, folder: str) -> Outcome:
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """What the program has written so far, None where it did not come to that."""
+    """What the program has written so far; None where there is no result, or half of one."""
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -265,10 +265,10 @@ def read_result(path: Path) -> dict[str, Any] | None:
 
 
 def tell_end(outcome: Outcome) -> str:
-    """How a program ended that did not come to its end, as the rest of a sentence."""
-    how = f"did not end within {outcome.limit:.0f} s"
+    """How a program failed, as the rest of a sentence, without a full stop."""
+    how = f"did not finish within {outcome.limit:.0f} s"
     if outcome.code is not None:
-        how = f"ended with status {outcome.code}"
+        how = f"exited with status {outcome.code}"
     return f"{how}: {last_words(outcome.output)}".rstrip(".")
 
 

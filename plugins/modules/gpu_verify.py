@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gpu_verify
-short_description: Prove that a CUDA and PyTorch stack works
+short_description: Verify that a CUDA and PyTorch stack works
 version_added: 1.0.0
 description:
   - Compiles, and on a GPU runs, real kernels; imports PyTorch, multiplies matrices against a reference of higher
@@ -23,10 +23,10 @@ options:
     description: File that every check's shell sources first, so that it sees what a user's shell sees.
     type: path
   cuda_home:
-    description: The CUDA toolkit under proof.
+    description: The CUDA toolkit to verify.
     type: path
   cutlass_home:
-    description: The CUTLASS whose folder C(include) is under proof.
+    description: The CUTLASS to verify, a folder with C(include).
     type: path
   architectures:
     description: What the kernels are compiled for, as V(sm_90a).
@@ -34,7 +34,7 @@ options:
     elements: str
     default: []
   checks:
-    description: The checks to run; V(auto) runs those that fit the other options.
+    description: The checks to run; V(auto) runs those that the other options allow.
     type: list
     elements: str
     choices: [auto, cuinit, nvcc, torch, matmul, kernel, cutlass, extension, health, features, compile, pip_fence]
@@ -48,11 +48,11 @@ options:
     choices: [light, standard, full]
     default: standard
   gpu:
-    description: Whether a GPU must be there and work.
+    description: Whether a GPU must be present and work.
     type: bool
     default: false
   expected:
-    description: What the plan wants; what is not given is not compared.
+    description: What the plan expects; what is not given is not compared.
     type: dict
     default: {}
     suboptions:
@@ -63,7 +63,7 @@ options:
         description: Version of torch, such as V(2.9.1+cu130).
         type: str
       cuda:
-        description: CUDA release that torch is built for.
+        description: CUDA release that torch must be built for.
         type: str
       arch_list:
         description: Architectures that torch must have code for.
@@ -87,9 +87,9 @@ options:
     default: {}
   health:
     description:
-      - What the readings of a GPU mean and from where on they are grave, C(xids), C(clock_reasons),
+      - What the readings of a GPU mean and from which value on they are a problem, C(xids), C(clock_reasons),
         C(recovery_actions) and C(limits); the role gpu_verify passes the collection's catalogue.
-      - A reading that is a failure fails the check C(health); what could not be read is told as a warning.
+      - A reading that is a failure fails the check C(health); what could not be read is reported as a warning.
     type: dict
     default: {}
   timeout:
@@ -104,7 +104,7 @@ options:
     description: JSON file to which the verdict is written, whether the checks passed or not.
     type: path
   digest:
-    description: Digest of the plan that is proved, stored with the verdict.
+    description: Digest of the plan that is verified, stored with the verdict.
     type: str
   driver:
     description: Version of the driver in use, stored with the verdict; by default what the kernel says.
@@ -157,7 +157,7 @@ summary:
   description: What failed and what to do, in sentences; otherwise how many checks passed.
   returned: always
   type: str
-  sample: "nvcc: nvcc is 12.8.93, the plan wants 13.0. Run the cuda_toolkit role again."
+  sample: "nvcc: nvcc is 12.8.93; expected 13.0. Run the cuda_toolkit role again."
 results:
   description: The checks, in the order in which they are listed in O(checks).
   returned: always
@@ -182,10 +182,10 @@ results:
       returned: always
       type: dict
     error:
-      description: What was found and what was wanted.
+      description: What was found and what was expected.
       returned: when it failed
       type: str
-      sample: nvcc is 12.8.93, the plan wants 13.0.
+      sample: nvcc is 12.8.93; expected 13.0.
     advice:
       description: What to do.
       returned: when it failed
@@ -195,11 +195,11 @@ results:
       returned: when it was not run
       type: str
     warnings:
-      description: What is to be known although it passed; what could not be read is among it.
+      description: What is worth knowing although it passed, such as what could not be read.
       returned: when there is any
       type: list
       elements: str
-      sample: ["Not known of GPU 0: the persistence mode (no permission)."]
+      sample: ["Unknown for GPU 0: the persistence mode (no permission)."]
 seconds:
   description: The time that all took.
   returned: always
@@ -227,20 +227,14 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import
     LEVELS,
     Settings,
     choose_checks,
-    conclude,
     count_build_jobs,
     find_lacking,
-    lack,
     plan_check,
     run_order,
-    skip,
-    summarize,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import (
-    capability,
-    parse_architecture,
-    shell_environment,
-)
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import parse_architecture
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import capability, shell_environment
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.results import conclude, lack, skip, summarize
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import run_jobs
 
 SPEC: dict[str, Any] = {
@@ -298,7 +292,7 @@ def main() -> None:
         except OSError as error:
             module.fail_json(
                 msg=f"The verdict cannot be written to {module.params['evidence']}: {error}; "
-                "give a path in a folder that this user may write to.",
+                "use a path that this user can write to.",
                 ok=ok,
                 results=results,
             )
@@ -326,7 +320,7 @@ def prove(params: dict[str, Any], folder: str, *, check_mode: bool) -> list[dict
     )
     names = choose_checks(None if "auto" in params["checks"] else params["checks"], settings)
     if check_mode:
-        return [skip(name, "nothing is run in check mode") for name in names]
+        return [skip(name, "not run in check mode") for name in names]
     for name, text in params["sources"].items():
         Path(folder, Path(name).name).write_text(text, encoding="utf-8")
     lacking = {name: needs for name in names if (needs := find_lacking(name, settings))}

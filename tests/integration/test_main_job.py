@@ -236,7 +236,7 @@ def test_what_torch_was_built_with_is_read_from_the_built_torch(site: Site) -> N
     run = site.play("playbooks/verify.yml", **variables, gpu_verify_features=wanted)
     assert run.rc != 0
     text = " ".join(run.out.split())
-    assert "USE_MPI is off in this PyTorch, on was wanted. Build PyTorch anew with USE_MPI=1" in text
+    assert "USE_MPI is off in this PyTorch; expected on. Rebuild PyTorch with USE_MPI=1" in text
     assert "USE_GLOO is" not in text
     evidence = json.loads((site.prefix / "state/verdict.json").read_text(encoding="utf-8"))["checks"][0]["evidence"]
     found = evidence["features"]
@@ -248,7 +248,8 @@ FAULTS = """
 import json
 import torch
 import benchmark
-from benchmark_operations import Case, Operation
+from benchmark_cases import Case
+from benchmark_operations import Operation
 
 
 def case(run, error=lambda: 0.0):

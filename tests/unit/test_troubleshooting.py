@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._build.build import find_cause
+from ansible_collections.podsmith.gpu.plugins.module_utils._build.causes import find_cause
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 

@@ -71,7 +71,7 @@ class Run:
             raise
 
     def do(self, step: dict[str, Any]) -> None:
-        """One step: a download, commands, an archive to unpack, a folder to rename."""
+        """One step: a download, commands, an archive to unpack, a folder to rename. Raises RunError."""
         if step.get("download"):
             download(step["download"], pathlib.Path(step["unpack"]))
         for ways in step["commands"]:
@@ -121,16 +121,16 @@ class Run:
         return built.name
 
     def find_wheel(self) -> pathlib.Path:
-        """The one wheel that was built, if it is the wished one."""
+        """The one wheel that was built, if it is the requested one. Raises RunError."""
         built = sorted((self.work / "out").glob("*.whl"), key=lambda path: path.stat().st_mtime)
         if not built:
-            say("the build ended well and left no wheel.")
+            say("the build succeeded but produced no wheel.")
             raise RunError
         found = WHEEL.fullmatch(built[-1].name)
         name, version = self.plan["name"], self.plan["version"]
-        wished = found and re.sub(r"[-_.]+", "-", found["name"]).lower() == name
-        if not found or not wished or not same(version, found["version"]):
-            say(f"the source built {built[-1].name}, wanted was {name} {version}.")
+        is_requested = found and re.sub(r"[-_.]+", "-", found["name"]).lower() == name
+        if not found or not is_requested or not same(version, found["version"]):
+            say(f"the build produced {built[-1].name}; expected {name} {version}.")
             raise RunError
         return built[-1]
 
@@ -154,7 +154,7 @@ def call(argv: list[str], environment: dict[str, str]) -> int:
     say(f"runs {' '.join(argv)}")
     program = shutil.which(argv[0], path=environment.get("PATH"))
     if program is None:
-        say(f"{argv[0]} is not on this host; install it, or list it in pytorch_source_system_packages.")
+        say(f"{argv[0]} was not found on this host; install it, or add it to pytorch_source_system_packages.")
         return 127
     child = os.fork()
     if child == 0:
@@ -185,15 +185,15 @@ def download(url: str, folder: pathlib.Path) -> None:
 
 
 def unpack(folder: pathlib.Path, target: pathlib.Path, sha256: str | None) -> None:
-    """Unpack the one archive of a folder, whose single top folder becomes the target."""
+    """Unpack the one archive of a folder, whose single top folder becomes the target. Raises RunError."""
     archive = next((path for path in sorted(folder.iterdir()) if not path.name.endswith(".part")), None)
     if archive is None:
-        say("the source did not come.")
+        say("no source archive was downloaded.")
         raise RunError
     found = digest(archive)
     if sha256 and found != sha256:
         archive.unlink()  # the next attempt fetches it anew
-        say(f"{archive.name} has the checksum {found}, wanted was {sha256}.")
+        say(f"the SHA-256 of {archive.name} is {found}; expected {sha256}.")
         raise RunError
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -232,7 +232,7 @@ def read_commit(source: pathlib.Path) -> str | None:
 
 
 def count_steps(log: pathlib.Path) -> int | None:
-    """The largest number of steps that ninja spoke of."""
+    """The largest number of steps that ninja counted; None where it counted none."""
     return max((int(number) for number in STEP.findall(log.read_bytes())), default=None)
 
 

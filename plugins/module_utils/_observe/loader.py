@@ -22,7 +22,7 @@ ERRORS = {
     2: "CUDA_ERROR_OUT_OF_MEMORY",
     3: "CUDA_ERROR_NOT_INITIALIZED",
     34: "CUDA_ERROR_STUB_LIBRARY",
-    35: "CUDA_ERROR_INSUFFICIENT_DRIVER",
+    35: "cudaErrorInsufficientDriver",
     46: "CUDA_ERROR_DEVICE_UNAVAILABLE",
     100: "CUDA_ERROR_NO_DEVICE",
     101: "CUDA_ERROR_INVALID_DEVICE",
@@ -34,7 +34,7 @@ ERRORS = {
     803: "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
     804: "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
     999: "CUDA_ERROR_UNKNOWN",
-}  # CUresult
+}  # CUresult, and of cudaError_t what a start may answer; names as in catalogue/drivers.yml
 TIMEOUT = "TIMEOUT"
 
 MARK = "podsmith-probe "

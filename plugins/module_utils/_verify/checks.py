@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of the proof: which fit, what each runs, and what its outcome means."""
+"""The checks of the proof: which apply, what each runs, and what its outcome means."""
 
 from __future__ import annotations
 
@@ -52,25 +52,10 @@ LONGEST = ("compile", "health", "extension", "cutlass", "kernel")
 # Those that have nothing to look at without a GPU.
 GPU_ONLY = ("cuinit", "health")
 PREFERRED = "sm_90a"  # its instructions are what a CUTLASS kernel is most often compiled for
-OUTPUT_TAIL = 4000  # characters of a command's output that are kept as evidence
 MEMORY_PER_JOB_GIB = 2
 LOAD_SECONDS = 5
 # Seconds that reading the GPUs' health may take at rest, and that a load may take with the import of torch before it.
 REST_LIMIT, LOAD_LIMIT = 10.0, 45.0
-
-AGAIN: Mapping[str, str] = {
-    "cuinit": "Look at the driver with nvidia-smi and in the kernel's log; in a rented container ask for another host.",
-    "nvcc": "Run the cuda_toolkit role again.",
-    "torch": "Run the pytorch role again; a later pip install may have replaced packages.",
-    "matmul": "Where torch sees no device, put that right first; do not use a device whose results are wrong.",
-    "kernel": "Run the cuda_toolkit role again, and see that a g++ is there that this CUDA release supports.",
-    "cutlass": "Run the cutlass role again, and see that this CUTLASS release supports the CUDA release.",
-    "extension": "See that the C++ compiler and the toolkit are those that PyTorch supports.",
-    "health": "Look at nvidia-smi -q and the kernel's log; in a rented container return this pod.",
-    "features": "Run the pytorch role again; a PyTorch that cannot say what it was built with does not work.",
-    "compile": "See that a C++ compiler, this Python's headers and, on a GPU, triton are there.",
-    "pip_fence": "Source the environment's activate.sh, which sets PIP_CONSTRAINT, before pip install.",
-}
 
 
 @dataclass(frozen=True)
@@ -250,7 +235,7 @@ def _plan_record(
     def judged(outcomes: Mapping[str, Outcome]) -> Finding:
         record = _record(outcomes[name])
         if not record:
-            return Finding([f"It printed no record: {judge.last_words(outcomes[name].output)}."])
+            return Finding([f"It printed no result: {judge.last_words(outcomes[name].output)}."])
         if record.get("skipped"):
             return Finding(skipped=record["skipped"])
         return Finding(problems(record), record)
@@ -289,9 +274,9 @@ def _plan_features(settings: Settings) -> Check:
         record = _record(outcomes["features"])
         found = judge.find_features(record)
         if not found and not expected:
-            return Finding(skipped="this PyTorch does not say what it was built with")
+            return Finding(skipped="this PyTorch does not report its build options")
         if not found:
-            return Finding([f"This PyTorch does not say what it was built with, {', '.join(expected)} was wanted."])
+            return Finding([f"This PyTorch does not report its build options; expected {', '.join(expected)}."])
         kept = {name: record[name] for name in ("version", "cuda", "arch_list", "versions")}
         return Finding(
             judge.judge_features(found, expected),
@@ -333,11 +318,11 @@ def _plan_health(settings: Settings) -> Check:
 def _judge_health(settings: Settings, outcomes: Mapping[str, Outcome]) -> Finding:
     readings = _record(outcomes["health"])
     if readings["init"] is None:
-        words = "NVML (libnvidia-ml.so.1) cannot be loaded, so nothing is known of the GPU's health"
-        return Finding(skipped=f"{words}; give the container the driver's capability utility")
+        words = "NVML (libnvidia-ml.so.1) cannot be loaded, so the GPU's health is unknown"
+        return Finding(skipped=f"{words}; add utility to the container's NVIDIA_DRIVER_CAPABILITIES")
     findings = health.judge_health(readings, settings.health)
     if settings.level == "full" and not settings.environment:
-        findings += health.judge_load({"error": "there is no environment with torch to load the GPU"})
+        findings += health.judge_load({"error": "there is no environment with torch to put a load on the GPU"})
     failures, warnings = health.pick(findings, "failure"), health.pick(findings, "warning")
     return Finding(
         problems=[health.say(finding) for finding in failures],
@@ -363,90 +348,3 @@ PLANS: Mapping[str, Callable[[Settings], Check]] = {
     "compile": _plan_compile,
     "pip_fence": _plan_pip_fence,
 }
-
-
-def conclude(check: Check, outcomes: Mapping[str, Outcome], settings: Settings) -> Record:
-    """The result of a check: ``{check, ok, seconds, evidence}`` and, where due, the keys below.
-
-    ``error`` and ``advice`` are one sentence or a few, ``skipped`` says why, ``warnings`` is a list of sentences;
-    ``evidence`` has the commands, the end of their output, and what was read from it.
-    """
-    mine = [(job, outcomes[job.name]) for job in check.jobs]
-    text = "\n".join(outcome.output for _job, outcome in mine)
-    finding = _judge(check, outcomes)
-    result: Record = {
-        "check": check.name,
-        "ok": not finding.problems,
-        "seconds": round(sum(outcome.seconds for _job, outcome in mine), 2),
-        "evidence": {
-            "commands": [" ".join(job.argv) for job, outcome in mine if outcome.started],
-            **finding.evidence,
-        },
-    }
-    if finding.skipped:
-        result["skipped"] = finding.skipped
-    if finding.warnings:
-        result["warnings"] = list(finding.warnings)
-    if finding.problems:
-        result["error"] = " ".join(finding.problems)
-        result["advice"] = finding.advice or judge.advise(text, settings.errors, AGAIN[check.name])
-        result["evidence"]["output"] = text[-OUTPUT_TAIL:]
-    return result
-
-
-def _judge(check: Check, outcomes: Mapping[str, Outcome]) -> Finding:
-    for job in check.jobs:
-        outcome = outcomes[job.name]
-        if not outcome.started:
-            return Finding([f"{_title(job)} was not started: no time was left of the proof's own limit."])
-        if outcome.code is None:
-            return Finding([f"{_title(job)} gave no answer within {outcome.limit:g} s."])
-        if outcome.code != 0:
-            records = judge.parse_records(outcome.output)
-            return Finding([_describe_failure(job, outcome, records)], records[-1] if records else {})
-    return check.judge(outcomes)
-
-
-def _describe_failure(job: Job, outcome: Outcome, records: Sequence[Record]) -> str:
-    record = records[-1] if records else {}
-    if record.get("call"):
-        name = f" ({record['name']})" if record.get("name") else ""
-        return f"{record['call']} returned {record['code']}{name}."
-    words = record.get("failure") or judge.last_words(outcome.output)
-    code = outcome.code or 0
-    ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-    return f"{_title(job)} {ended}: {words.rstrip('.')}."
-
-
-def _title(job: Job) -> str:
-    """How a sentence names a command: nvcc, kernel, proof.py torch."""
-    words = [Path(word).name for word in job.argv]
-    return " ".join(words[words.index("proof.py") :][:2]) if "proof.py" in words else words[0]
-
-
-def lack(name: str, lacking: Sequence[str]) -> Record:
-    """The result of a check that was asked for and has nothing to look at."""
-    needed = " and ".join(lacking)
-    return {
-        "check": name,
-        "ok": False,
-        "seconds": 0.0,
-        "evidence": {},
-        "error": f"The check {name} was asked for, but {needed} is not set.",
-        "advice": f"Set {needed}, or leave {name} out of the checks.",
-    }
-
-
-def skip(name: str, reason: str) -> Record:
-    """The result of a check that was not run."""
-    return {"check": name, "ok": True, "seconds": 0.0, "evidence": {}, "skipped": reason}
-
-
-def summarize(results: Sequence[Record]) -> str:
-    """What failed and what to do, in sentences; otherwise how many checks passed, what was skipped, and warnings."""
-    failed = [f"{result['check']}: {result['error']} {result['advice']}" for result in results if not result["ok"]]
-    if failed:
-        return " ".join(failed)
-    skipped = [f"{result['check']} skipped: {result['skipped']}" for result in results if result.get("skipped")]
-    warnings = [f"{result['check']}: {words}" for result in results for words in result.get("warnings", ())]
-    return " ".join(["; ".join([f"{len(results) - len(skipped)} checks passed", *skipped]) + ".", *warnings])

@@ -31,28 +31,28 @@ Rules = Mapping[str, Mapping[str, Mapping[str, Any]]]
 SEVERITIES = ("ok", "note", "unknown", "warning", "failure")
 GRADES = ("failure", "warning", "note")
 RETURN = "Return this pod."
-UNKNOWN_XID = "Look it up in NVIDIA's list of Xids; where it comes again, return this pod."
+UNKNOWN_XID = "Look it up in NVIDIA's list of Xids; if it recurs, return this pod."
 
 # nvmlReturn_t → why there is no value
 REASONS: Mapping[int, str] = {
     NOT_SUPPORTED: "not supported by this GPU or under this virtualization",
     NO_PERMISSION: "no permission",
     TIMEOUT: "the driver did not answer in time",
-    FUNCTION_NOT_FOUND: "not offered by this driver",
+    FUNCTION_NOT_FOUND: "not available with this driver",
     GPU_IS_LOST: "the GPU has fallen off the bus",
     RESET_REQUIRED: "the GPU needs a reset",
 }
 # What of these codes is itself a failure of the GPU, and what to do.
 LOST: Mapping[int, str] = {
-    GPU_IS_LOST: "Return this pod; on your own machine restart it and look at power, heat and seating.",
+    GPU_IS_LOST: "Return this pod; on your own machine, restart it and check power, cooling and seating.",
     RESET_REQUIRED: "Reset the GPU, or return this pod.",
 }
 # nvmlInit's code → what is wrong, and what to do
 INIT: Mapping[int, tuple[str, str]] = {
     DRIVER_NOT_LOADED: ("the kernel driver is not loaded", "Load it, or ask for another host."),
-    NO_PERMISSION: ("no permission", "Let the container or the user open /dev/nvidia*."),
+    NO_PERMISSION: ("no permission", "Allow the container or the user to open /dev/nvidia*."),
     LIB_RM_VERSION_MISMATCH: (
-        "the libraries do not fit the loaded kernel driver",
+        "the driver's libraries do not match the loaded kernel driver",
         "Restart the host, or the container on it: the driver was upgraded.",
     ),
     GPU_IS_LOST: ("a GPU has fallen off the bus", RETURN),
@@ -82,9 +82,9 @@ def judge_health(readings: Mapping[str, Any], rules: Rules) -> list[Finding]:
     """
     if readings["init"]:
         words, advice = INIT.get(readings["init"], (f"error {readings['init']}", RETURN))
-        return [_finding(None, "driver", "failure", f"NVML does not start: {words}", advice)]
+        return [_finding(None, "driver", "failure", f"NVML initialization failed: {words}", advice)]
     if not readings["devices"]:
-        return [_finding(None, "driver", "failure", "NVML counts no GPU", "Start the container with its GPU.")]
+        return [_finding(None, "driver", "failure", "NVML finds no GPU", "Start the container with its GPU.")]
     count = len(readings["devices"])
     findings: list[Finding] = []
     for device in readings["devices"]:
@@ -99,7 +99,7 @@ def judge_silence(device: Mapping[str, Any]) -> Finding:
     """A GPU that gives no handle."""
     code = device["code"]
     words = REASONS.get(code, f"NVML error {code}")
-    return _finding(device["index"], "device", "failure", f"it does not answer: {words}", LOST.get(code, RETURN))
+    return _finding(device["index"], "device", "failure", f"it does not respond: {words}", LOST.get(code, RETURN))
 
 
 def judge_device(
@@ -146,15 +146,15 @@ def judge_xids(
 ) -> Iterator[Finding]:
     """The driver's error reports: those of the kernel's log, and those raised during the proof, one step graver."""
     if xids is None:
-        yield _finding(index, "xid", "unknown", "Xids of the past: the kernel's log cannot be read here")
+        yield _finding(index, "xid", "unknown", "earlier Xids: the kernel log cannot be read here")
     elif pci_id is None:
-        yield _finding(index, "xid", "unknown", "Xids of the past: the GPU's bus address is not known")
+        yield _finding(index, "xid", "unknown", "earlier Xids: the GPU's bus address is unknown")
     else:
         logged = Counter(xids.get(pci_id.split(".")[0], ()))
         if not logged:
-            yield _finding(index, "xid", "ok", "no Xid in the kernel's log")
+            yield _finding(index, "xid", "ok", "no Xid in the kernel log")
         for code, times in sorted(logged.items()):
-            yield _xid(index, code, f"{_times(times)} in the kernel's log", rows, steps=0)
+            yield _xid(index, code, f"{_times(times)} in the kernel log", rows, steps=0)
     if events is not None and "code" in events:
         yield _unknown(index, "xid", "Xids during the load", events)
     for code, times in sorted(Counter((events or {}).get("value", ())).items()):
@@ -175,11 +175,11 @@ def judge_recovery(index: int, reading: Mapping[str, Any], rows: Mapping[str, Ma
     if "code" in reading:
         return _unknown(index, "recovery", "the recovery action", reading)
     if not reading["value"]:
-        return _finding(index, "recovery", "ok", "the driver wants no recovery")
+        return _finding(index, "recovery", "ok", "the driver requests no recovery")
     row = rows.get(str(reading["value"]))
     if not row:
-        return _finding(index, "recovery", "failure", f"the driver wants recovery action {reading['value']}", RETURN)
-    return _finding(index, "recovery", row["severity"], f"the driver wants to {row['name']}", row["remedy"])
+        return _finding(index, "recovery", "failure", f"the driver requests recovery action {reading['value']}", RETURN)
+    return _finding(index, "recovery", row["severity"], f"the driver asks to {row['name']}", row["remedy"])
 
 
 def judge_ecc_mode(index: int, reading: Mapping[str, Any]) -> Finding:
@@ -188,7 +188,7 @@ def judge_ecc_mode(index: int, reading: Mapping[str, Any]) -> Finding:
         return _unknown(index, "ecc", "whether memory errors are corrected (ECC)", reading)
     if reading["value"]:
         return _finding(index, "ecc", "ok", "ECC is on")
-    advice = "Ask the owner to switch it on; a bit that flips in memory goes unnoticed."
+    advice = "Ask the owner to turn it on; without it, bit flips in memory go unnoticed."
     return _finding(index, "ecc", "note", "ECC is off", advice)
 
 
@@ -228,13 +228,13 @@ def judge_reasons(
     """Why the clocks are not higher: at rest, and in how much of the time under load."""
     rows, least = rules["clock_reasons"], rules["limits"]["clock_reason_percent"]["warning"]
     if "code" in rest["reasons"]:
-        yield _unknown(index, "clocks", "the reasons for the clocks at rest", rest["reasons"])
+        yield _unknown(index, "clocks", "the clock limit reasons at rest", rest["reasons"])
     else:
         mask = rest["reasons"]["value"]
         shares = {str(1 << place): 100 for place in range(64) if mask >> place & 1}
         yield from _reasons(index, shares, "rest", rows, least)
     if load and "code" in load["reasons"]:
-        yield _unknown(index, "clocks", "the reasons for the clocks under load", load["reasons"])
+        yield _unknown(index, "clocks", "the clock limit reasons under load", load["reasons"])
     elif load:
         yield from _reasons(index, load["reasons"]["value"], "load", rows, least)
 
@@ -244,12 +244,12 @@ def _reasons(
 ) -> Iterator[Finding]:
     where = {"rest": "at rest", "load": "under load"}[when]
     if not shares:
-        yield _finding(index, "clocks", "ok", f"nothing holds the clocks back {where}")
+        yield _finding(index, "clocks", "ok", f"nothing limits the clocks {where}")
     for bit, share in sorted(shares.items(), key=lambda pair: int(pair[0])):
-        part = f" in {share} percent of the looks" if when == "load" else ""
+        part = f" in {share} percent of the samples" if when == "load" else ""
         row = rows.get(bit)
         if not row:
-            text = f"the clocks are held back {where}{part} for a reason that is not listed (bit {bit})"
+            text = f"the clocks are limited {where}{part} for an unlisted reason (bit {bit})"
             yield _finding(index, "clocks", "warning", text, "Look it up in NVIDIA's list of clock event reasons.")
             continue
         severity = row[when] if share >= least or row[when] == "ok" else "note"
@@ -301,7 +301,7 @@ def judge_temperature(
     margin = sample["margin_c"]
     if "code" in margin and "value" in heat and slowdown.get("value"):
         margin = {"value": slowdown["value"] - heat["value"]}
-    yield grade(index, "temperature", "the distance to where the clocks are lowered", margin, limits["margin_c"])
+    yield grade(index, "temperature", "the margin to thermal slowdown", margin, limits["margin_c"])
 
 
 def judge_pcie(
@@ -312,7 +312,7 @@ def judge_pcie(
     generation, best = sample["pcie_generation"], facts["pcie_max_generation"]
     lost = _missing(generation, best) or {"value": best["value"] - generation["value"]}
     if not load and lost.get("value"):
-        text = f"PCIe generation {generation['value']} of {best['value']} at rest, where links save power"
+        text = f"PCIe generation {generation['value']} of {best['value']} at rest, when links save power"
         yield _finding(index, "pcie", "note", text, "Measure under load, at level full.")
     else:
         found = grade(index, "pcie", "the PCIe generation", lost, limits["pcie_generations_lost"])
@@ -332,7 +332,7 @@ def judge_links(
         yield _unknown(index, "nvlink", "the NVLinks", refused)
         return
     if not links:
-        yield _finding(index, "nvlink", "ok", "NVML knows no NVLink here")
+        yield _finding(index, "nvlink", "ok", "NVML reports no NVLink")
         return
     down = [link["link"] for link in links if not link["state"]["value"]]
     listed = ", ".join(map(str, down))
@@ -342,7 +342,7 @@ def judge_links(
         text = f"{len(down)} of {len(links)} NVLinks are down ({listed})"
         yield _finding(index, "nvlink", "failure", text, "Reset the GPU, or return this pod.")
     elif count > 1:
-        advice = "GPUs that talk over NVLink need their bridge or fabric manager; take another pod where it matters."
+        advice = "NVLink between GPUs needs its bridge or the fabric manager; use another pod if it matters."
         yield _finding(index, "nvlink", "warning", f"all NVLinks ({len(links)}) are down", advice)
     else:
         yield _finding(index, "nvlink", "note", f"all NVLinks ({len(links)}) are down; there is no second GPU here")
@@ -358,15 +358,15 @@ def judge_fabric(index: int, reading: Mapping[str, Any]) -> Finding:
     """Whether the NVSwitch fabric has taken the GPU in; without that no CUDA program starts there."""
     if "code" in reading:
         if reading["code"] == NOT_SUPPORTED:
-            return _finding(index, "fabric", "ok", "NVML knows no NVSwitch fabric here")
+            return _finding(index, "fabric", "ok", "NVML reports no NVSwitch fabric")
         return _unknown(index, "fabric", "the NVSwitch fabric", reading)
     state, status, health = (reading["value"][name] for name in ("state", "status", "health"))
     words = FABRIC_STATES.get(state, f"in state {state}")
     if state == 0:
-        return _finding(index, "fabric", "ok", "NVML knows no NVSwitch fabric here")
+        return _finding(index, "fabric", "ok", "NVML reports no NVSwitch fabric")
     if state != 3 or status:
         told = f"the NVSwitch fabric is {words}" + (f", with error {status}" if status else "")
-        advice = "Start nvidia-fabricmanager of the driver's own version on the host, or return this pod."
+        advice = "Start nvidia-fabricmanager, in the driver's own version, on the host, or return this pod."
         return _finding(index, "fabric", "failure", told, advice)
     bad = [name for shift, name in FABRIC_HEALTH if health is not None and health >> shift & 3 == 1]
     if bad:
@@ -380,7 +380,7 @@ def judge_persistence(index: int, reading: Mapping[str, Any]) -> Finding:
         return _unknown(index, "persistence", "the persistence mode", reading)
     if reading["value"]:
         return _finding(index, "persistence", "ok", "persistence mode is on")
-    advice = "On your own machine run nvidia-persistenced: each program's start is seconds faster."
+    advice = "On your own machine run nvidia-persistenced: programs start seconds faster."
     return _finding(index, "persistence", "note", "persistence mode is off", advice)
 
 
@@ -405,7 +405,7 @@ def say_unknown(findings: Iterable[Finding]) -> list[str]:
             groups.setdefault((finding["device"], finding["reason"]), []).append(finding["what"])
         else:
             told.append(say(finding))
-    return told + [f"Not known of GPU {device}: {', '.join(names)} ({why})." for (device, why), names in groups.items()]
+    return told + [f"Unknown for GPU {device}: {', '.join(names)} ({why})." for (device, why), names in groups.items()]
 
 
 def _times(count: int) -> str:

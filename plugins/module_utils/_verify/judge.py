@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import (
+    covers,
+    parse_architecture,
+    split_architecture,
+)
 
 Record = dict[str, Any]
 
 EM_CUDA = 190  # the ELF machine number of device code
 NVCC_RELEASE = re.compile(r"release (?P<release>\d+\.\d+), V(?P<exact>\d+(?:\.\d+)+)")
-ARCHITECTURE = re.compile(r"(?:sm|compute)_(?P<number>\d+)(?P<feature>[af]?)")
 ERROR_CODE = re.compile(r'"code": (\d+)|\b[Ee]rror (\d+):|\bCUDA error[: ]+(\d+)\b')
 NO_KERNEL_IMAGE = "no kernel image is available"
 CUDA_MAJOR = re.compile(r"-cu(\d+)$")
@@ -30,24 +35,24 @@ CUDA_VERSIONED = ("nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cublas", "
 # What a tool says → what helps; the first that is found counts.
 ADVICE: Sequence[tuple[str, str]] = (
     ("No space left on device", "Free some space in the temporary folder, or set TMPDIR to a larger one."),
-    ("Permission denied", "Let the temporary folder be one from which programs may be run (mounted without noexec)."),
-    ("unsupported GNU version", "Install a g++ that this CUDA release supports, and name it in NVCC_CCBIN."),
+    ("Permission denied", "Use a temporary folder from which programs may be run (mounted without noexec)."),
+    ("unsupported GNU version", "Install a g++ that this CUDA release supports, and set NVCC_CCBIN to it."),
     ("Failed to preprocess host compiler", "Install g++: nvcc needs it even for device code alone."),
-    ("Unsupported gpu architecture", "Take this architecture out, or use a CUDA release that compiles for it."),
+    ("Unsupported gpu architecture", "Remove this architecture, or use a CUDA release that supports it."),
     ("cute/tensor.hpp: No such file", "Run the cutlass role again: the headers are missing or incomplete."),
     ("cuda_runtime.h: No such file", "Run the cuda_toolkit role again: the runtime's headers are missing."),
     ("cannot find -lcudart", "Run the cuda_toolkit role again: the runtime's libraries for linking are missing."),
     ("Python.h: No such file", "Install the headers of this Python (python3-dev)."),
-    ("No module named 'torch'", "Run the pytorch role again: torch is not in this environment."),
-    ("libcuda.so.1: cannot open", "Give this host its driver's library, or start the container with --gpus all."),
-    ("out of memory", "Free the GPU's memory (nvidia-smi shows who holds it), or the host's, and prove again."),
+    ("No module named 'torch'", "Run the pytorch role again: torch is not installed in this environment."),
+    ("libcuda.so.1: cannot open", "Install the driver's library on this host, or start the container with --gpus all."),
+    ("out of memory", "Free GPU memory (nvidia-smi shows what uses it) or host memory, and verify again."),
     (
         "working triton installation",
-        "List triton in the request's extensions: only PyTorch's own CUDA wheels bring it.",
+        "Add triton to the request's extensions: only PyTorch's own CUDA wheels include it.",
     ),
     ("No module named 'setuptools'", "Run the pytorch role again: PyTorch's build tools import setuptools."),
-    ("CUDA version mismatch", "Use a toolkit of the CUDA major that PyTorch was built with."),
-    ("detected CUDA version", "Use a toolkit of the CUDA major that PyTorch was built with."),
+    ("CUDA version mismatch", "Use a toolkit of the CUDA major version that PyTorch was built with."),
+    ("detected CUDA version", "Use a toolkit of the CUDA major version that PyTorch was built with."),
 )
 
 
@@ -71,24 +76,12 @@ def parse_records(text: str) -> list[Record]:
     return records
 
 
-def parse_architecture(name: str) -> tuple[int, str]:
-    """sm_90a → (90, "a").
-
-    Raises ValueError for what is not written like that.
-    """
-    found = ARCHITECTURE.fullmatch(name)
-    if not found:
-        raise ValueError(f"{name!r} is no architecture; write it as sm_90 or sm_90a.")
-    return int(found["number"]), found["feature"]
-
-
 def capability(name: str) -> str:
     """sm_90a → 9.0a, as TORCH_CUDA_ARCH_LIST has it.
 
     Raises ValueError, see parse_architecture.
     """
-    number, feature = parse_architecture(name)
-    return f"{number // 10}.{number % 10}{feature}"
+    return "".join(split_architecture(name))
 
 
 def find_cubins(data: bytes) -> set[int]:
@@ -107,28 +100,13 @@ def find_cubins(data: bytes) -> set[int]:
     return found
 
 
-def covers(architectures: Iterable[str], device: str) -> bool:
-    """Whether code for these architectures runs on a device of capability "9.0".
-
-    Machine code runs on its own major from its minor upwards, sm_90a on 9.0 alone, PTX (compute_90) on all newer ones.
-    """
-    major, minor = (int(part) for part in device.split("."))
-    for name in architectures:
-        number, feature = parse_architecture(name)
-        at = (number // 10, number % 10)
-        exact = at == (major, minor) if feature == "a" else at[0] == major and at[1] <= minor
-        if exact or (name.startswith("compute_") and not feature and at <= (major, minor)):
-            return True
-    return False
-
-
 def judge_nvcc(text: str, wanted: str | None) -> list[str]:
     """Compare ``nvcc --version`` with "13.0" or "13.0.88"."""
     found = parse_nvcc(text)
     if not found:
-        return ["nvcc --version names no release."]
+        return ["nvcc --version shows no release."]
     if wanted and wanted not in (found["release"], found["exact"]):
-        return [f"nvcc is {found['exact']}, the plan wants {wanted}."]
+        return [f"nvcc is {found['exact']}; expected {wanted}."]
     return []
 
 
@@ -145,7 +123,7 @@ def judge_cubins(data: bytes, architectures: Sequence[str]) -> list[str]:
 def judge_kernel_runs(records: Sequence[Record]) -> list[str]:
     """Each device ran the kernel and every number was right."""
     if not any("device" in record for record in records):
-        return ["The program ran on no device."]
+        return ["The program did not run on any device."]
     return [
         f"Device {record['device']} computed {record['wrong']} wrong numbers and the sum {record['sum']},"
         f" not {record['wanted']}."
@@ -159,9 +137,9 @@ def judge_cutlass_runs(record: Record) -> list[str]:
     runs = record.get("runs", [])
     ran = {run["device"] for run in runs}
     idle = [index for index in range(record.get("devices", 0)) if index not in ran]
-    problems = [f"No compiled kernel is made for device {index}." for index in idle]
+    problems = [f"No compiled kernel runs on device {index}." for index in idle]
     if not record.get("devices"):
-        problems.append("The kernel ran on no device.")
+        problems.append("The kernel did not run on any device.")
     wrong = [run for run in runs if run["wrong"]]
     return problems + [
         f"{run['cubin']} computed {run['wrong']} wrong numbers on device {run['device']}." for run in wrong
@@ -176,19 +154,19 @@ def judge_torch(found: Record, expected: Mapping[str, Any], home: str, *, gpu: b
     problems = []
     wanted = expected.get("torch")
     if wanted and not is_same_build(found["version"], wanted):
-        problems.append(f"torch is {found['version']}, the plan wants {wanted}.")
+        problems.append(f"torch is {found['version']}; expected {wanted}.")
     cuda = expected.get("cuda")
     if cuda and found["cuda"] != cuda:
-        problems.append(f"torch is built for {_cuda(found['cuda'])}, the plan wants CUDA {cuda}.")
+        problems.append(f"torch is built for {_cuda(found['cuda'])}; expected CUDA {cuda}.")
     lacking = [name for name in expected.get("arch_list") or [] if name not in found["arch_list"]]
     if lacking and found["cuda"]:
         problems.append(f"torch has no code for {', '.join(lacking)}; it has {', '.join(found['arch_list'])}.")
     if not found["folder"].startswith(f"{home}/"):
-        problems.append(f"torch is imported from {found['folder']}, not from {home}.")
+        problems.append(f"torch is imported from {found['folder']}; expected {home}.")
     majors = find_cuda_majors(found["nvidia"])
     if len(majors) > 1:
         listed = " and ".join(f"{', '.join(names)} (CUDA {major})" for major, names in sorted(majors.items()))
-        problems.append(f"The environment mixes libraries of different CUDA majors: {listed}.")
+        problems.append(f"The environment mixes libraries of different CUDA major versions: {listed}.")
     return problems + (judge_torch_devices(found) if gpu else [])
 
 
@@ -197,12 +175,12 @@ def judge_torch_devices(found: Record) -> list[str]:
     if not found["cuda"]:
         return [f"torch {found['version']} is a build without CUDA."]
     if found.get("error") or not found["available"] or not found["devices"]:
-        return [f"torch cannot use the GPU: {found.get('error') or 'it sees none.'}"]
-    problems = [] if found["libcuda"] else ["torch says that CUDA works, but has mapped no libcuda."]
+        return [f"torch cannot use the GPU: {found.get('error') or 'none is visible.'}"]
+    problems = [] if found["libcuda"] else ["torch reports that CUDA works, but no libcuda is loaded."]
     return problems + [
-        f"torch has no code for device {index} of capability {device}; it has {', '.join(found['arch_list'])}."
+        f"torch has no code for device {index} (compute capability {device}); it has {', '.join(found['arch_list'])}."
         for index, device in enumerate(found["devices"])
-        if not covers(found["arch_list"], device)
+        if not covers(found["arch_list"], device, ptx=False)
     ]
 
 
@@ -232,7 +210,7 @@ def judge_features(found: Mapping[str, bool], expected: Mapping[str, Any]) -> li
     """Compare the switches of a build with those wanted, as far as the build shows them."""
     words = {True: "on", False: "off"}
     return [
-        f"{name} is {words[found[name]]} in this PyTorch, {words[is_on(wanted)]} was wanted."
+        f"{name} is {words[found[name]]} in this PyTorch; expected {words[is_on(wanted)]}."
         for name, wanted in sorted(expected.items())
         if name in found and found[name] != is_on(wanted)
     ]
@@ -244,14 +222,16 @@ def advise_features(found: Mapping[str, bool], expected: Mapping[str, Any]) -> s
     if not wrong:
         return None
     switches = " ".join(f"{name}={int(is_on(expected[name]))}" for name in wrong)
-    lacking = " What its configure step does not find it leaves out, and says so." if "=1" in switches else ""
-    return f"Build PyTorch anew with {switches}, or take what is there into gpu_verify_features.{lacking}"
+    lacking = " Its configure step leaves out what it does not find, and says so." if "=1" in switches else ""
+    return f"Rebuild PyTorch with {switches}, or change gpu_verify_features to match it.{lacking}"
 
 
 def unknown_features(found: Mapping[str, bool], expected: Mapping[str, Any]) -> list[str]:
     """What is wanted of switches that the build does not show."""
     names = sorted(name for name in expected if name not in found)
-    return [f"Not known of this PyTorch: {', '.join(names)}; neither its summary nor its code shows it."] * bool(names)
+    return [f"Unknown for this PyTorch: {', '.join(names)}; neither its build summary nor its code shows it."] * bool(
+        names
+    )
 
 
 def is_same_build(found: str, wanted: str) -> bool:
@@ -276,15 +256,15 @@ def judge_products(record: Record) -> list[str]:
     """Every product stayed within its bound."""
     return [
         f"The {product['dtype']} product on {product['device']} is off by {product['share_of_bound']:.3g} times"
-        " what rounding explains."
+        " the bound of its rounding errors."
         for product in record["products"]
         if not product["ok"]
-    ] or ([] if record["products"] else ["No device multiplied anything."])
+    ] or ([] if record["products"] else ["No device computed a product."])
 
 
 def judge_wrong(record: Record) -> list[str]:
     """Every device computed what was wanted; ``record`` has ``wrong``: device → number of wrong elements."""
-    return [f"{count} numbers computed on {device} are wrong." for device, count in record["wrong"].items() if count]
+    return [f"{count} values computed on {device} are wrong." for device, count in record["wrong"].items() if count]
 
 
 def judge_cuinit(record: Record) -> list[str]:
@@ -293,14 +273,18 @@ def judge_cuinit(record: Record) -> list[str]:
         return [f"{record['failure']}."]
     if record.get("code"):
         return [f"{record['call']} returned {record['code']} in a fresh shell."]
-    return [] if record.get("devices") else ["CUDA starts, but counts no device."]
+    return [] if record.get("devices") else ["CUDA starts, but finds no device."]
 
 
 def judge_fence(record: Record) -> list[str]:
     """pip refused another torch because of the constraints."""
     if record["code"] == 0:
         return [f"pip would replace torch: it accepts {record['requirement']}."]
-    return [] if record["constrained"] else [f"pip refused {record['requirement']}, but not by our constraint."]
+    return (
+        []
+        if record["constrained"]
+        else [f"pip refused {record['requirement']}, but not because of the constraint file."]
+    )
 
 
 def find_cuda_error(text: str, errors: Mapping[str, Mapping[str, str]]) -> Mapping[str, str] | None:
@@ -326,7 +310,7 @@ def last_words(text: str) -> str:
     """The line of an output that best says what went wrong: the last with the word error in it, else the last."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\berror\b|Error:|\bfatal\b", line)]
-    return (errors or lines or ["it said nothing"])[-1][:300]
+    return (errors or lines or ["no output"])[-1][:300]
 
 
 def shell_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -340,4 +324,4 @@ def shell_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cuda(version: str | None) -> str:
-    return f"CUDA {version}" if version else "the CPU alone"
+    return f"CUDA {version}" if version else "the CPU only"

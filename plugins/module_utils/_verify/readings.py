@@ -29,7 +29,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.nvml import (
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, split_path
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import parse_pci, parse_xids, read_kernel_log
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import last_words, parse_records
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import read_tail
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import read_tail, redirect
 
 Record = dict[str, Any]
 Reading = dict[str, Any]
@@ -151,7 +151,7 @@ def run_load(argv: Sequence[str], log: str, seconds: float, look: Callable[[], N
     end = time.monotonic() + seconds
     pid = os.fork()
     if pid == 0:
-        _become(argv, log)
+        _execute(argv, log)
     code = None
     while code is None and time.monotonic() < end:
         look()
@@ -164,12 +164,10 @@ def run_load(argv: Sequence[str], log: str, seconds: float, look: Callable[[], N
     return code, read_tail(Path(log))
 
 
-def _become(argv: Sequence[str], log: str) -> NoReturn:
+def _execute(argv: Sequence[str], log: str) -> NoReturn:
     """Run the command in this child, without input, its output in the log."""
     try:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
-        os.dup2(1, 2)
+        redirect(Path(log))
         os.execve(argv[0], list(argv), dict(os.environ))
     finally:
         os._exit(127)
@@ -179,10 +177,10 @@ def parse_load(code: int | None, output: str, seconds: float) -> Record:
     """What the load printed, with ``begun`` and ``ended`` on the monotonic clock; ``{error}`` where it did not run."""
     records = parse_records(output)
     if code is None:
-        return {"error": f"it did not end within {seconds:g} s"}
+        return {"error": f"it did not finish within {seconds:g} s"}
     if code:
         return {"error": records[-1]["failure"] if records and "failure" in records[-1] else last_words(output)}
-    return records[-1] if records else {"error": f"it printed no record: {last_words(output)}"}
+    return records[-1] if records else {"error": f"it printed no result: {last_words(output)}"}
 
 
 def combine_samples(samples: Sequence[Mapping[str, Reading]]) -> Record | None:

@@ -108,9 +108,7 @@ def _become(argv: list[str], call: Callable[[], Any] | None, env: dict[str, str]
     code = 127
     try:
         os.setpgid(0, 0)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
-        os.dup2(1, 2)
+        redirect(log)
         if not call:
             os.execve(argv[0], argv, env)
         else:
@@ -119,6 +117,13 @@ def _become(argv: list[str], call: Callable[[], Any] | None, env: dict[str, str]
             code = _answer(call)
     finally:
         os._exit(code)
+
+
+def redirect(log: Path) -> None:
+    """Give this process no input, and the file as its output and error output; what the file had is gone."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
+    os.dup2(1, 2)
 
 
 def _answer(call: Callable[[], Any]) -> int:

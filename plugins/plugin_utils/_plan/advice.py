@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import split_architecture
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
@@ -118,7 +119,7 @@ def _other_wishes(case: Case) -> list[str]:
 def _gpu_remedies(case: Case) -> list[str]:
     host = case.host
     floors = {
-        parse_version(rules.split_architecture(arch)[0]): rules.split_architecture(arch)[0]
+        parse_version(split_architecture(arch)[0]): split_architecture(arch)[0]
         for release in case.known["pytorch"]["releases"].values()
         for index in release["indexes"].values()
         for arch in index.get(host.arch, {}).get("linux", ())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify import coverage
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
@@ -106,33 +107,10 @@ def _capability(gpu: Gpu, known: Catalogue) -> Row:
 # --- compiled code and the GPU ---
 
 
-def split_architecture(arch: str) -> tuple[str, str]:
-    """sm_90a → ("9.0", "a")."""
-    digits = arch.removeprefix("sm_").rstrip("af")
-    return f"{digits[:-1]}.{digits[-1]}", arch[len("sm_") + len(digits) :]
-
-
 def covers(archs: Iterable[str], capability: str, *, ptx: bool, known: Catalogue) -> bool:
-    """Whether code compiled for ``archs`` runs on ``capability``; with ``ptx`` also what the driver compiles itself.
-
-    Code for X.y runs on X.z, z >= y, but not across the split between integrated (Tegra) and discrete GPUs; code for
-    9.0a runs on 9.0 alone.
-    """
+    """Whether code compiled for ``archs`` runs on ``capability``; with ``ptx`` also what the driver compiles itself."""
     rows = known["gpus"]["capabilities"]
-    wanted, tegra = parse_version(capability), bool(rows.get(capability, {}).get("tegra"))
-    for arch in archs:
-        base, suffix = split_architecture(arch)
-        code = parse_version(base)
-        if suffix:
-            if base == capability:
-                return True
-            continue
-        same_kind = bool(rows.get(base, {}).get("tegra")) == tegra
-        if code[0] == wanted[0] and code[1] <= wanted[1] and same_kind:
-            return True
-        if ptx and code <= wanted:
-            return True
-    return False
+    return coverage.covers(archs, capability, ptx=ptx, tegra=lambda name: bool(rows.get(name, {}).get("tegra")))
 
 
 def no_machine_code(case: Case, archs: tuple[str, ...], *, ptx: bool) -> Refusal | None:

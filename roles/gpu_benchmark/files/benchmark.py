@@ -29,9 +29,10 @@ for variable in ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE"):
 
 import benchmark_collective as collective
 import torch
+from benchmark_cases import SHAPES, Case, cases, peer_cases
 from benchmark_counts import spread, tolerance
 from benchmark_hardware import Hardware
-from benchmark_operations import SHAPES, Case, Operation, cases, peer_cases, set_precision
+from benchmark_operations import Operation, set_precision
 from benchmark_timing import Settings, choose_timer, measure
 from nvml import load_first
 
@@ -320,10 +321,11 @@ def run_all(level: str, families: list[str], host: Host, recorder: Recorder, dea
         recorder.write(running=case.name)
         left = deadline - time.monotonic()
         if index in lost:
-            status, reason = "failed", f"device {index} no longer answers since {lost[index]}"
+            status, reason = "failed", f"device {index} stopped responding in {lost[index]}"
             done.append({**begin_record(case, index), "status": status, "reason": reason})
         elif left < case.needs_s or left <= 0:
-            reason = f"{max(left, 0):.0f} s were left of the level's time, it needs {max(case.needs_s, 1):.0f}"
+            needed = max(case.needs_s, 1)
+            reason = f"{max(left, 0):.0f} s of the level's time budget were left; this case needs {needed:.0f} s"
             done.append({**begin_record(case, index), "status": "skipped", "reason": reason})
         else:
             done.append(run_case(case, index, host, TIMES[level], timer))

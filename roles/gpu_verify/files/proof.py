@@ -204,7 +204,7 @@ def features() -> Record:
         try:
             versions[name] = ask(torch)
         except (AttributeError, ImportError, OSError, RuntimeError) as error:
-            versions[name] = f"not known ({str(error).partition(chr(10))[0]})"
+            versions[name] = f"unknown ({str(error).partition(chr(10))[0]})"
     flags = torch._C._cuda_getArchFlags() if torch.version.cuda else None
     return {
         "version": str(torch.__version__),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._build import build as _source_build
+from ansible_collections.podsmith.gpu.plugins.module_utils._build import plan
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
@@ -47,6 +47,6 @@ def test_planned_builds_are_taken(name: str) -> None:
     given = {"pytorch_source_builds": source["builds"], "pytorch_source_store": source["store"]}
     assert ArgumentSpecValidator(options).validate(given).error_messages == []
     for build in source["builds"]:
-        assert _source_build.check_build(build) == []
-        assert _source_build.plan_steps(build, "/w", {})
-        assert all(path.startswith("lib/python3.") for path in _source_build.links_of(build))
+        assert plan.check_build(build) == []
+        assert plan.plan_steps(build, "/w", {})
+        assert all(path.startswith("lib/python3.") for path in plan.links_of(build))

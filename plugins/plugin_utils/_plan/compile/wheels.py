@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._build.plan import wheel_key
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
@@ -186,7 +185,7 @@ def _extension_build(case: Case, name: str, version: str, torch: PyTorch, toolki
     build = _build(case, name, version, torch, toolkit)
     forced = {"FORCE_CUDA": "1"} if torch.cuda else {}  # PyTorch's extension builder looks for a GPU otherwise
     build = replace(build, environment={**build.environment, **forced})
-    return replace(build, key=_key(build, torch.local, torch.cuda, case.host))
+    return replace(build, key=_key(build, torch, case.host))
 
 
 def _build(case: Case, name: str, version: str, torch: PyTorch, toolkit: Toolkit | None) -> Build:
@@ -223,46 +222,36 @@ def _build(case: Case, name: str, version: str, torch: PyTorch, toolkit: Toolkit
 
 
 def _torch_key(case: Case, torch: PyTorch, architectures: tuple[str, ...]) -> str:
-    """PyTorch's version holds its key, so that the key is made without it."""
-    host, known = case.host, case.known
+    """PyTorch's version holds its key, so the key is made without the build's variables, from what decides them."""
     features, _refused = torch_features(case, torch)
-    content = {
-        "name": TORCH,
-        "version": torch.version,
-        "origin": _origin_key(_origin(case, TORCH, torch.version)),
+    decides = {
         "cuda": torch.cuda,
         "architectures": architectures,
         "features": features,
-        "libraries": chosen_libraries(torch, features, known),
-        "python": torch.python.version,
-        "platform": (host.arch, host.glibc),
+        "libraries": chosen_libraries(torch, features, case.known),
     }
-    return _digest(content)
+    build = {"name": TORCH, "version": torch.version, "origin": _content_of(_origin(case, TORCH, torch.version))}
+    return wheel_key(build, {**decides, **_platform(torch, case.host)})
 
 
-def _key(build: Build, torch: str, cuda: str | None, host: Host) -> str:
-    """All that changes the wheel's bytes; not how many compilers made it."""
-    environment = {name: value for name, value in build.environment.items() if name not in ("MAX_JOBS", "NVCC_THREADS")}
+def _key(build: Build, torch: PyTorch, host: Host) -> str:
     content = {
         "name": build.name,
         "version": build.version,
-        "origin": _origin_key(build.origin),
-        "environment": environment,
-        "torch": torch,
-        "cuda": cuda,
-        "python": build.python.version,
-        "platform": (host.arch, host.glibc),
+        "origin": _content_of(build.origin),
+        "environment": build.environment,
+        "torch": torch.local,
     }
-    return _digest(content)
+    return wheel_key(content, {"cuda": torch.cuda, **_platform(torch, host)})
 
 
-def _digest(content: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+def _platform(torch: PyTorch, host: Host) -> Row:
+    return {"python": torch.python.version, "platform": (host.arch, host.glibc)}
 
 
-def _origin_key(origin: Origin) -> tuple[str | None, ...]:
-    """A mirror has the same content: what counts is the release, or the checksum."""
-    return (origin.kind if origin.kind == "pypi" else None, origin.ref, origin.sha256)
+def _content_of(origin: Origin) -> Row:
+    """A request's address is a mirror of the release's own, so that it does not count."""
+    return {"kind": origin.kind, "ref": origin.ref, "sha256": origin.sha256}
 
 
 def _origin(case: Case, name: str, version: str) -> Origin:

@@ -103,7 +103,7 @@ def test_a_build_tells_how_far_it_is(tmp_path: pathlib.Path, lines: list[str]) -
     assert host.asked == ["look", "start", "follow", "follow", "follow"]
     assert lines == [
         "h: thing 1.0: little memory",
-        "h: the build of thing 1.0 begins; its log is /p/builds/k/log",
+        "h: the build of thing 1.0 started; log: /p/builds/k/log",
         "h: thing 1.0: 1 of 3 steps, 60 s",
         "h: thing 1.0: 2 of 3 steps, 2 min, about 60 s left",
     ]
@@ -146,13 +146,13 @@ def test_what_is_installed_is_not_built_again(tmp_path: pathlib.Path, lines: lis
 def test_an_archive_without_a_checksum_is_told(tmp_path: pathlib.Path, lines: list[str]) -> None:
     build = {**BUILD, "origin": {"kind": "archive", "url": "https://x.org/y.tar.gz"}}
     Host("h", tmp_path, [ABSENT, BEGUN, DONE], build=build).run()
-    assert lines[0] == "h: thing 1.0: https://x.org/y.tar.gz has no sha256, so that nothing compares what comes."
+    assert lines[0] == "h: thing 1.0: https://x.org/y.tar.gz has no sha256; the download is not verified."
 
 
 def test_a_build_at_work_is_waited_for(tmp_path: pathlib.Path, lines: list[str]) -> None:
     host = Host("h", tmp_path, [{**ABSENT, "running": True}, {**BEGUN, "attached": True}, DONE])
     assert host.run()["how"] == "attached"
-    assert "h: the build of thing 1.0 is at work already, waiting for it; its log is /p/builds/k/log" in lines
+    assert "h: the build of thing 1.0 is already running, waiting for it; log: /p/builds/k/log" in lines
     host.packages.run.assert_not_called()
 
 
@@ -161,7 +161,7 @@ def test_a_host_that_goes_away_is_asked_again(tmp_path: pathlib.Path, lines: lis
         "h", tmp_path, [ABSENT, BEGUN, AnsibleConnectionFailure("gone"), {"unreachable": True, "msg": "gone"}, DONE]
     )
     assert host.run()["how"] == "built"
-    assert lines[1:] == ["h: no answer (gone); the build of thing 1.0 goes on there, asking again"] * 2
+    assert lines[1:] == ["h: no answer (gone); the build of thing 1.0 continues there, retrying"] * 2
 
 
 def test_a_host_that_stays_away_fails(tmp_path: pathlib.Path, lines: list[str]) -> None:
@@ -173,9 +173,9 @@ def test_a_host_that_stays_away_fails(tmp_path: pathlib.Path, lines: list[str]) 
 @pytest.mark.parametrize(
     ("answers", "arguments", "words"),
     [
-        ([], {"build": {**BUILD, "version": "x"}}, "give an exact one"),
+        ([], {"build": {**BUILD, "version": "x"}}, 'version is "x"; expected an exact version'),
         ([{**ABSENT, "problems": ["no nvcc."]}], {}, "thing 1.0 cannot be built on h: no nvcc."),
-        ([ABSENT, BEGUN, {**DONE, "problem": "it was not built: why"}], {}, "it was not built: why"),
+        ([ABSENT, BEGUN, {**DONE, "problem": "Building it failed: why"}], {}, "Building it failed: why"),
         ([{"failed": True, "msg": "broken"}], {}, "broken"),
     ],
 )
@@ -189,7 +189,7 @@ def test_failures(
 def test_what_it_requires_may_not_come(tmp_path: pathlib.Path, lines: list[str]) -> None:
     host = Host("h", tmp_path, [ABSENT])
     host.packages.run.return_value = {"failed": True, "msg": "no ninja"}
-    with pytest.raises(AnsibleActionFail, match="requires could not be brought: no ninja"):
+    with pytest.raises(AnsibleActionFail, match=r"Installing the build requirements of thing 1\.0 failed: no ninja"):
         host.run()
 
 
@@ -198,7 +198,7 @@ def test_waiting_has_an_end_where_one_is_wished(tmp_path: pathlib.Path, lines: l
     clock = iter([0.0, 5.0])
     with (
         mock.patch.object(action.time, "monotonic", side_effect=lambda: next(clock)),
-        pytest.raises(AnsibleActionFail, match="still at work on h: run again to wait for it"),
+        pytest.raises(AnsibleActionFail, match=r"did not finish within 1 s and continues on h\. Rerun to wait for it"),
     ):
         host.run()
 
@@ -229,13 +229,13 @@ def test_one_host_builds_and_the_other_gets_its_wheel(tmp_path: pathlib.Path, li
     assert is_building.wait(LIMIT)
     threads[1].start()
     looks = iter(range(100 * LIMIT))
-    while not any("waits" in line for line in lines):
+    while not any("waiting for the wheel" in line for line in lines):
         assert next(looks, None) is not None, lines
         look.wait(0.01)
     may_end.set()
     for thread in threads:
         thread.join(LIMIT)
-    assert "two: waits for the wheel of thing 1.0, which one builds" in lines
+    assert "two: waiting for the wheel of thing 1.0, which is being built on one" in lines
     assert (results["one"]["how"], results["two"]["how"]) == ("built", "shared")
     assert second.asked == ["look", "keep"]
     assert second.last["source"]["record"] == RECORD
@@ -261,14 +261,14 @@ def test_a_damaged_copy_is_not_sent(tmp_path: pathlib.Path, lines: list[str]) ->
     (place / str(RECORD["wheel"])).write_bytes(b"a whe")
     host = Host("h", tmp_path, [ABSENT, BEGUN, DONE], share=True)
     assert host.run()["how"] == "built"
-    assert "is damaged and is made anew" in lines[0]
+    assert "is damaged and is built again" in lines[0]
     assert (place / str(RECORD["wheel"])).read_bytes() == b"a wheel"
 
 
 def test_a_wheel_that_was_damaged_on_its_way_is_not_kept(tmp_path: pathlib.Path, lines: list[str]) -> None:
     host = Host("h", tmp_path, [KEPT], share=True)
     host.plugin._connection.fetch_file.side_effect = lambda _path, target: pathlib.Path(target).write_bytes(b"x")
-    with pytest.raises(AnsibleActionFail, match="came from h with the checksum"):
+    with pytest.raises(AnsibleActionFail, match="the SHA-256 of the file fetched from h is"):
         host.run()
     assert [path.name for path in tmp_path.iterdir()] == [f".{KEY}.lock"]
 

@@ -84,20 +84,22 @@ def test_only_the_tiny_level_may_run_without_a_gpu(tmp_path: Path, level: str, f
 
 def test_without_an_environment_it_says_what_to_do(tmp_path: Path) -> None:
     assert run(tmp_path)["msg"] == (
-        f"Found no {tmp_path}/env/bin/python, wanted an environment with PyTorch. Run bootstrap.yml on this host "
-        "first, or say in gpu_benchmark_environment where it is."
+        f"{tmp_path}/env/bin/python was not found; expected an environment with PyTorch. Run bootstrap.yml on this "
+        "host first, or set gpu_benchmark_environment to an environment that has it."
     )
 
 
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        pytest.param("echo 'Error: no GPU.' >&2; exit 2", "ended with status 2: Error: no GPU. Prove", id="no-result"),
         pytest.param(
-            f"echo '{NONE}' > $result; echo Error: lost; exit 1", "ended with status 1: Error: lost.", id="none"
+            "echo 'Error: no GPU.' >&2; exit 2", "exited with status 2: Error: no GPU. Run playbooks", id="no-result"
         ),
-        pytest.param("echo '{' > $result", "ended with status 0: it said nothing. Prove the host", id="half-a-result"),
-        pytest.param(f"echo waiting; {HANG}", "did not end within 120 s: waiting. Prove the host", id="hung"),
+        pytest.param(
+            f"echo '{NONE}' > $result; echo Error: lost; exit 1", "exited with status 1: Error: lost.", id="none"
+        ),
+        pytest.param("echo '{' > $result", "exited with status 0: no output. Run playbooks", id="half-a-result"),
+        pytest.param(f"echo waiting; {HANG}", "did not finish within 120 s: waiting. Run playbooks", id="hung"),
     ],
 )
 def test_a_run_without_figures_fails(tmp_path: Path, script: str, words: str) -> None:
@@ -110,8 +112,8 @@ def test_a_run_without_figures_fails(tmp_path: Path, script: str, words: str) ->
 @pytest.mark.parametrize(
     ("end", "stopped"),
     [
-        pytest.param("kill -9 $$", "ended with status -9: it said nothing", id="killed"),
-        pytest.param(HANG, "did not end within 120 s: it said nothing", id="hung"),
+        pytest.param("kill -9 $$", "exited with status -9: no output", id="killed"),
+        pytest.param(HANG, "did not finish within 120 s: no output", id="hung"),
     ],
 )
 def test_what_was_measured_before_the_end_is_kept(tmp_path: Path, end: str, stopped: str) -> None:

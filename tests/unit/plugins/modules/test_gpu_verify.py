@@ -111,21 +111,21 @@ def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any]) -> None:
         ),
         pytest.param(
             {"cuda/bin/nvcc": NVCC.replace("13.0", "12.8")},
-            {"nvcc": "nvcc is 12.8.88, the plan wants 13.0.88."},
+            {"nvcc": "nvcc is 12.8.88; expected 13.0.88."},
             id="other-nvcc",
         ),
         pytest.param(
             {"cuda/bin/nvcc": "exec sleep 600"},
             {
-                "nvcc": "nvcc gave no answer within 1 s.",
-                "kernel": "nvcc gave no answer within 1 s.",
-                "cutlass": "nvcc gave no answer within 1 s.",
+                "nvcc": "nvcc did not finish within 1 s.",
+                "kernel": "nvcc did not finish within 1 s.",
+                "cutlass": "nvcc did not finish within 1 s.",
             },
             id="hanging-nvcc",
         ),
         pytest.param(
             {"cuda/bin/nvcc": NVCC.replace("cp ", "case $2 in kernel) exit 2 ;; esac; cp ")},
-            {"kernel": "nvcc ended with status 2: it said nothing."},
+            {"kernel": "nvcc exited with status 2: no output."},
             id="kernel-not-compiled",
         ),
         pytest.param(
@@ -135,22 +135,22 @@ def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any]) -> None:
         ),
         pytest.param(
             {"env/bin/python": PYTHON.replace("torch) ", f"torch) {NO_TORCH} ;; none) ")},
-            {"torch": "proof.py torch ended with status 1: ModuleNotFoundError: No module named 'torch'."},
+            {"torch": "proof.py torch exited with status 1: ModuleNotFoundError: No module named 'torch'."},
             id="no-torch",
         ),
         pytest.param(
             {"env/bin/python": PYTHON.replace("2.9.1", "2.10.0").replace("HOME/lib", "ENV/lib")},
-            {"torch": "torch is 2.10.0+cu130, the plan wants 2.9.1+cu130."},
+            {"torch": "torch is 2.10.0+cu130; expected 2.9.1+cu130."},
             id="other-torch",
         ),
         pytest.param(
             {"env/bin/python": PYTHON.replace('0.1, "ok": true', '9, "ok": false').replace("HOME/lib", "ENV/lib")},
-            {"matmul": "The float32 product on cpu is off by 9 times what rounding explains."},
+            {"matmul": "The float32 product on cpu is off by 9 times the bound of its rounding errors."},
             id="wrong-product",
         ),
         pytest.param(
             {"env/bin/python": PYTHON.replace('"cpu": 0', '"cpu": 5').replace("HOME/lib", "ENV/lib")},
-            {"extension": "5 numbers computed on cpu are wrong."},
+            {"extension": "5 values computed on cpu are wrong."},
             id="wrong-extension",
         ),
         pytest.param(
@@ -232,7 +232,7 @@ def test_health_is_read_from_nvml_and_under_load(
     texts = [finding["text"] for finding in result["evidence"]["findings"]]
     assert "the SM clock under load is 96 percent of the maximum (1900 of 1980 MHz)" in texts
     assert any(
-        "the persistence mode" in words and "not offered by this driver" in words for words in result["warnings"]
+        "the persistence mode" in words and "not available with this driver" in words for words in result["warnings"]
     )
     failed = {"health": "GPU 0: a memory row that could not be replaced (1 is yes): 1."} if failure else {}
     assert errors(answer) == failed
@@ -242,19 +242,19 @@ def test_health_is_read_from_nvml_and_under_load(
 def test_check_mode_runs_nothing_on_a_bare_host(stack: dict[str, Any], tmp_path: Path) -> None:
     answer = run({**stack, "environment": "/nowhere", "cuda_home": "/nowhere", "activation": "/nowhere"}, check=True)
     assert answer["ok"]
-    assert {result["skipped"] for result in answer["results"]} == {"nothing is run in check mode"}
+    assert {result["skipped"] for result in answer["results"]} == {"not run in check mode"}
     assert not Path(stack["evidence"]).exists()
 
 
 def test_check_that_lacks_its_setting_says_which(stack: dict[str, Any]) -> None:
     answer = run({**stack, "cutlass_home": "", "checks": ["cutlass"]})
-    assert errors(answer) == {"cutlass": "The check cutlass was asked for, but cutlass_home is not set."}
+    assert errors(answer) == {"cutlass": "The check cutlass was requested, but cutlass_home is not set."}
 
 
 def test_odd_architecture_is_refused(stack: dict[str, Any]) -> None:
     answer = run({**stack, "architectures": ["9.0"]})
     assert answer["failed"]
-    assert answer["msg"] == "architectures: '9.0' is no architecture; write it as sm_90 or sm_90a."
+    assert answer["msg"] == 'architectures: "9.0" is not an architecture; expected a name such as sm_90 or sm_90a.'
 
 
 def test_verdict_that_cannot_be_written_is_told(stack: dict[str, Any], tmp_path: Path) -> None:

@@ -20,8 +20,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._build import program as _source_run
-from ansible_collections.podsmith.gpu.plugins.modules import source_wheel as module
+from ansible_collections.podsmith.gpu.plugins.module_utils._build import program, session
 
 CODE = (
     "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
@@ -116,7 +115,7 @@ def host(tmp_path: pathlib.Path) -> Iterator[Host]:
     made = Host(tmp_path)
     yield made
     if (made.work / "run.json").exists():
-        module.end_session(json.loads((made.work / "run.json").read_text()))
+        session.end_session(json.loads((made.work / "run.json").read_text()))
 
 
 def test_a_build_is_detached_followed_and_kept(host: Host) -> None:
@@ -147,15 +146,15 @@ def test_a_build_is_detached_followed_and_kept(host: Host) -> None:
 def test_a_killed_build_says_so_and_goes_on_without_fetching_again(host: Host) -> None:
     host.run("start")
     host.await_step("[2/3]")
-    left = [number for number in module.session_members(host.pid()) if number != host.pid()]
+    left = [number for number in session.session_members(host.pid()) if number != host.pid()]
     assert left
     os.kill(host.pid(), signal.SIGKILL)  # the head alone: the compilers live on
     ended = host.follow()
     assert ended["running"] is False
-    assert "thing 1.0 was not built: the step build was killed" in ended["problem"]
+    assert "Building thing 1.0 failed: the build step was killed" in ended["problem"]
     (host.root / "thing-1.0.tar.gz").unlink()
     assert host.run("start")["attempt"] == 2
-    assert [number for number in left if module.stat_fields(number)] == []
+    assert [number for number in left if session.stat_fields(number)] == []
     host.await_step("[1/1]")
     now = host.follow(wait=0)
     assert now["progress"][:2] == [3, 3]
@@ -168,8 +167,8 @@ def test_a_failed_build_says_why_and_can_be_started_again(host: Host) -> None:
     host.run("start")
     host.go("fail error: Killed signal terminated program cc1plus")
     problem = host.follow()["problem"]
-    assert "the memory did not suffice" in problem
-    assert "lower MAX_JOBS" in problem
+    assert "out of memory with so many parallel compilers" in problem
+    assert "Lower MAX_JOBS" in problem
     assert f"{host.work}/log" in problem
     host.go()
     host.run("start")
@@ -179,7 +178,7 @@ def test_a_failed_build_says_why_and_can_be_started_again(host: Host) -> None:
 def test_another_wheel_than_the_wished_is_not_kept(host: Host) -> None:
     host.run("start")
     host.go("thing-1.1-py3-none-any.whl")
-    assert "the source built thing-1.1-py3-none-any.whl, wanted was thing 1.0" in host.follow()["problem"]
+    assert "the build produced thing-1.1-py3-none-any.whl; expected thing 1.0" in host.follow()["problem"]
     assert not host.target.exists()
 
 
@@ -187,8 +186,8 @@ def test_a_source_with_another_checksum_is_not_built(host: Host) -> None:
     host.build["origin"]["sha256"] = "0" * 64
     host.run("start")
     problem = host.follow()["problem"]
-    assert "has the checksum" in problem
-    assert f"wanted was {'0' * 64}" in problem
+    assert "the SHA-256 of thing-1.0.tar.gz is" in problem
+    assert f"expected {'0' * 64}" in problem
     assert not (host.work / "source").exists()
 
 
@@ -197,7 +196,7 @@ def test_a_wheel_that_was_sent_is_kept_if_it_is_the_one(host: Host) -> None:
     sent.write_text("a wheel")
     record = {"wheel": "thing-1.0-py3-none-any.whl", "sha256": "0" * 64, "size": 7, "steps": 3, "seconds": 1.0}
     failed = host.run("keep", fails=True, source={"path": str(sent), "record": record})
-    assert "came with the checksum" in failed["msg"]
+    assert "the SHA-256 of the received file is" in failed["msg"]
     assert not host.target.exists()
     record["sha256"] = hashlib.sha256(b"a wheel").hexdigest()
     kept = host.run("keep", source={"path": str(sent), "record": record})
@@ -216,27 +215,27 @@ def test_absent_ends_the_build_and_removes_it(host: Host) -> None:
     host.await_step("[2/3]")
     pid = host.pid()
     assert host.run("absent", check=True)["changed"] is True
-    assert module.started(pid)
+    assert session.started(pid)
     assert host.run("absent")["changed"] is True
-    assert module.started(pid) is None
+    assert session.started(pid) is None
     assert list((host.root / "p").iterdir()) == []
     assert host.run("absent")["changed"] is False
 
 
 def test_a_number_that_another_process_has_now_is_no_build(host: Host) -> None:
-    run = {"pid": os.getpid(), "start": 1, "boot": module.boot(), "attempt": 1}
+    run = {"pid": os.getpid(), "start": 1, "boot": session.boot(), "attempt": 1}
     (host.work / "run.json").write_text(json.dumps(run))
     assert host.run("look")["running"] is False
-    module.end_session(run)  # and is left alone: this process lives
+    session.end_session(run)  # and is left alone: this process lives
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"python": {"path": "/no/python"}}, ["/no/python does not run"]),
+        ({"python": {"path": "/no/python"}}, ["/no/python cannot be run"]),
         ({"environment": {"CXX": "/no/g++"}}, ["no C++ compiler (/no/g++)", "pytorch_source_system_packages"]),
-        ({"cuda_home": "/no/cuda"}, ["/no/cuda/bin/nvcc is not there", "cuda_home"]),
-        ({"disk_mib": 1000000000000}, ["GiB free, the build wants", "pytorch_source_work_dir"]),
+        ({"cuda_home": "/no/cuda"}, ["/no/cuda/bin/nvcc was not found", "cuda_home"]),
+        ({"disk_mib": 1000000000000}, ["GiB free, the build needs", "pytorch_source_work_dir"]),
     ],
 )
 def test_what_is_in_the_way(host: Host, changes: dict[str, Any], words: list[str]) -> None:
@@ -252,7 +251,7 @@ def test_a_gpu_that_nvcc_does_not_know_is_in_the_way(host: Host) -> None:
     nvcc.chmod(0o755)
     host.build.update(cuda_home=str(host.root / "cuda"), environment={"TORCH_CUDA_ARCH_LIST": "9.0;12.0"})
     [problem] = host.run("look")["problems"]
-    assert "does not know sm_120, it compiles for sm_80, sm_90; choose a newer toolkit" in problem
+    assert "does not support sm_120, only sm_80, sm_90; use a newer toolkit" in problem
 
 
 def test_the_key_is_the_host_s_own_where_none_is_given(host: Host) -> None:
@@ -267,7 +266,7 @@ def test_the_key_is_the_host_s_own_where_none_is_given(host: Host) -> None:
 
 def test_a_wrong_entry_fails(host: Host) -> None:
     host.build["version"] = "newest"
-    assert "give an exact one" in host.run("look", fails=True)["msg"]
+    assert 'version is "newest"; expected an exact version' in host.run("look", fails=True)["msg"]
 
 
 @pytest.mark.parametrize(
@@ -281,4 +280,4 @@ def test_a_wrong_entry_fails(host: Host) -> None:
     ],
 )
 def test_versions(wanted: str, found: str, is_same: bool) -> None:
-    assert _source_run.same(wanted, found) is is_same
+    assert program.same(wanted, found) is is_same

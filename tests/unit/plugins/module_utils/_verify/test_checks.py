@@ -11,19 +11,14 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import
     CHECKS,
     NEEDS,
     PLANS,
-    Check,
     Finding,
     Settings,
     choose_checks,
     choose_cutlass_architectures,
-    conclude,
     count_build_jobs,
-    lack,
     plan_check,
-    skip,
-    summarize,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Outcome
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 PROOF = Path(__file__).resolve().parents[5] / "roles" / "gpu_verify" / "files" / "proof.py"
@@ -108,53 +103,6 @@ def test_a_gpu_runs_what_was_compiled() -> None:
     assert [job.name for job in plan_check("kernel", settings(**ALL)).jobs] == ["kernel"]
 
 
-def check_of(finding: Finding) -> Check:
-    return Check("torch", (Job("torch", ("/env/bin/python", "/w/proof.py", "torch"), 9),), lambda outcomes: finding)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "error"),
-    [
-        pytest.param(Outcome(None, "", 9.0, 9.0), "proof.py torch gave no answer within 9 s.", id="hang"),
-        pytest.param(
-            Outcome(None, "", 0.0, 0.0, started=False),
-            "proof.py torch was not started: no time was left of the proof's own limit.",
-            id="no-time",
-        ),
-        pytest.param(
-            Outcome(1, "Traceback\nModuleNotFoundError: No module named 'torch'", 1.0, 9.0),
-            "proof.py torch ended with status 1: ModuleNotFoundError: No module named 'torch'.",
-            id="status",
-        ),
-        pytest.param(
-            Outcome(-11, "", 1.0, 9.0), "proof.py torch was ended by signal 11: it said nothing.", id="signal"
-        ),
-        pytest.param(Outcome(1, '{"call": "cuInit", "code": 803}', 1.0, 9.0), "cuInit returned 803.", id="cuda-error"),
-        pytest.param(
-            Outcome(1, '{"call": "cudaMalloc", "code": 2, "name": "cudaErrorMemoryAllocation"}', 1.0, 9.0),
-            "cudaMalloc returned 2 (cudaErrorMemoryAllocation).",
-            id="runtime-error",
-        ),
-        pytest.param(
-            Outcome(1, '{"failure": "libcuda.so.1: cannot open"}', 1.0, 9.0),
-            "proof.py torch ended with status 1: libcuda.so.1: cannot open.",
-            id="failure",
-        ),
-    ],
-)
-def test_conclude_failed(outcome: Outcome, error: str) -> None:
-    result = conclude(check_of(Finding()), {"torch": outcome}, settings())
-    assert (result["ok"], result["error"]) == (False, error)
-    assert result["advice"]
-    assert result["evidence"]["output"] == outcome.output
-
-
-def test_conclude_tells_advice_and_warnings() -> None:
-    finding = Finding(["It is hot."], advice="Cool it.", warnings=["It is loud."])
-    result = conclude(check_of(finding), {"torch": Outcome(0, "", 1.0, 9.0)}, settings())
-    assert (result["advice"], result["warnings"]) == ("Cool it.", ["It is loud."])
-
-
 def features_of(record: dict[str, Any], **expected: Any) -> Finding:
     chosen = settings(environment="/env", expected={"features": expected})
     told = {"version": "2", "cuda": None, "arch_list": [], "config": "", "answers": {}, "versions": {}}
@@ -168,18 +116,20 @@ def test_features_are_told_and_compared() -> None:
     assert found.evidence["features"] == {"USE_GLOO": True, "USE_MPI": True, "USE_NCCL": False}
     found = features_of(built, USE_NCCL=True, USE_MPI=False, USE_GLOO=True, USE_CUFILE=True)
     assert found.problems == [
-        "USE_MPI is on in this PyTorch, off was wanted.",
-        "USE_NCCL is off in this PyTorch, on was wanted.",
+        "USE_MPI is on in this PyTorch; expected off.",
+        "USE_NCCL is off in this PyTorch; expected on.",
     ]
-    assert str(found.advice).startswith("Build PyTorch anew with USE_MPI=0 USE_NCCL=1, or take what is there into")
-    assert found.warnings == ["Not known of this PyTorch: USE_CUFILE; neither its summary nor its code shows it."]
+    assert str(found.advice).startswith(
+        "Rebuild PyTorch with USE_MPI=0 USE_NCCL=1, or change gpu_verify_features to match"
+    )
+    assert found.warnings == ["Unknown for this PyTorch: USE_CUFILE; neither its build summary nor its code shows it."]
 
 
 def test_a_torch_that_tells_nothing_is_no_torch_without_features() -> None:
     found = features_of({})
-    assert (found.problems, found.skipped) == ((), "this PyTorch does not say what it was built with")
+    assert (found.problems, found.skipped) == ((), "this PyTorch does not report its build options")
     found = features_of({}, USE_NCCL=True)
-    assert found.problems == ["This PyTorch does not say what it was built with, USE_NCCL was wanted."]
+    assert found.problems == ["This PyTorch does not report its build options; expected USE_NCCL."]
 
 
 def health_of(readings: dict[str, Any], **changes: Any) -> Finding:
@@ -190,18 +140,18 @@ def health_of(readings: dict[str, Any], **changes: Any) -> Finding:
 def test_health_without_nvml_is_skipped_and_says_so() -> None:
     found = health_of({"init": None, "xids": None, "devices": [], "load": None})
     assert not found.problems
-    assert "nothing is known of the GPU's health" in str(found.skipped)
+    assert "the GPU's health is unknown" in str(found.skipped)
 
 
 def test_health_of_a_lost_gpu_fails_with_the_advice_of_its_finding() -> None:
     found = health_of({"init": 0, "xids": None, "devices": [{"index": 0, "code": 15}], "load": None})
-    assert found.problems == ["GPU 0: it does not answer: the GPU has fallen off the bus."]
+    assert found.problems == ["GPU 0: it does not respond: the GPU has fallen off the bus."]
     assert str(found.advice).startswith("Return this pod")
 
 
 def test_health_at_level_full_without_torch_says_what_was_not_measured() -> None:
     readings = {"init": 0, "xids": None, "devices": [{"index": 0, "code": 15}], "load": None}
-    words = "nothing was measured under load: there is no environment with torch to load the GPU."
+    words = "nothing was measured under load: there is no environment with torch to put a load on the GPU."
     assert words in health_of(readings, level="full").warnings
     assert words not in health_of(readings).warnings
 
@@ -212,34 +162,6 @@ def test_health_at_level_full_without_torch_says_what_was_not_measured() -> None
 def test_health_has_a_limit_of_its_own(level: str, environment: str | None, limit: float) -> None:
     (job,) = plan_check("health", settings(gpu=True, level=level, environment=environment, timeout=300.0)).jobs
     assert job.timeout == limit
-
-
-def test_conclude_ok_keeps_the_evidence() -> None:
-    result = conclude(check_of(Finding(evidence={"version": "2"})), {"torch": Outcome(0, "x", 1.5, 9.0)}, settings())
-    assert result == {
-        "check": "torch",
-        "ok": True,
-        "seconds": 1.5,
-        "evidence": {"commands": ["/env/bin/python /w/proof.py torch"], "version": "2"},
-    }
-
-
-def test_conclude_skipped_says_why() -> None:
-    result = conclude(check_of(Finding(skipped="no compiler")), {"torch": Outcome(0, "", 1.5, 9.0)}, settings())
-    assert (result["ok"], result["skipped"]) == (True, "no compiler")
-
-
-def test_summarize() -> None:
-    good = {"check": "nvcc", "ok": True}
-    bad = {"check": "torch", "ok": False, "error": "torch is gone.", "advice": "Install it."}
-    assert summarize([good, bad]) == "torch: torch is gone. Install it."
-    assert summarize([good, skip("extension", "no compiler")]) == "1 checks passed; extension skipped: no compiler."
-    warned = {"check": "health", "ok": True, "warnings": ["ECC is off."]}
-    assert summarize([good, warned]) == "2 checks passed. health: ECC is off."
-    assert summarize([lack("kernel", ["cuda_home"])]) == (
-        "kernel: The check kernel was asked for, but cuda_home is not set. "
-        "Set cuda_home, or leave kernel out of the checks."
-    )
 
 
 @pytest.fixture(scope="module")

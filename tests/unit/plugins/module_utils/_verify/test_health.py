@@ -122,30 +122,30 @@ def test_a_healthy_gpu_has_no_finding_but_good_ones(load: bool) -> None:
         (
             "sram_exceeded",
             1,
-            [("ecc", "failure", "errors of the on-chip memory beyond the limit for replacing the GPU (1 is yes): 1")],
+            [("ecc", "failure", "on-chip memory errors above the threshold for replacing the GPU (1 is yes): 1")],
         ),
         ("rows_uncorrected", 4, [("rows", "note", "memory rows replaced because of uncorrected errors: 4")]),
-        ("rows_pending", 1, [("rows", "warning", "memory rows that wait for their replacement (1 is yes): 1")]),
+        ("rows_pending", 1, [("rows", "warning", "memory rows pending replacement (1 is yes): 1")]),
         ("rows_failure", 1, [("rows", "failure", "a memory row that could not be replaced (1 is yes): 1")]),
         ("pages_retired", 14, [("pages", "note", "memory pages retired: 14")]),
         ("pages_retired", 15, [("pages", "warning", "memory pages retired: 15")]),
         ("pages_retired", 60, [("pages", "failure", "memory pages retired: 60")]),
-        ("pages_pending", 1, [("pages", "warning", "memory pages that wait for their retirement (1 is yes): 1")]),
-        ("pcie_replays", 5, [("pcie", "note", "PCIe packets sent again: 5")]),
+        ("pages_pending", 1, [("pages", "warning", "memory pages pending retirement (1 is yes): 1")]),
+        ("pcie_replays", 5, [("pcie", "note", "PCIe replays: 5")]),
         ("persistence", 0, [("persistence", "note", "persistence mode is off")]),
-        ("recovery_action", 1, [("recovery", "failure", "the driver wants to reset the GPU")]),
-        ("recovery_action", 99, [("recovery", "failure", "the driver wants recovery action 99")]),
+        ("recovery_action", 1, [("recovery", "failure", "the driver asks to reset the GPU")]),
+        ("recovery_action", 99, [("recovery", "failure", "the driver requests recovery action 99")]),
         ("power_limit_w", 600.0, [("power", "note", "the power limit is 86 percent of the default")]),
         ("power_limit_w", 400.0, [("power", "warning", "the power limit is 57 percent of the default")]),
         (
             "pcie_max_generation",
             6,
-            [("pcie", "warning", "PCIe generations below what GPU and slot can do: 1")],
+            [("pcie", "warning", "PCIe generations below the maximum of GPU and slot: 1")],
         ),
         (
             "pcie_max_width",
             32,
-            [("pcie", "warning", "PCIe lanes, in percent of what GPU and slot can do: 50")],
+            [("pcie", "warning", "PCIe lanes, in percent of the maximum of GPU and slot: 50")],
         ),
     ],
 )
@@ -185,7 +185,7 @@ def test_facts(name: str, value: Any, found: list[tuple[str, str, str]]) -> None
                     "clocks",
                     "failure",
                     (
-                        "hardware slowdown under load in 40 percent of the looks: "
+                        "hardware slowdown under load in 40 percent of the samples: "
                         "The hardware halves the clocks or more: heat or power."
                     ),
                 )
@@ -199,7 +199,7 @@ def test_facts(name: str, value: Any, found: list[tuple[str, str, str]]) -> None
                     "clocks",
                     "note",
                     (
-                        "hardware slowdown under load in 9 percent of the looks: "
+                        "hardware slowdown under load in 9 percent of the samples: "
                         "The hardware halves the clocks or more: heat or power."
                     ),
                 )
@@ -213,22 +213,18 @@ def test_facts(name: str, value: Any, found: list[tuple[str, str, str]]) -> None
                     "clocks",
                     "warning",
                     (
-                        "the clocks are held back under load in 100 percent of the looks for a reason"
-                        " that is not listed (bit 4096)"
+                        "the clocks are limited under load in 100 percent of the samples for an unlisted"
+                        " reason (bit 4096)"
                     ),
                 )
             ],
             id="unheard-of",
         ),
-        pytest.param(
-            {"margin_c": 0}, [("temperature", "warning", "0 °C are left until the clocks are lowered")], id="hot"
-        ),
-        pytest.param(
-            {"margin_c": 9}, [("temperature", "note", "9 °C are left until the clocks are lowered")], id="warm"
-        ),
+        pytest.param({"margin_c": 0}, [("temperature", "warning", "0 °C below thermal slowdown")], id="hot"),
+        pytest.param({"margin_c": 9}, [("temperature", "note", "9 °C below thermal slowdown")], id="warm"),
         pytest.param(
             {"pcie_generation": 3},
-            [("pcie", "warning", "PCIe generations below what GPU and slot can do: 2")],
+            [("pcie", "warning", "PCIe generations below the maximum of GPU and slot: 2")],
             id="link-stays-slow",
         ),
     ],
@@ -244,12 +240,12 @@ def test_load(changes: dict[str, Any], found: list[tuple[str, str, str]]) -> Non
     [
         pytest.param(
             {"pcie_generation": 1},
-            [("pcie", "note", "PCIe generation 1 of 5 at rest, where links save power")],
+            [("pcie", "note", "PCIe generation 1 of 5 at rest, when links save power")],
             id="link-sleeps",
         ),
         pytest.param(
             {"pcie_width": 8},
-            [("pcie", "warning", "PCIe lanes, in percent of what GPU and slot can do: 50")],
+            [("pcie", "warning", "PCIe lanes, in percent of the maximum of GPU and slot: 50")],
             id="half-the-lanes",
         ),
         pytest.param(
@@ -274,13 +270,11 @@ def test_rest(changes: dict[str, Any], found: list[tuple[str, str, str]]) -> Non
 @pytest.mark.parametrize(
     ("logged", "raised", "found"),
     [
+        pytest.param([79], [], [("failure", "Xid 79 (GPU fell off the bus), once in the kernel log: ")], id="failure"),
         pytest.param(
-            [79], [], [("failure", "Xid 79 (GPU fell off the bus), once in the kernel's log: ")], id="failure"
+            [31, 31], [], [("note", "Xid 31 (GPU memory page fault), 2 times in the kernel log: ")], id="note"
         ),
-        pytest.param(
-            [31, 31], [], [("note", "Xid 31 (GPU memory page fault), 2 times in the kernel's log: ")], id="note"
-        ),
-        pytest.param([999], [], [("warning", "Xid 999, once in the kernel's log")], id="unlisted"),
+        pytest.param([999], [], [("warning", "Xid 999, once in the kernel log")], id="unlisted"),
         pytest.param([], [31], [("warning", "Xid 31 (GPU memory page fault), once during the load: ")], id="note-now"),
         pytest.param(
             [], [94], [("failure", "Xid 94 (Contained memory error), once during the load: ")], id="warning-now"
@@ -338,7 +332,7 @@ def test_links(links: list[dict[str, Any]], gpus: int, found: list[tuple[str, st
             [("failure", "the NVSwitch fabric reports degraded bandwidth, an unhealthy route")],
             id="unhealthy",
         ),
-        pytest.param({"code": 13}, [("unknown", "the NVSwitch fabric: not offered by this driver")], id="unknown"),
+        pytest.param({"code": 13}, [("unknown", "the NVSwitch fabric: not available with this driver")], id="unknown"),
     ],
 )
 def test_fabric(fabric: dict[str, Any], found: list[tuple[str, str]]) -> None:
@@ -380,19 +374,19 @@ def test_a_gpu_that_replaces_rows_is_not_asked_for_pages() -> None:
 def test_the_slowdown_threshold_stands_in_for_the_distance() -> None:
     readings = healthy()
     readings["devices"][0]["load"].update({"margin_c": {"code": 13}, "temperature_c": {"value": 87}})
-    assert grave(readings) == [("temperature", "warning", "0 °C are left until the clocks are lowered")]
+    assert grave(readings) == [("temperature", "warning", "0 °C below thermal slowdown")]
 
 
 @pytest.mark.parametrize(
     ("readings", "text"),
     [
-        ({"init": 9}, "NVML does not start: the kernel driver is not loaded"),
-        ({"init": 18}, "NVML does not start: the libraries do not fit the loaded kernel driver"),
-        ({"init": 255}, "NVML does not start: error 255"),
-        ({"init": 0, "devices": []}, "NVML counts no GPU"),
+        ({"init": 9}, "NVML initialization failed: the kernel driver is not loaded"),
+        ({"init": 18}, "NVML initialization failed: the driver's libraries do not match the loaded kernel driver"),
+        ({"init": 255}, "NVML initialization failed: error 255"),
+        ({"init": 0, "devices": []}, "NVML finds no GPU"),
         (
             {"init": 0, "xids": None, "devices": [{"index": 1, "code": 15}], "load": None},
-            "it does not answer: the GPU has fallen off the bus",
+            "it does not respond: the GPU has fallen off the bus",
         ),
     ],
 )
@@ -403,7 +397,7 @@ def test_what_answers_nothing_fails(readings: Readings, text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"xids": None}, "Xids of the past: the kernel's log cannot be read here"),
+        ({"xids": None}, "earlier Xids: the kernel log cannot be read here"),
         ({"load": {"error": "torch sees no GPU."}}, "nothing was measured under load: torch sees no GPU"),
     ],
 )
@@ -414,7 +408,7 @@ def test_what_was_not_looked_at_is_unknown(changes: dict[str, Any], text: str) -
 def test_a_gpu_that_the_load_did_not_reach_is_not_judged_by_it() -> None:
     readings = healthy()
     readings["devices"][0]["load"] |= values({"busy_percent": 3, "sm_mhz": 345, "reasons": {"1": 100}})
-    text = "nothing was measured under load: the GPU was kept busy in 3 percent of the time"
+    text = "nothing was measured under load: the GPU was busy 3 percent of the time"
     assert grave(readings) == [("load", "unknown", text)]
 
 
@@ -437,12 +431,12 @@ def test_what_is_unknown_is_said_once_for_each_reason() -> None:
     readings["xids"] = None
     readings["devices"][0]["facts"] |= {"persistence": {"code": 4}, "ecc": {"code": 3}, "rows_pending": {"code": 4}}
     assert say_unknown(judge(readings)) == [
-        "GPU 0: Xids of the past: the kernel's log cannot be read here.",
+        "GPU 0: earlier Xids: the kernel log cannot be read here.",
         (
-            "Not known of GPU 0: whether memory errors are corrected (ECC) "
+            "Unknown for GPU 0: whether memory errors are corrected (ECC) "
             "(not supported by this GPU or under this virtualization)."
         ),
-        "Not known of GPU 0: memory rows that wait for their replacement, the persistence mode (no permission).",
+        "Unknown for GPU 0: memory rows pending replacement, the persistence mode (no permission).",
     ]
 
 

@@ -185,7 +185,7 @@ def test_a_load_is_looked_at_while_it_runs(
 @pytest.mark.parametrize(
     ("load", "error"),
     [
-        pytest.param("import time; time.sleep(600)", "it did not end within 0.5 s", id="hang"),
+        pytest.param("import time; time.sleep(600)", "it did not finish within 0.5 s", id="hang"),
         pytest.param("raise OSError('no torch')", "OSError: no torch", id="raises"),
     ],
 )
@@ -211,10 +211,10 @@ def test_a_load_past_its_limit_is_killed(
     ("code", "output", "record"),
     [
         (0, 'warning\n{"begun": 1, "ended": 2}\n', {"begun": 1, "ended": 2}),
-        (0, "nothing", {"error": "it printed no record: nothing"}),
+        (0, "nothing", {"error": "it printed no result: nothing"}),
         (0, '{"error": "torch sees no GPU"}', {"error": "torch sees no GPU"}),
         (1, '{"failure": "libcuda"}', {"error": "libcuda"}),
-        (None, "", {"error": "it did not end within 9 s"}),
+        (None, "", {"error": "it did not finish within 9 s"}),
     ],
 )
 def test_parse_load(code: int | None, output: str, record: dict[str, Any]) -> None:

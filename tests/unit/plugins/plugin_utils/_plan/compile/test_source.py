@@ -65,7 +65,7 @@ def build(decision: dict[str, Any], name: str) -> dict[str, Any]:
             {"features": {"USE_CUDNN_FRONTEND": True}},
             (
                 "USE_CUDNN_FRONTEND is no switch of PyTorch's build: "
-                "cuDNN's frontend is a set of headers that comes with USE_CUDNN; remove it."
+                "the cuDNN frontend is header-only and comes with USE_CUDNN; remove it."
             ),
         ),
         ({"features": {"USE_NCCL": "yes"}}, 'USE_NCCL is "yes", true or false is wanted; write USE_NCCL: true.'),
