@@ -12,19 +12,24 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import restore_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
 def stack_plan(
-    observed: Mapping[str, Any] | None, request: Mapping[str, Any] | None = None, known: Catalogue | None = None
+    observed: Mapping[str, Any] | None,
+    request: Mapping[str, Any] | None = None,
+    known: Catalogue | None = None,
+    checked: bool = False,
 ) -> dict[str, Any]:
-    """The decision for an observed host."""
+    """The decision for an observed host; ``checked``: the request is what ``stack_request`` returned."""
     if observed is not None and not isinstance(observed, Mapping):
         raise AnsibleFilterError(
             f"stack_plan wants what gpu_facts observed, a mapping; found {type(observed).__name__}."
         )
     try:
-        return to_decision(resolve(observed or {}, request or {}, known or load_catalogue()))
+        wished = restore_request(request) if checked and request else request or {}
+        return to_decision(resolve(observed or {}, wished, known or load_catalogue()))
     except RequestError as error:
         raise AnsibleFilterError(str(error)) from error
 

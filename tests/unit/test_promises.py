@@ -359,6 +359,19 @@ def test_task_file(path: pathlib.Path) -> None:
             assert "argv" in task["ansible.builtin.command"], f"{task.get('name')}: a command is a list of words"
 
 
+@pytest.mark.parametrize("path", [path for path in UTILS if "_plan" in path.parts], ids=str)
+def test_no_function_of_the_planner_has_more_than_five_parameters(path: pathlib.Path) -> None:
+    """What is threaded through everything is a Case, a Stack or a record of its own."""
+    tree = ast.parse((ROOT / "plugins" / path).read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    counts = {
+        node.name: len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
+        - (node.args.args[:1] == ["self"])
+        for node in functions
+    }
+    assert {name: count for name, count in counts.items() if count > 5} == {}
+
+
 # --- versions ---
 
 

@@ -166,6 +166,29 @@ def as_mapping(request: Request) -> dict[str, Any]:
     return content
 
 
+def restore_request(complete: Mapping[str, Any]) -> Request:
+    """The request of what ``as_mapping`` wrote: it has all keys and was checked, so nothing is checked again."""
+    jobs = complete["source"]["jobs"]
+    source = {**complete["source"], "jobs": None if jobs == "auto" else jobs}
+    architectures = complete["architectures"]
+    return Request(
+        **{
+            **complete,
+            **{key: tuple(complete[key]) for key in ("on_old_driver", "extensions", "repair_files")},
+            "architectures": None if architectures == "auto" else tuple(architectures),
+            "toolkit": Toolkit(
+                complete["toolkit"]["provider"],
+                tuple(complete["toolkit"]["components"]),
+                tuple(complete["toolkit"]["also"]),
+            ),
+            "wheels": Wheels(**complete["wheels"]),
+            "source": Source(**{**source, "extensions": tuple(source["extensions"])}),
+            "settings": Settings(**complete["settings"]),
+            "overrides": Overrides(**complete["overrides"]),
+        }
+    )
+
+
 def _mapping(where: str, value: Any, known: Iterable[str]) -> dict[str, Any]:
     """The keys of ``value`` that are set; a key that is null is as good as absent."""
     if value is None:

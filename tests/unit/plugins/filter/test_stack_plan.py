@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.filter.stack_plan import FilterModule
+from ansible_collections.podsmith.gpu.plugins.filter.stack_request import stack_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import plan
 
 stack_plan = FilterModule().filters()["stack_plan"]
 HOST = {"driver": {"status": "ok", "version": "580.95.05"}, "devices": [{"name": "NVIDIA H200"}]}
@@ -59,3 +63,12 @@ def test_a_wish_that_cannot_be_understood() -> None:
 def test_what_is_no_observation() -> None:
     with pytest.raises(AnsibleFilterError, match="a mapping; found list"):
         stack_plan([])
+
+
+def test_a_checked_request_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch, host: Any) -> None:
+    """A host's wish is parsed once, by the entry point check of the role."""
+    observed, wished = host("H100"), {"cuda": "13.0", "extensions": ["triton"], "architectures": ["9.0a"]}
+    expected = stack_plan(observed, wished)
+    checked = stack_request(wished)
+    monkeypatch.setattr(plan, "parse_request", lambda _wished: pytest.fail("parsed again"))
+    assert stack_plan(observed, checked, checked=True) == expected

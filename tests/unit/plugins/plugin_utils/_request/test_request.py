@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, as_mapping, parse_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import (
+    Request,
+    as_mapping,
+    parse_request,
+    restore_request,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
@@ -40,6 +46,7 @@ def test_null_means_the_default() -> None:
             "wheels": {"provider": "pypi"},
             "python": "/usr/bin/python3",
         },
+        {"source": {"extensions": ["flash-attn==2.8.3"], "jobs": 8, "features": {"USE_NCCL": True}}},
         {"settings": {"tf32": False, "module_loading": "eager", "expandable_segments": True, "cudnn_benchmark": None}},
         {Tagged("cuda"): Tagged("13.0"), "extensions": (Tagged("vllm"),)},
     ],
@@ -47,6 +54,7 @@ def test_null_means_the_default() -> None:
 def test_a_request_reads_back_as_itself(wished: dict[str, Any]) -> None:
     request = parse_request(wished)
     assert parse_request(as_mapping(request)) == request
+    assert restore_request(json.loads(json.dumps(as_mapping(request)))) == request
 
 
 def test_names_are_normalised_and_kept_once() -> None:
