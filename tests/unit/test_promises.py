@@ -467,6 +467,22 @@ def test_what_runs_on_hosts_imports_nothing_that_hosts_lack(path: pathlib.Path) 
 
 # --- pages and pins ---
 
+WALKS = re.findall(
+    r"^\*\*(.+?)\*\*.*?\n\n\|.+\n\|[-|]+\n((?:\|.+\n)+)",
+    (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("## Three walks through the code")[2],
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(
+    ("title", "rows", "most"), [(*walk, most) for walk, most in zip(WALKS, (8, 5, 4), strict=True)], ids=str
+)
+def test_a_walk_is_as_short_as_it_is_told(title: str, rows: str, most: int) -> None:
+    """A driver version reaches the act in at most eight files, `extensions` the decision in at most five."""
+    steps = re.findall(r"^\| `(.+?)` \| `(.+?)` \|", rows, re.MULTILINE)
+    assert 0 < len(steps) == len(rows.splitlines()) <= most
+    assert [(file, by) for file, by in steps if by not in (ROOT / file).read_text(encoding="utf-8")] == []
+
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_lead_somewhere(page: pathlib.Path) -> None:
