@@ -24,6 +24,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._build import build a
 TRIES = 20  # looks in a row that a host may leave without an answer
 PAUSE = 5.0  # seconds before the next one, growing
 PACKAGES = "podsmith.gpu.python_packages"
+FILES = "podsmith.gpu.managed_files"
 TOOLS = ("pip",)
 
 display = Display()
@@ -159,8 +160,6 @@ class ActionModule(ActionBase):
             "uv_version": given.get("uv_version"),
             "hint": "name a mirror of PyPI in the host's pip configuration, or correct the build's build_requires",
         }
-        if links := _source_build.links_of(self.build):
-            wished["links"] = links
         passed = ("index_url", "extra_index_urls", "find_links", *(("adopt",) if torch else ()))
         wished.update({name: given[name] for name in passed if given.get(name)})
         task = self._task.copy()
@@ -177,6 +176,13 @@ class ActionModule(ActionBase):
         answer = action.run(task_vars=self.task_vars)
         if answer.get("failed"):
             raise AnsibleActionFail(f"What {self.label} requires could not be brought: {answer.get('msg')}")
+        links = [
+            {"path": f"{work}/environment/{path}", "target": target, "make_folder": False}
+            for path, target in _source_build.links_of(self.build).items()
+        ]
+        answer = self._execute_module(FILES, module_args={"links": links}, task_vars=self.task_vars) if links else {}
+        if answer.get("failed"):
+            raise AnsibleActionFail(f"The environment that builds {self.label} lacks a link: {answer.get('msg')}")
 
     def wait(self, *, attached: bool) -> dict[str, Any]:
         """Look at the build until it ends, less and less often, and tell how far it is."""

@@ -77,6 +77,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host import apt
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import is_driver
 
 ENVIRONMENT = {"LC_ALL": "C", "LANG": "C", "DEBIAN_FRONTEND": "noninteractive"}
 
@@ -117,7 +118,7 @@ def told(text: str) -> str:
 
 def find_drivers(module: AnsibleModule, packages: list[str], coming: list[apt.Install]) -> list[dict[str, Any]]:
     """The packages of a driver among those that would come, and what brings each."""
-    found = [install for install in coming if apt.is_driver(install.name)]
+    found = [install for install in coming if is_driver(install.name)]
     if not found:
         return []
     _rc, out, _err = run(module, ["apt-cache", "show", "--no-all-versions", *(install.name for install in coming)])

@@ -105,6 +105,7 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.openpgp import KeyFileError, dearmor, fingerprints
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.reach import explain
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 
 
 def render_source(uri: str, suite: str, components: list[str], keyring: str) -> str:
@@ -192,9 +193,9 @@ class Source:
         key = self.fetch_key() if must_fetch else b""
         if not self.module.check_mode:
             if must_fetch:
-                write(self.keyring, key)
+                replace_file(self.keyring, key, mode=0o644)
             if text != before:
-                write(self.file, text.encode())
+                replace_file(self.file, text, mode=0o644)
         self.exit(
             changed=must_fetch or text != before,
             source=str(self.file),
@@ -216,15 +217,6 @@ class Source:
         listed = bool(uri) and any(pathlib.Path(self.params["lists"]).glob(f"*{list_prefix(uri)}_*Packages*"))
         self.module.exit_json(listed=listed, **result)
         raise SystemExit(0)
-
-
-def write(path: pathlib.Path, content: bytes) -> None:
-    """Write a file that everybody may read, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    new.chmod(0o644)
-    new.replace(path)
 
 
 def main() -> None:

@@ -68,6 +68,8 @@ import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
+
 PLACE = "collections/ansible_collections/podsmith/gpu"
 FOLDERS = ("catalogue", "meta", "playbooks", "plugins", "roles")
 FILES = ("COPYING", "galaxy.yml", "MANIFEST.json")
@@ -128,10 +130,7 @@ def main() -> None:
     content = pack(source, names)
     changed = not path.is_file() or path.read_bytes() != content
     if changed and not module.check_mode:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        replace_file(path, content)
     module.exit_json(changed=changed, files=len(names), sha256=hashlib.sha256(content).hexdigest())
 
 

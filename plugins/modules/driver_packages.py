@@ -105,6 +105,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import (
     NAME,
     RUNFILE,
@@ -368,11 +369,7 @@ class Packages:
         if not text:
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text, encoding="utf-8")
-        new.chmod(0o644)
-        new.replace(path)
+        replace_file(path, text, mode=0o644)
 
     def diff(self, old: str, new: str) -> dict[str, str]:
         return {

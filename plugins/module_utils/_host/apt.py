@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What apt says that it would do, and which packages are a part of NVIDIA's driver for Linux: text in, records out."""
+"""What apt says that it would do: text in, records out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-# The driver of NVIDIA's, Ubuntu's and Debian's archives: the module, what belongs to it in user space, and what brings
-# these. Not the toolkit's stubs (cuda-driver-dev-…), not the compat library, not the container toolkit.
-DRIVER = re.compile(
-    r"(?:cuda(?:-\d+-\d+)?|cuda-(?:drivers|runtime|demo-suite)(?:-.+)?"
-    r"|nvidia-(?:open|driver|headless|dkms|kernel|firmware|utils|compute-utils|legacy|tesla|persistenced|modprobe)(?:-.+)?"
-    r"|libcuda1(?:-.+)?|libnvidia-(?:compute|gl|cfg1|ml1|decode|encode|fbc1|extra|common|gpucomp|nvvm\d*|ptxjitcompiler1)"
-    r"(?:-.+)?|linux-(?:modules|objects|signatures)-nvidia-.+|xserver-xorg-video-nvidia(?:-.+)?|firmware-nvidia-.+)"
-)
 INSTALLED = re.compile(r"^Inst (?P<name>[^\s:]+)(?::\S+)? (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+)", re.MULTILINE)
 UNKNOWN = re.compile(r"^E: (?:Unable to locate package|Package '?.+'? has no installation candidate)", re.MULTILINE)
 NEEDS = ("Depends", "Pre-Depends", "Recommends")
@@ -28,11 +20,6 @@ class Install(NamedTuple):
     name: str
     version: str
     old: str | None = None
-
-
-def is_driver(name: str) -> bool:
-    """Whether a package is of NVIDIA's driver for Linux, or brings it."""
-    return bool(DRIVER.fullmatch(name))
 
 
 def parse_simulation(text: str) -> list[Install]:
@@ -68,9 +55,3 @@ def find_chain(asked: Iterable[str], wanted: str, needs: Mapping[str, list[str]]
                 seen.add(name)
                 paths.append([*path, name])
     return [wanted]
-
-
-def list_installed(status: str) -> list[str]:
-    """The installed packages of ``/var/lib/dpkg/status`` that are of a driver for Linux."""
-    found = re.findall(r"^Package: (\S+)\nStatus: \S+ \S+ installed$", status, re.MULTILINE)
-    return sorted(name for name in found if is_driver(name))

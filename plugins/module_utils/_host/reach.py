@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
-from ansible_collections.podsmith.gpu.plugins.module_utils._packages.uv import local_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import local_path, mask
 
 NO_HEAD = (403, 405, 501)  # servers that refuse HEAD and may still serve GET
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv as _uv
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import local_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages.requirement import parse_requirement, satisfied
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import Mirrors, pending_parts
 
@@ -118,7 +120,7 @@ def host_variables(decision: Decision, observed: Observed, request: Mapping[str,
     """
     prefix = (decision.get("environment") or {}).get("prefix")
     index = f"file://{{{{ {HOST_DIR} }}}}/simple"
-    links = [link for link in (observed.get("sources") or {}).get("find_links") or () if _uv.local_path(link)]
+    links = [link for link in (observed.get("sources") or {}).get("find_links") or () if local_path(link)]
     here = f"{CONTROLLER_DIR} | ansible.builtin.realpath"
     return {
         CONTROLLER_DIR: folder,
@@ -191,8 +193,8 @@ def _environment(
     compiled = {build["requirement"] for build in (decision.get("source") or {}).get("builds", ())}
     wishes = [*torch["requirements"], *_tools(known), *(str(entry["requirement"]) for entry in extensions)]
     wishes = [wish for wish in wishes if wish not in compiled]
-    requirements = [_uv.parse_requirement(wish) for wish in wishes]
-    outstanding = [wish for wish in requirements if not _uv.satisfied(wish, adopted)]
+    requirements = [parse_requirement(wish) for wish in wishes]
+    outstanding = [wish for wish in requirements if not satisfied(wish, adopted)]
     have = set(adopted) - {wish.name for wish in outstanding}
     if torch["provider"] in ("host_wheels", "source"):
         have.add("torch")
@@ -215,7 +217,7 @@ def _adopted(torch: Mapping[str, Any], observed: Observed) -> dict[str, str]:
     """The packages of the adopted environment: normalised name → version. Empty where they were not recorded."""
     rows = (observed.get("installed") or {}).get("pytorch") or ()
     row: Observed = next((row for row in rows if torch.get("adopt") and row.get("path") == torch["adopt"]), {})
-    return {_uv.normalise(name): str(version) for name, version in (row.get("packages") or {}).items()}
+    return {normalise(name): str(version) for name, version in (row.get("packages") or {}).items()}
 
 
 def _tools(known: Catalogue) -> list[str]:
