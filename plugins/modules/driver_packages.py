@@ -106,6 +106,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_loaded
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import (
     NAME,
     RUNFILE,
@@ -118,7 +119,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform imp
 PRIORITY = 1001  # above 1000 apt also goes back to an older version
 KEEP_FILES = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
 PARTS = "/etc/apt/preferences.d"
-LOADED = "/sys/module/nvidia/version"
 ELSEWHERE = {
     "container": "This is a container, which uses its host's driver and cannot upgrade it; upgrade the "
     "driver on the host itself.",
@@ -383,7 +383,7 @@ class Packages:
         """Tell what was done."""
         now = self.read()
         versions = {str(match["version"]) for row in now.values() if (match := VERSION.match(row["version"]))}
-        loaded = Root().read(LOADED).strip()
+        loaded = read_loaded(Root()).version
         self.module.exit_json(
             before={name: row["version"] for name, row in self.before.items()},
             packages={name: row["version"] for name, row in now.items()},

@@ -211,7 +211,7 @@ def test_our_toolkit_without_any_file_is_still_ours(tmp_path: Path) -> None:
 
 
 def test_a_toolkit_that_lost_a_list_of_files_is_broken(tmp_path: Path) -> None:
-    """Two answers before: python_packages reinstalls such a package, but gpu_facts, which the plan reads, saw nothing."""
+    """Two answers before: python_packages reinstalls such a package, but gpu_facts, which plans read, saw nothing."""
     info = f"{PREFIX}/toolkits/13.0/nvidia_cuda_nvcc-13.0.88.dist-info"
     root = write(tmp_path, {f"{info}/METADATA": "", f"{PREFIX}/toolkits/13.0/nvidia/cu13/bin/nvcc": ""})
     (toolkit,) = find_toolkits(root, [PREFIX], {})
