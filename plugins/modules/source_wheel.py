@@ -185,6 +185,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.podsmith.gpu.plugins.module_utils._build import build as _source_build
 from ansible_collections.podsmith.gpu.plugins.module_utils._build import program as _source_run
 from ansible_collections.podsmith.gpu.plugins.module_utils._build.build import Progress
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
 
 TICK = 0.1  # seconds between two looks at a build
 PATIENCE = 5.0  # seconds that processes get to end by themselves
@@ -205,7 +206,7 @@ class Builder:
         problems = _source_build.check_build(self.build)
         if problems:
             module.fail_json(msg=" ".join(problems))
-        self.name = _source_build.normalise(self.build["name"])
+        self.name = normalise(self.build["name"])
         self.label = f"{self.name} {self.build['version']}"
         self.store = pathlib.Path(self.params["store"])
         self.prefix = pathlib.Path(self.params["prefix"] or self.store.parent)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
+
 ATTEMPT = "podsmith: attempt "  # begins the line in the log that each start of a build writes
 KINDS = ("pypi", "archive", "git")
 KEYS = (
@@ -245,11 +247,6 @@ def content_key(build: Mapping[str, Any], host: Mapping[str, str]) -> str:
         "host": dict(host),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def normalise(name: str) -> str:
-    """A distribution's name as all tools compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def mirrored(url: str, mirrors: Mapping[str, str]) -> str:
