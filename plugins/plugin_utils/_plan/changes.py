@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.source import TORCH, Source, describe_build
@@ -18,7 +19,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.provide import Cutlass, ForwardCompat, PyTorch, Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import normalise
 
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
 BUILD = "build"

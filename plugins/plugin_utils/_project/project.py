@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, satisfies
@@ -257,12 +258,12 @@ def find_specifier(project: Mapping[str, Any]) -> str:
     """Which releases of torch the project allows, as a specifier; empty: any, or it is not named."""
     for text in _requirements(project):
         match = _REQUIREMENT.match(text)
-        if match and editing.normalise(match["name"]) == "torch":
+        if match and normalise(match["name"]) == "torch":
             return _plain(match["spec"].strip())
     document = parse_pyproject(project["texts"].get("pyproject.toml", ""))
     for table in editing.poetry_tables(dict(document)):
         for name, value in table.items():
-            if editing.normalise(name) == "torch":
+            if normalise(name) == "torch":
                 version = value.get("version", "") if isinstance(value, Mapping) else value
                 return _plain(version) if isinstance(version, str) else ""
     return ""
@@ -272,7 +273,7 @@ def named_packages(project: Mapping[str, Any]) -> set[str]:
     """Every distribution that the project itself names."""
     document = dict(parse_pyproject(project["texts"].get("pyproject.toml", "")))
     found = editing.names(_requirements(project))
-    return found | {editing.normalise(name) for table in editing.poetry_tables(document) for name in table}
+    return found | {normalise(name) for table in editing.poetry_tables(document) for name in table}
 
 
 def _requirements(project: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 
 NAME = "stack_plan_request"
@@ -167,11 +168,6 @@ def as_mapping(request: Request) -> dict[str, Any]:
     for key in ("on_old_driver", "extensions", "repair_files"):
         content[key] = list(content[key])
     return content
-
-
-def normalise(name: str) -> str:
-    """A Python package's name as indexes compare it: flash_attn → flash-attn."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def nearest(found: str, known: Iterable[str]) -> str:
