@@ -16,8 +16,9 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import become, exit_code
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.nvml import (
     FUNCTION_NOT_FOUND,
     INSUFFICIENT_SIZE,
@@ -151,28 +152,17 @@ def run_load(argv: Sequence[str], log: str, seconds: float, look: Callable[[], N
     end = time.monotonic() + seconds
     pid = os.fork()
     if pid == 0:
-        _become(argv, log)
+        become(lambda: os.execve(argv[0], list(argv), dict(os.environ)), log, with_errors=True, lead=None)
     code = None
     while code is None and time.monotonic() < end:
         look()
         time.sleep(SAMPLE_PAUSE)
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            code = exit_code(status)
     if code is None:
         os.kill(pid, signal.SIGKILL)
     return code, read_tail(Path(log))
-
-
-def _become(argv: Sequence[str], log: str) -> NoReturn:
-    """Run the command in this child, without input, its output in the log."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
-        os.dup2(1, 2)
-        os.execve(argv[0], list(argv), dict(os.environ))
-    finally:
-        os._exit(127)
 
 
 def parse_load(code: int | None, output: str, seconds: float) -> Record:
