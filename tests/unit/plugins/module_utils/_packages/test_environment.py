@@ -123,8 +123,8 @@ def test_a_host_that_cannot_have_one_says_what_was_tried(err: str, reason: str, 
     [
         ((124, "", ""), "uv did not finish {env} within 7 s; raise timeout, or set X."),
         (
-            (1, "", "Failed to fetch: `https://u:secret@m/x.whl`"),
-            "Installing the packages for {env} failed: https://****@m/x.whl could not be fetched (no reason given); set X.",
+            (1, "", "Failed to fetch: `https://u:secret@m/`"),
+            "Installing the packages for {env} failed: https://****@m/ could not be fetched (no reason given); set X.",
         ),
     ],
 )
