@@ -180,7 +180,11 @@ class ActionModule(ActionBase):
             {"path": f"{work}/environment/{path}", "target": target, "make_folder": False}
             for path, target in _source_build.links_of(self.build).items()
         ]
-        answer = self._execute_module(FILES, module_args={"links": links}, task_vars=self.task_vars) if links else {}
+        answer = (
+            self._execute_module(module_name=FILES, module_args={"links": links}, task_vars=self.task_vars)
+            if links
+            else {}
+        )
         if answer.get("failed"):
             raise AnsibleActionFail(f"The environment that builds {self.label} lacks a link: {answer.get('msg')}")
 

@@ -22,7 +22,7 @@ options:
     elements: str
     default: []
   reinstall:
-    description: Names of packages known to be broken, to be installed anew even if their files look right.
+    description: Names of packages known to be broken, to be reinstalled even if their files look right.
     type: list
     elements: str
     default: []

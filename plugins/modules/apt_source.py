@@ -141,7 +141,7 @@ def find_other(folder: pathlib.Path, own: pathlib.Path, uri: str) -> pathlib.Pat
 
 
 class Source:
-    """A key file and a source file on their way to what is wished."""
+    """A key file and a source file and what is asked of them."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
@@ -168,11 +168,10 @@ class Source:
         try:
             found = fingerprints(content)
         except KeyFileError as error:
-            self.fail(f"{mask(url)} is not the key that was wanted: {error}; {hint}.")
+            self.fail(f"{mask(url)} is not a key for apt: {error}; expected the key {self.pinned}; {hint}.")
         if found != [self.pinned]:
             self.fail(
-                f"{mask(url)} holds the key {' and '.join(found)}, but only {self.pinned} is trusted, so nothing was"
-                f" changed; {hint}."
+                f"{mask(url)} holds the key {' and '.join(found)}; expected {self.pinned}. Nothing was changed; {hint}."
             )
         return dearmor(content)
 
@@ -212,7 +211,7 @@ class Source:
         self.exit(changed=bool(there), source=str(self.file), keyring=str(self.keyring))
 
     def exit(self, **result: Any) -> NoReturn:
-        """Tell what was done."""
+        """Return what was done."""
         uri = self.params["uri"]
         listed = bool(uri) and any(pathlib.Path(self.params["lists"]).glob(f"*{list_prefix(uri)}_*Packages*"))
         self.module.exit_json(listed=listed, **result)

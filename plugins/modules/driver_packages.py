@@ -10,7 +10,7 @@ module: driver_packages
 short_description: Install NVIDIA's driver by apt, pinned, or take out again what this module installed
 version_added: 1.0.0
 description:
-  - Asks apt first what it would do, and changes nothing where it would bring a driver of other versions than O(pin),
+  - Asks apt first what it would do, and changes nothing where it would install a driver of other versions than O(pin),
     remove what is no part of the driver, or mix NVIDIA's packages with those of the distribution or of NVIDIA's
     C(.run) installer.
   - Pins the versions in a file of apt's preferences, which works for every branch, offline, and before the first
@@ -27,7 +27,7 @@ options:
     elements: str
     default: []
   pin:
-    description: Versions that apt may take, as a pattern such as V(580.*); wanted unless O(state=absent).
+    description: Versions that apt may take, as a pattern such as V(580.*); needed unless O(state=absent).
     type: str
   hold:
     description: Whether the driver's packages are pinned and held; with V(false) a pin and holds of this module are
@@ -141,7 +141,7 @@ def render_preferences(pin: str) -> str:
 
 
 def list_asked(packages: list[str], before: dict[str, Any], pin: str) -> list[str]:
-    """What apt is asked for: the wished packages, and those of the driver that are there and stay.
+    """What apt is asked for: the packages to install, and those of the driver that are there and stay.
 
     All are named: apt goes back to an older version of what it was asked for alone, and holds keep the others. Those of
     another branch or of the other kind of kernel modules go.
@@ -166,7 +166,7 @@ def find_objection(said: str, pin: str) -> str | None:
             return f"apt would remove {name}, which is no part of the driver; {remedy}"
         if step["verb"] == "Inst" and is_driver and VERSION.match(new) and not fnmatch.fnmatchcase(_plain(new), pin):
             other = f"another file in {PARTS} may pin it, see apt-cache policy {name}"
-            return f"apt would bring {name} {new}, wanted were versions {pin}; {other}"
+            return f"apt would install {name} {new}, expected a version {pin}; {other}"
     return None
 
 
@@ -176,7 +176,7 @@ def _plain(version: str) -> str:
 
 
 class Packages:
-    """The driver's packages on their way to what is wished."""
+    """The driver's packages and what is asked of them."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
@@ -217,7 +217,7 @@ class Packages:
         """Pin, install what is missing, hold."""
         wanted, text = self.params["packages"], render_preferences(self.params["pin"] or "")
         if not self.params["pin"]:
-            self.fail("pin is missing: the versions that apt may take are wanted, such as 580.*; set it.")
+            self.fail("pin is empty; expected the versions that apt may take, such as 580.*.")
         self.refuse_mixture()
         old = self.preferences.read_text(encoding="utf-8") if self.preferences.is_file() else ""
         new = text if self.params["hold"] else ""
@@ -289,7 +289,7 @@ class Packages:
         return ("--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages")
 
     def unheld(self) -> list[str]:
-        """Packages of the pinned versions that are not as wished."""
+        """Packages of the pinned versions that are not held, or not released, as asked for."""
         wish = self.params["hold"]
         ours = self.record.get("held", [])
         return [
@@ -310,7 +310,7 @@ class Packages:
         return {"changed": names, "ours": sorted(ours | set(names) if self.params["hold"] else ours - set(names))}
 
     def remember(self, held: dict[str, list[str]]) -> None:
-        """Write down what was there before this module came, what it brought, and what it holds."""
+        """Write down what was there before this module came, what it installed, and what it holds."""
         now = self.read()
         before = self.record.get("before")
         if before is None:
@@ -336,7 +336,7 @@ class Packages:
             self.fail(
                 f"A driver was here before this role came ({name} {version}): it is not this role's to "
                 "remove, and nothing was changed. "
-                "To go back to its branch wish that one; to take back the pin and the holds set hold to false; "
+                "To go back to its branch, ask for that one; to take back the pin and the holds, set hold to false; "
                 "to remove it, use apt-get purge '*nvidia*'."
             )
         gone = [name for name in ours if name in self.before]
@@ -380,7 +380,7 @@ class Packages:
         }
 
     def exit(self, **result: Any) -> NoReturn:
-        """Tell what was done."""
+        """Return what was done."""
         now = self.read()
         versions = {str(match["version"]) for row in now.values() if (match := VERSION.match(row["version"]))}
         loaded = read_loaded(Root()).version

@@ -12,7 +12,7 @@ short_description: Write many small files and links in one call
 version_added: 1.0.0
 author: Podsmith developers (@podsmith)
 description:
-  - Writes whole files, marked blocks at the top of files that belong to somebody else, and links.
+  - Writes whole files, marked blocks at the top of files that belong to others, and links.
   - Each file and each link is replaced atomically, and only if it differs.
 attributes:
   check_mode:
@@ -52,12 +52,12 @@ options:
         type: bool
         default: false
       state:
-        description: Whether the file or the block is wanted. A file that held a block stays, even if it is empty then.
+        description: V(absent) removes the file or the block. A file that held a block stays, even if it is empty then.
         type: str
         choices: [present, absent]
         default: present
   without_lines:
-    description: Lines to remove from files that belong to somebody else, after a copy to C(<path>.podsmith-backup).
+    description: Lines to remove from files that belong to others, after a copy to C(<path>.podsmith-backup).
     type: list
     elements: dict
     default: []
@@ -91,7 +91,7 @@ options:
         type: bool
         default: true
       state:
-        description: Whether the link is wanted. Only a link is ever removed.
+        description: V(absent) removes the link. Only a link is ever removed.
         type: str
         choices: [present, absent]
         default: present
@@ -103,7 +103,7 @@ options:
     elements: path
     default: []
   prune:
-    description: Removes the generations that nobody needs any more.
+    description: Removes old generations.
     type: dict
     suboptions:
       path:
@@ -329,7 +329,7 @@ def apply_prune(host: Host, folder: Path, linked: set[str], keep: int) -> None:
 
 
 def add_history(host: Host, path: Path, entry: dict[str, Any], keep: int) -> None:
-    """Add an entry to the history; a history that cannot be read is begun anew."""
+    """Add an entry to the history; one that cannot be read is started again."""
     try:
         entries = json.loads(read(path) or "[]")
     except ValueError:

@@ -63,7 +63,7 @@ options:
         description: A requirements file, which is taken as it is.
         type: path
       constraints:
-        description: Exact versions that hold for what the requirements bring along.
+        description: Exact versions that hold for what the requirements depend on.
         type: list
         elements: str
         default: []
@@ -210,7 +210,10 @@ class Bundle:
         if not self.uv:
             self.fail("This controller has no uv, which resolves the wheels; install the package uv beside Ansible.")
         if self.path.is_dir() and not manifest and any(self.path.iterdir()) and not self.wheels.is_dir():
-            self.fail(f"{self.path} holds something that is no bundle; name another folder in bundle_dir, or empty it.")
+            self.fail(
+                f"{self.path} holds files that are not a bundle; expected a bundle or an empty folder. Name another in"
+                " bundle_dir, or empty this one."
+            )
         self.wheels.mkdir(parents=True, exist_ok=True)
         (self.path / files.MANIFEST).unlink(missing_ok=True)
         for row in self.params["wheels"]:
@@ -256,13 +259,13 @@ class Bundle:
             argv += ["--constraints", self.write("constraints.txt", "\n".join(row["constraints"]) + "\n")]
         rc, out, err = self.command([*argv, wished], variables)
         if rc:
-            hint = "name an index that has it, or change the wish"
+            hint = "name an index that has it, or ask for another version"
             reason = uv.explain_failure(err + out, sources=uv.asked(variables), hint=hint)
             self.fail(f"The wheels of {row['purpose']} could not be resolved: {reason}")
         return files.drop_pins(out, set(row["have"]))
 
     def pip(self) -> list[str]:
-        """The command that runs pip: this Python's own, else one that uv brings for the moment."""
+        """The command that runs pip: this Python's own, else one that uv provides for this call."""
         rc, _out, _err = self.command([sys.executable, "-m", "pip", "--version"], {})
         return [sys.executable, "-m", "pip"] if rc == 0 else [self.uv, "tool", "run", "--quiet", "pip"]
 
@@ -309,8 +312,8 @@ class Bundle:
             largest = sorted(sizes, key=lambda path: sizes[path], reverse=True)[:3]
             named = ", ".join(f"{pathlib.PurePosixPath(path).name} {to_mib(sizes[path])} MiB" for path in largest)
             self.fail(
-                f"The bundle takes {total} MiB or more, where bundle_limit_mib is {limit}; the largest: {named}."
-                " Raise the limit, or wish for less."
+                f"The bundle takes {total} MiB or more; bundle_limit_mib allows {limit}. The largest: {named}."
+                " Raise the limit, or ask for less."
             )
 
     def write_manifest(self) -> dict[str, Any]:
@@ -349,7 +352,7 @@ class Bundle:
         raise SystemExit(1)
 
     def exit(self, manifest: dict[str, Any], *, changed: bool) -> NoReturn:
-        """Tell what is there."""
+        """Return what is there."""
         rows = manifest.get("files", {})
         size = to_mib(sum(row["size"] for row in rows.values()))
         self.module.exit_json(changed=changed, path=str(self.path), mib=size, files=len(rows), fetched=self.fetched)

@@ -24,7 +24,7 @@ options:
   remove:
     description:
       - Names of packages to remove once the others are there. What shares files with them and is damaged by that is
-        installed anew.
+        reinstalled.
     type: list
     elements: str
     default: []
@@ -75,7 +75,7 @@ removed:
   elements: dict
   returned: always
 repaired:
-  description: Packages whose files were missing or damaged, and that were installed anew.
+  description: Packages whose files were missing or damaged, and that were reinstalled.
   type: list
   elements: str
   returned: always

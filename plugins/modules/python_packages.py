@@ -25,7 +25,7 @@ author:
 options:
   environment:
     description:
-      - Virtual environment to fill; created where it is absent, and created anew where it has another Python than
+      - Virtual environment to fill; created where it is absent, and recreated where it has another Python than
         O(python).
       - Exactly one of O(environment) and O(directory) is to be given.
     type: path
@@ -42,7 +42,7 @@ options:
       - Nothing is written into that folder.
     type: path
   constraints:
-    description: Exact versions, as V(name==version), that hold for whatever the requirements bring along.
+    description: Exact versions, as V(name==version), that hold for whatever the requirements depend on.
     type: list
     elements: str
     default: []
@@ -63,7 +63,7 @@ attributes:
   check_mode:
     support: full
     description:
-      - Says what it would bring; asks the sources where uv is at hand already, else names the requirements alone.
+      - Says what it would install; asks the sources where uv is at hand already, else names the requirements alone.
   diff_mode:
     support: full
     description: Shows the packages before and after.
@@ -113,7 +113,7 @@ removed:
   elements: dict
   returned: always
 repaired:
-  description: Packages whose files were missing or damaged, and that were installed anew.
+  description: Packages whose files were missing or damaged, and that were reinstalled.
   type: list
   elements: str
   returned: always
@@ -173,7 +173,7 @@ DESCRIBE = (
 
 
 class Packages(Environment):
-    """One environment or folder of ours on its way to what is asked for."""
+    """One environment or folder of ours in the state that is asked for, or to be brought there."""
 
     def __init__(self, module: AnsibleModule) -> None:
         environment, directory = module.params["environment"], module.params["directory"]

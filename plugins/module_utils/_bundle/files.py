@@ -27,7 +27,7 @@ def glibc_minor(glibc: str) -> int:
     """The number behind ``2.`` of a glibc. Raises ValueError for anything else."""
     match = re.fullmatch(r"2\.([0-9]+)(?:\..*)?", glibc)
     if match is None:
-        raise ValueError(f"{glibc!r} is no version of glibc 2; write it as 2.39.")
+        raise ValueError(f'The glibc is "{glibc}"; expected a version such as 2.39.')
     return int(match[1])
 
 

@@ -80,4 +80,4 @@ def complain(answer: Answer) -> str:
     source = answer.source
     remedy = f"set {source.variable} to a mirror" if source.variable else "change the host's pip configuration"
     url = mask(source.url)
-    return f"{source.name}: {url} cannot be used from this host ({answer.error}); {remedy}, or open the way to it."
+    return f"{source.name}: {url} cannot be used from this host ({answer.error}); {remedy}, or let this host reach it."

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A virtual environment or a folder that a module changes with uv, which is found on the host or brought to it."""
+"""A virtual environment or a folder that a module changes with uv, which is found on the host or installed there."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 class Environment:
     """What lies at one path, and uv's calls for it.
 
-    :param python: the interpreter that the packages are for, and whose pip brings uv where the host has none.
+    :param python: the interpreter that the packages are for, and whose pip installs uv where the host has none.
     :param is_environment: whether it is a virtual environment, not a plain folder.
     """
 
@@ -128,7 +128,7 @@ class Environment:
         return False
 
     def bring_uv(self) -> None:
-        """Find a uv, or bring one into the prefix; fail with all that was tried."""
+        """Find a uv, or install one into the prefix; fail with all that was tried."""
         if self.find_uv():
             return
         least, tools = self.params["uv_version"], self.prefix / "tools"
@@ -189,7 +189,7 @@ class Environment:
     # Changes
 
     def install(self, work: Work, before: Distributions, more: Iterable[str] = ()) -> None:
-        """Have uv bring what is outstanding; ``more`` are further arguments."""
+        """Have uv install what is outstanding; ``more`` are further arguments."""
         where = ["--python", str(self.own_python)] if self.is_environment else self.into(self.path)
         argv = self.install_arguments(work, before, where, more)
         if work.repair and not work.install and not work.refetch:
@@ -218,7 +218,7 @@ class Environment:
     def preview(
         self, work: Work, before: Distributions, *, create: bool = False, more: Iterable[str] = ()
     ) -> dict[str, list[dict[str, str | None]]]:
-        """What would come and go as ``{installed, removed}``: by uv where it is at hand, else the wishes alone."""
+        """What would be ``{installed, removed}``: as uv says where it is at hand, else the requirements alone."""
         if work.is_empty:
             return {}
         if not self.find_uv() or not pathlib.Path(self.python).exists():
@@ -243,7 +243,7 @@ class Environment:
         raise SystemExit(1)
 
     def exit(self, *, changed: bool, before: Distributions, **more: Any) -> NoReturn:
-        """Tell what was done."""
+        """Return what was done."""
         result: dict[str, Any] = {"installed": [], "removed": [], "repaired": [], **more}
         known = {item.name: item.version for item in before.values()}
         gone = {row["name"] for row in result["removed"]}

@@ -42,21 +42,21 @@ Distributions = dict[str, Distribution]  # by normalised name
 
 
 class Work(NamedTuple):
-    """What has to be brought for a folder to hold what is wished. All empty: nothing to do, uv is not needed."""
+    """What has to be installed for a folder to hold what is asked for. All empty: nothing to do, uv is not needed."""
 
-    install: tuple[Requirement, ...]  # wished, absent or there in another version
-    restore: tuple[Requirement, ...]  # brought by us once, gone since
+    install: tuple[Requirement, ...]  # asked for, absent or there in another version
+    restore: tuple[Requirement, ...]  # installed by us once, gone since
     repair: tuple[str, ...]  # there, with files missing or damaged; normalised names
-    refetch: bool  # a file was changed in place, and uv's cache may share it: fetch anew
+    refetch: bool  # a file was changed in place, and uv's cache may share it: fetch it again
 
     @property
     def is_empty(self) -> bool:
-        """Whether the folder holds all that is wished."""
+        """Whether the folder holds all that is asked for."""
         return not (self.install or self.restore or self.repair)
 
 
 def read_distributions(folder: str) -> Distributions:
-    """The distributions of a folder such as ``site-packages``, each compared with its RECORD to the last byte's count.
+    """The distributions of a folder such as ``site-packages``, each compared with its RECORD, with every file's size.
 
     A folder that is not there holds none.
     """
@@ -93,13 +93,13 @@ def outstanding(
     recorded: Mapping[str, str],
     reinstall: Iterable[str],
 ) -> Work:
-    """Compare the wish with what is there.
+    """Compare what is asked for with what is there.
 
     :param constraints: exact versions that hold for what is there anyway; one that is broken is put right.
     :param present: what the folder itself holds.
     :param adopted: what an adopted environment adds to it: normalised name -> version.
     :param recorded: what our last complete installation left: normalised name -> version.
-    :param reinstall: names that somebody else found broken.
+    :param reinstall: names found broken elsewhere.
     """
     versions = {**adopted, **{name: distribution.version for name, distribution in present.items()}}
     install = {wish.name: wish for wish in requirements if not satisfied(wish, versions)}
@@ -117,15 +117,15 @@ def outstanding(
 
 
 def only_named(work: Work, names: Iterable[str], present: Mapping[str, Distribution]) -> Work:
-    """The work in an environment of somebody else's: what is broken there and nobody named is none of ours."""
+    """The work in an environment that belongs to others: only what was named is repaired."""
     repair = tuple(sorted({normalise(name) for name in names} & set(present) - {wish.name for wish in work.install}))
     return Work(work.install, (), repair, any(present[name].damaged for name in repair))
 
 
 def wishes(requirements: Iterable[Requirement], work: Work, present: Mapping[str, Distribution]) -> list[Requirement]:
-    """What uv is asked for: all that is wished and not adopted, what is to be restored, what is to be repaired.
+    """What uv is asked for: every requirement that is not adopted, what is to be restored, what is to be repaired.
 
-    A repair alone must not change a version; beside other changes the resolver decides on those that nobody wishes.
+    A repair alone must not change a version; beside other changes the resolver decides on those that nothing names.
     """
     asked_for = {wish.name: wish for wish in work.install}
     asked_for.update({wish.name: wish for wish in requirements if wish.name in present})
@@ -163,7 +163,7 @@ def broken_pins(folder: str, adopted: Mapping[str, Distribution]) -> list[str]:
 
 
 def cuda_majors(distributions: Iterable[Distribution]) -> dict[int, list[str]]:
-    """The CUDA majors whose libraries these distributions bring, each with their names.
+    """The CUDA majors whose libraries these distributions contain, each with their names.
 
     Up to CUDA 12 the name ends in ``-cu12``; from 13 on most have no ending, and their files lie in ``nvidia/cu13``.
     """

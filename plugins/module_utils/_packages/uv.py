@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How uv is told to bring packages from the host's own sources, and what its words mean. Nothing here runs it."""
+"""uv's arguments for the host's own package sources, and what its output means. Nothing here runs it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def asked(variables: Mapping[str, str]) -> list[str]:
 
 
 def explain_failure(output: str, *, sources: Iterable[str], hint: str) -> str:
-    """One sentence for a failed uv call: what was wanted, what the sources said, what to do.
+    """One sentence for a failed uv call: what was asked for, what the sources said, what to do.
 
     :param output: what uv wrote.
     :param sources: what was asked, as :func:`asked` names it.
@@ -105,7 +105,7 @@ def downloads(output: str) -> list[dict[str, str | float]]:
 
 
 def planned(output: str) -> dict[str, list[dict[str, str]]]:
-    """What ``uv pip install --dry-run`` would do as ``{installed, removed}``; bringing a version anew changes none."""
+    """What ``uv pip install --dry-run`` would do as ``{installed, removed}``; reinstalling a version changes none."""
     rows: dict[str, list[dict[str, str]]] = {"+": [], "-": [], "~": []}
     for row in _PLANNED.finditer(output):
         rows[row["sign"]].append({"name": normalise(row["name"]), "version": row["version"]})
