@@ -5,19 +5,13 @@
 
 from __future__ import annotations
 
-import pathlib
 import platform
-import shutil
 import sys
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-
-def find_uv() -> str | None:
-    """The controller's uv: the one beside the Python that runs Ansible, else the one on PATH."""
-    beside = pathlib.Path(sys.executable).parent / "uv"
-    return str(beside) if beside.is_file() else shutil.which("uv")
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages.uv import find_own_uv
 
 
 class ActionModule(ActionBase):
@@ -32,7 +26,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
-        uv = find_uv() if result.get("uv_needed") else None
+        uv = find_own_uv() if result.get("uv_needed") else None
         if uv and sys.platform == "linux" and platform.machine() == result.get("machine"):
             if not self._connection._shell.tmpdir:
                 self._make_tmp_path()

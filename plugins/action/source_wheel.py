@@ -24,6 +24,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._build import plan, p
 TRIES = 20  # unanswered looks in a row before the task fails
 PAUSE = 5.0  # seconds before the next one, growing
 PACKAGES = "podsmith.gpu.python_packages"
+FILES = "podsmith.gpu.managed_files"
 TOOLS = ("pip",)
 
 display = Display()
@@ -153,8 +154,6 @@ class ActionModule(ActionBase):
             "uv_version": given.get("uv_version"),
             "hint": "set a mirror of PyPI in the host's pip configuration, or correct the build's build_requires",
         }
-        if links := plan.links_of(self.build):
-            wished["links"] = links
         passed = ("index_url", "extra_index_urls", "find_links", *(("adopt",) if torch else ()))
         wished.update({name: given[name] for name in passed if given.get(name)})
         task = self._task.copy()
@@ -171,6 +170,19 @@ class ActionModule(ActionBase):
         answer = action.run(task_vars=self.task_vars)
         if answer.get("failed"):
             raise AnsibleActionFail(f"Installing the build requirements of {self.label} failed: {answer.get('msg')}")
+        links = [
+            {"path": f"{work}/environment/{path}", "target": target, "make_folder": False}
+            for path, target in plan.links_of(self.build).items()
+        ]
+        answer = (
+            self._execute_module(module_name=FILES, module_args={"links": links}, task_vars=self.task_vars)
+            if links
+            else {}
+        )
+        if answer.get("failed"):
+            raise AnsibleActionFail(
+                f"Linking libraries into the build environment of {self.label} failed: {answer.get('msg')}"
+            )
 
     def wait(self, *, attached: bool) -> dict[str, Any]:
         """Look at the build until it ends, less and less often, and tell how far it is."""

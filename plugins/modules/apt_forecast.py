@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: apt_forecast
-short_description: Ask apt what an installation would bring, and refuse an NVIDIA driver
+short_description: Ask apt what an installation would pull in, and refuse an NVIDIA driver
 version_added: 1.0.0
 description:
   - Has apt simulate the installation and reads what it would install. Nothing is installed.
-  - Fails where a package of NVIDIA's driver for Linux would come along or be changed, and names it and what brings it.
+  - Fails where a package of NVIDIA's driver for Linux would be installed or changed, and names it and what pulls it in.
     A container and WSL2 have their host's driver, and on other hosts the driver is not this installation's to change.
   - Has apt read its repositories again where it does not know a package yet, or its lists are old.
 author:
@@ -49,7 +49,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: See that the compiler brings no driver
+- name: Check that the compiler pulls in no driver
   podsmith.gpu.apt_forecast:
     packages: [cuda-nvcc-13-0]
     hint: set toolkit.provider to pypi
@@ -77,6 +77,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host import apt
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import is_driver
 
 ENVIRONMENT = {"LC_ALL": "C", "LANG": "C", "DEBIAN_FRONTEND": "noninteractive"}
 
@@ -116,8 +117,8 @@ def told(text: str) -> str:
 
 
 def find_drivers(module: AnsibleModule, packages: list[str], coming: list[apt.Install]) -> list[dict[str, Any]]:
-    """The packages of a driver among those that would come, and what brings each."""
-    found = [install for install in coming if apt.is_driver(install.name)]
+    """The packages of a driver among those that would be installed, and what pulls each in."""
+    found = [install for install in coming if is_driver(install.name)]
     if not found:
         return []
     _rc, out, _err = run(module, ["apt-cache", "show", "--no-all-versions", *(install.name for install in coming)])
@@ -126,15 +127,15 @@ def find_drivers(module: AnsibleModule, packages: list[str], coming: list[apt.In
 
 
 def refuse(module: AnsibleModule, drivers: list[dict[str, Any]], **result: Any) -> None:
-    """Fail with the package and what brings it."""
+    """Fail with the package and what pulls it in."""
     one = min(drivers, key=lambda driver: len(driver["way"]))
     name, way = one["name"], one["way"]
     what = f"change {name} {one['old']} to" if one["old"] else f"install {name}"
-    because = f", which {' → '.join(way[:-1])} brings" if len(way) > 1 else ""
+    because = f", which {' → '.join(way[:-1])} pulls in" if len(way) > 1 else ""
     more = f", and {len(drivers) - 1} more of its packages" if len(drivers) > 1 else ""
     module.fail_json(
         msg=f"apt would {what} {one['version']}{because}{more}: a part of NVIDIA's driver for Linux, which belongs to"
-        " the machine itself and is never brought along, least of all into a container or WSL2. Nothing was installed;"
+        " the machine itself; a container or WSL2 must not have one of its own. Nothing was installed;"
         f" {module.params['hint']}.",
         drivers=drivers,
         **result,

@@ -120,6 +120,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.apt import list
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.openpgp import KeyFileError, dearmor, fingerprints
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.reach import explain
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 
 
 def render_source(uri: str, suite: str, components: list[str], keyring: str) -> str:
@@ -155,7 +156,7 @@ def find_other(folder: pathlib.Path, own: pathlib.Path, uri: str) -> pathlib.Pat
 
 
 class Source:
-    """A key file and a source file on their way to what is wished."""
+    """A key file and a source file and what is asked of them."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
@@ -182,11 +183,10 @@ class Source:
         try:
             found = fingerprints(content)
         except KeyFileError as error:
-            self.fail(f"{mask(url)} is not the key that was wanted: {error}; {hint}.")
+            self.fail(f"{mask(url)} is not a key for apt: {error}; expected the key {self.pinned}; {hint}.")
         if found != [self.pinned]:
             self.fail(
-                f"{mask(url)} holds the key {' and '.join(found)}, but only {self.pinned} is trusted, so nothing was"
-                f" changed; {hint}."
+                f"{mask(url)} holds the key {' and '.join(found)}; expected {self.pinned}. Nothing was changed; {hint}."
             )
         return dearmor(content)
 
@@ -207,9 +207,9 @@ class Source:
         key = self.fetch_key() if must_fetch else b""
         if not self.module.check_mode:
             if must_fetch:
-                write(self.keyring, key)
+                replace_file(self.keyring, key, mode=0o644)
             if text != before:
-                write(self.file, text.encode())
+                replace_file(self.file, text, mode=0o644)
         self.exit(
             changed=must_fetch or text != before,
             source=str(self.file),
@@ -233,20 +233,11 @@ class Source:
         return list_from_nvidia(status.read_text(encoding="utf-8", errors="replace") if status.is_file() else "")
 
     def exit(self, **result: Any) -> NoReturn:
-        """Tell what was done."""
+        """Return what was done."""
         uri = self.params["uri"]
         listed = bool(uri) and any(pathlib.Path(self.params["lists"]).glob(f"*{list_prefix(uri)}_*Packages*"))
         self.module.exit_json(listed=listed, **result)
         raise SystemExit(0)
-
-
-def write(path: pathlib.Path, content: bytes) -> None:
-    """Write a file that everybody may read, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    new.chmod(0o644)
-    new.replace(path)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ short_description: Pack this collection for an image
 version_added: 1.0.0
 description:
   - Packs what the playbooks need to run, and nothing else, in the folders in which Ansible looks for the collection.
-  - The same files give the same bytes, whoever packs them and when; an image is built anew only where one changed.
+  - The same files give the same bytes, whoever packs them and when; an image is rebuilt only where one changed.
   - Runs on the controller, by delegation.
 author:
   - Podsmith developers (@podsmith)
@@ -24,7 +24,7 @@ options:
     type: path
     required: true
   state:
-    description: Whether the archive is wanted. With V(absent) its folder goes, too, where nothing is left in it.
+    description: V(absent) removes the archive, and its folder where nothing is left in it.
     type: str
     choices: [present, absent]
     default: present
@@ -57,7 +57,7 @@ files:
 sha256:
   description: The archive's digest.
   type: str
-  returned: when it is wanted
+  returned: when state is present
 """
 
 import gzip
@@ -67,6 +67,8 @@ import pathlib
 import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 
 PLACE = "collections/ansible_collections/podsmith/gpu"
 FOLDERS = ("catalogue", "meta", "playbooks", "plugins", "roles")
@@ -123,15 +125,12 @@ def main() -> None:
     lacking = [folder for folder in FOLDERS if not any(name.parts[0] == folder for name in names)]
     if lacking:
         module.fail_json(
-            msg=f"{source} lacks {', '.join(lacking)}, where the folder of podsmith.gpu was wanted; name it in source."
+            msg=f"{source} lacks {', '.join(lacking)}; expected the folder of podsmith.gpu. Name it in source."
         )
     content = pack(source, names)
     changed = not path.is_file() or path.read_bytes() != content
     if changed and not module.check_mode:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        replace_file(path, content)
     module.exit_json(changed=changed, files=len(names), sha256=hashlib.sha256(content).hexdigest())
 
 

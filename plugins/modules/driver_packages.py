@@ -10,7 +10,7 @@ module: driver_packages
 short_description: Install NVIDIA's driver by apt, pinned, or take out again what this module installed
 version_added: 1.0.0
 description:
-  - Asks apt first what it would do, and changes nothing where it would bring a driver of other versions than O(pin),
+  - Asks apt first what it would do, and changes nothing where it would install a driver of other versions than O(pin),
     remove what is no part of the driver, or mix NVIDIA's packages with those of the distribution or of NVIDIA's
     C(.run) installer.
   - Pins the versions in a file of apt's preferences, which works for every branch, offline, and before the first
@@ -27,7 +27,7 @@ options:
     elements: str
     default: []
   pin:
-    description: Versions that apt may take, as a pattern such as V(580.*); wanted unless O(state=absent).
+    description: Versions that apt may take, as a pattern such as V(580.*); needed unless O(state=absent).
     type: str
   hold:
     description: Whether the driver's packages are pinned and held; with V(false) a pin and holds of this module are
@@ -105,6 +105,8 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_loaded
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import (
     NAME,
     RUNFILE,
@@ -117,7 +119,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform imp
 PRIORITY = 1001  # above 1000 apt also goes back to an older version
 KEEP_FILES = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
 PARTS = "/etc/apt/preferences.d"
-LOADED = "/sys/module/nvidia/version"
 ELSEWHERE = {
     "container": "This is a container, which uses its host's driver and cannot upgrade it; upgrade the "
     "driver on the host itself.",
@@ -140,7 +141,7 @@ def render_preferences(pin: str) -> str:
 
 
 def list_asked(packages: list[str], before: dict[str, Any], pin: str) -> list[str]:
-    """What apt is asked for: the wished packages, and those of the driver that are there and stay.
+    """What apt is asked for: the packages to install, and those of the driver that are there and stay.
 
     All are named: apt goes back to an older version of what it was asked for alone, and holds keep the others. Those of
     another branch or of the other kind of kernel modules go.
@@ -165,7 +166,7 @@ def find_objection(said: str, pin: str) -> str | None:
             return f"apt would remove {name}, which is no part of the driver; {remedy}"
         if step["verb"] == "Inst" and is_driver and VERSION.match(new) and not fnmatch.fnmatchcase(_plain(new), pin):
             other = f"another file in {PARTS} may pin it, see apt-cache policy {name}"
-            return f"apt would bring {name} {new}, wanted were versions {pin}; {other}"
+            return f"apt would install {name} {new}, expected a version {pin}; {other}"
     return None
 
 
@@ -175,7 +176,7 @@ def _plain(version: str) -> str:
 
 
 class Packages:
-    """The driver's packages on their way to what is wished."""
+    """The driver's packages and what is asked of them."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
@@ -216,7 +217,7 @@ class Packages:
         """Pin, install what is missing, hold."""
         wanted, text = self.params["packages"], render_preferences(self.params["pin"] or "")
         if not self.params["pin"]:
-            self.fail("pin is missing: the versions that apt may take are wanted, such as 580.*; set it.")
+            self.fail("pin is empty; expected the versions that apt may take, such as 580.*.")
         self.refuse_mixture()
         old = self.preferences.read_text(encoding="utf-8") if self.preferences.is_file() else ""
         new = text if self.params["hold"] else ""
@@ -288,7 +289,7 @@ class Packages:
         return ("--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages")
 
     def unheld(self) -> list[str]:
-        """Packages of the pinned versions that are not as wished."""
+        """Packages of the pinned versions that are not held, or not released, as asked for."""
         wish = self.params["hold"]
         ours = self.record.get("held", [])
         return [
@@ -309,7 +310,7 @@ class Packages:
         return {"changed": names, "ours": sorted(ours | set(names) if self.params["hold"] else ours - set(names))}
 
     def remember(self, held: dict[str, list[str]]) -> None:
-        """Write down what was there before this module came, what it brought, and what it holds."""
+        """Write down what was there before this module came, what it installed, and what it holds."""
         now = self.read()
         before = self.record.get("before")
         if before is None:
@@ -335,7 +336,7 @@ class Packages:
             self.fail(
                 f"A driver was here before this role came ({name} {version}): it is not this role's to "
                 "remove, and nothing was changed. "
-                "To go back to its branch wish that one; to take back the pin and the holds set hold to false; "
+                "To go back to its branch, ask for that one; to take back the pin and the holds, set hold to false; "
                 "to remove it, use apt-get purge '*nvidia*'."
             )
         gone = [name for name in ours if name in self.before]
@@ -368,11 +369,7 @@ class Packages:
         if not text:
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text, encoding="utf-8")
-        new.chmod(0o644)
-        new.replace(path)
+        replace_file(path, text, mode=0o644)
 
     def diff(self, old: str, new: str) -> dict[str, str]:
         return {
@@ -383,10 +380,10 @@ class Packages:
         }
 
     def exit(self, **result: Any) -> NoReturn:
-        """Tell what was done."""
+        """Return what was done."""
         now = self.read()
         versions = {str(match["version"]) for row in now.values() if (match := VERSION.match(row["version"]))}
-        loaded = Root().read(LOADED).strip()
+        loaded = read_loaded(Root()).version
         self.module.exit_json(
             before={name: row["version"] for name, row in self.before.items()},
             packages={name: row["version"] for name, row in now.items()},

@@ -222,6 +222,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_loaded
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import (
     CHECKS,
     LEVELS,
@@ -363,33 +366,21 @@ def read_available_gib() -> float:
     return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable:")), 2.0)
 
 
-def read_driver() -> str | None:
-    """The version of the kernel's driver, None where there is none (or it is outside, as under WSL2)."""
-    try:
-        return Path("/sys/module/nvidia/version").read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-
-
 def write_verdict(module: AnsibleModule, *, ok: bool, results: list[dict[str, Any]]) -> None:
     """Put the verdict in its place in one step, so that a reader never sees half of it.
 
     Raises OSError.
     """
     target = Path(module.params["evidence"])
-    target.parent.mkdir(parents=True, exist_ok=True)
     verdict = {
         "digest": module.params["digest"],
         "ok": ok,
-        "driver": module.params["driver"] or read_driver(),
+        "driver": module.params["driver"] or read_loaded(Root()).version,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "level": module.params["level"],
         "checks": results,
     }
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    fresh.write_text(json.dumps(verdict, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    fresh.chmod(0o644)
-    fresh.replace(target)
+    replace_file(target, json.dumps(verdict, indent=2, ensure_ascii=False) + "\n", mode=0o644)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ short_description: Write many small files and links in one call
 version_added: 1.0.0
 author: Podsmith developers (@podsmith)
 description:
-  - Writes whole files, marked blocks at the top of files that belong to somebody else, and links.
+  - Writes whole files, marked blocks at the top of files that belong to others, and links.
   - Each file and each link is replaced atomically, and only if it differs.
 attributes:
   check_mode:
@@ -52,12 +52,12 @@ options:
         type: bool
         default: false
       state:
-        description: Whether the file or the block is wanted. A file that held a block stays, even if it is empty then.
+        description: V(absent) removes the file or the block. A file that held a block stays, even if it is empty then.
         type: str
         choices: [present, absent]
         default: present
   without_lines:
-    description: Lines to remove from files that belong to somebody else, after a copy to C(<path>.podsmith-backup).
+    description: Lines to remove from files that belong to others, after a copy to C(<path>.podsmith-backup).
     type: list
     elements: dict
     default: []
@@ -86,13 +86,24 @@ options:
       previous:
         description: A second link that keeps the last target of this one.
         type: path
+      make_folder:
+        description: Whether to make the link's folder where it is missing; with V(false) that is an error.
+        type: bool
+        default: true
       state:
-        description: Whether the link is wanted. Only a link is ever removed.
+        description: V(absent) removes the link. Only a link is ever removed.
         type: str
         choices: [present, absent]
         default: present
+  linker_names:
+    description:
+      - Folders in which each C(libX.so.N) is to have the name C(libX.so) that linkers look for. A file of that
+        name stays; a link is pointed at the library.
+    type: list
+    elements: path
+    default: []
   prune:
-    description: Removes the generations that nobody needs any more.
+    description: Removes old generations.
     type: dict
     suboptions:
       path:
@@ -157,20 +168,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-BEGIN = "# BEGIN podsmith.gpu\n"
-END = "# END podsmith.gpu\n"
-BLOCK = re.compile(rf"{BEGIN}(?:(?!{BEGIN}).*\n)*?{END.rstrip()}(?:\n|\Z)")
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import with_block, without_block
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_link
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages.links import linker_names
+
 GENERATION = re.compile(r"(\d+)-")
-
-
-def with_block(text: str, content: str) -> str:
-    """The text with the block at its top, wherever it stood before."""
-    return BEGIN + content + END + without_block(text)
-
-
-def without_block(text: str) -> str:
-    """The text without the block."""
-    return BLOCK.sub("", text)
 
 
 def without_line(text: str, line: str) -> str:
@@ -223,12 +225,12 @@ class Host:
         if mode is not None:
             path.chmod(mode)
 
-    def link(self, path: Path, target: str | None) -> None:
-        """Point a link at this target, or remove it where the target is None; whatever else stands there stays."""
+    def link(self, path: Path, target: str | None, *, make_folder: bool = True) -> None:
+        """Point a link at this target, or remove it where the target is None; a file or folder there is an error."""
         before = read_link(path)
         if before is None and path.exists():
             self.module.fail_json(
-                msg=f"{path} is a file or folder of somebody else's where a link is wanted; move it away and run again."
+                msg=f"{path} is a file or folder, expected a link or nothing; move it away and run again."
             )
         if before == target:
             return
@@ -238,10 +240,14 @@ class Host:
         if target is None:
             path.unlink()
             return
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.podsmith-{os.getpid()}")
-        temporary.symlink_to(target)
-        temporary.replace(path)
+        if make_folder:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        elif not path.parent.is_dir():
+            self.module.fail_json(
+                msg=f"{path.parent} is missing, where the link {path.name} is to be; install what brings that folder"
+                " first, or correct the link's path."
+            )
+        replace_link(path, target)
 
     def remove_tree(self, path: Path) -> None:
         """Remove a folder and all that is in it."""
@@ -301,9 +307,18 @@ def apply_links(host: Host, links: list[dict[str, Any]]) -> set[str]:
             previous = Path(link["previous"])
             after = read_link(previous) if before in {target, None} else before
             host.link(previous, after if target else None)
-        host.link(Path(link["path"]), target)
+        host.link(Path(link["path"]), target, make_folder=link["make_folder"])
         linked.update(Path(each).name for each in (target, after) if each)
     return linked
+
+
+def apply_linker_names(host: Host, folders: list[str]) -> None:
+    """Give libraries the names without a version, where nothing has them yet."""
+    for folder in folders:
+        for name, target in linker_names(Path(folder)).items():
+            path = Path(folder, name)
+            if path.is_symlink() or not path.exists():
+                host.link(path, target)
 
 
 def apply_prune(host: Host, folder: Path, linked: set[str], keep: int) -> None:
@@ -314,7 +329,7 @@ def apply_prune(host: Host, folder: Path, linked: set[str], keep: int) -> None:
 
 
 def add_history(host: Host, path: Path, entry: dict[str, Any], keep: int) -> None:
-    """Add an entry to the history; a history that cannot be read is begun anew."""
+    """Add an entry to the history; one that cannot be read is started again."""
     try:
         entries = json.loads(read(path) or "[]")
     except ValueError:
@@ -355,10 +370,12 @@ def main() -> None:
                     "path": {"type": "path", "required": True},
                     "target": {"type": "str"},
                     "previous": {"type": "path"},
+                    "make_folder": {"type": "bool", "default": True},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },
                 "required_if": [("state", "present", ["target"])],
             },
+            "linker_names": {"type": "list", "elements": "path", "default": []},
             "prune": {
                 "type": "dict",
                 "options": {"path": {"type": "path", "required": True}, "keep": {"type": "int", "required": True}},
@@ -379,6 +396,7 @@ def main() -> None:
         apply_files(host, params["root"], params["files"])
         apply_repairs(host, params["without_lines"])
         linked = apply_links(host, params["links"])
+        apply_linker_names(host, params["linker_names"])
         if params["prune"]:
             apply_prune(host, Path(params["prune"]["path"]), linked, params["prune"]["keep"])
         if params["history"] and host.paths:

@@ -63,7 +63,7 @@ options:
         description: A requirements file, which is taken as it is.
         type: path
       constraints:
-        description: Exact versions that hold for what the requirements bring along.
+        description: Exact versions that hold for what the requirements depend on.
         type: list
         elements: str
         default: []
@@ -178,8 +178,10 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     parse_pip_config,
     read_pip_config,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.process import last_line, run_limited
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv as _uv
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.units import to_mib
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv
 
 SAVED = re.compile(r"^\s*(?P<how>Saved|File was already downloaded) (?P<path>.+\.whl)$", re.MULTILINE)
 OFTEN = "see the message above, and check the controller's pip configuration"
@@ -192,7 +194,7 @@ class Bundle:
         self.module, self.params = module, module.params
         self.path = pathlib.Path(self.params["path"])
         self.wheels = self.path / "wheels"
-        self.uv: str = self.params["uv"] or find_uv() or ""
+        self.uv: str = self.params["uv"] or uv.find_own_uv() or ""
         self.purposes: dict[str, str] = {}  # relative path -> what it is for
         self.fetched: list[str] = []
         asked = {name: self.params[name] for name in ("target", "wheels", "repositories", "texts", "about")}
@@ -208,7 +210,10 @@ class Bundle:
         if not self.uv:
             self.fail("This controller has no uv, which resolves the wheels; install the package uv beside Ansible.")
         if self.path.is_dir() and not manifest and any(self.path.iterdir()) and not self.wheels.is_dir():
-            self.fail(f"{self.path} holds something that is no bundle; name another folder in bundle_dir, or empty it.")
+            self.fail(
+                f"{self.path} holds files that are not a bundle; expected a bundle or an empty folder. Name another in"
+                " bundle_dir, or empty this one."
+            )
         self.wheels.mkdir(parents=True, exist_ok=True)
         (self.path / files.MANIFEST).unlink(missing_ok=True)
         for row in self.params["wheels"]:
@@ -244,7 +249,7 @@ class Bundle:
         """The exact versions of one set with their hashes, as lines of a requirements file."""
         environ = dict(os.environ)
         pip = parse_pip_config(read_pip_config(Root(), str(pathlib.Path.home()), environ), environ)
-        arguments, variables = _uv.uv_settings(pip, extra_index_urls=row["index_urls"])
+        arguments, variables = uv.uv_settings(pip, extra_index_urls=row["index_urls"])
         wished = row["lock"] or self.write("requirements.in", "\n".join(row["requirements"]) + "\n")
         argv = [self.uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"]
         argv += ["--only-binary", ":all:", "--python-version", row["python"], *arguments]
@@ -254,13 +259,13 @@ class Bundle:
             argv += ["--constraints", self.write("constraints.txt", "\n".join(row["constraints"]) + "\n")]
         rc, out, err = self.command([*argv, wished], variables)
         if rc:
-            hint = "name an index that has it, or change the wish"
-            reason = _uv.explain_failure(err + out, sources=_uv.asked(variables), hint=hint)
+            hint = "name an index that has it, or ask for another version"
+            reason = uv.explain_failure(err + out, sources=uv.asked(variables), hint=hint)
             self.fail(f"The wheels of {row['purpose']} could not be resolved: {reason}")
         return files.drop_pins(out, set(row["have"]))
 
     def pip(self) -> list[str]:
-        """The command that runs pip: this Python's own, else one that uv brings for the moment."""
+        """The command that runs pip: this Python's own, else one that uv provides for this call."""
         rc, _out, _err = self.command([sys.executable, "-m", "pip", "--version"], {})
         return [sys.executable, "-m", "pip"] if rc == 0 else [self.uv, "tool", "run", "--quiet", "pip"]
 
@@ -302,13 +307,13 @@ class Bundle:
         """Fail where the bundle has outgrown its limit, naming the largest files."""
         limit = self.params["limit_mib"]
         sizes = {path: (self.path / path).stat().st_size for path in self.purposes if (self.path / path).is_file()}
-        total = files.mib(sum(sizes.values()))
+        total = to_mib(sum(sizes.values()))
         if limit and total > limit:
             largest = sorted(sizes, key=lambda path: sizes[path], reverse=True)[:3]
-            named = ", ".join(f"{pathlib.PurePosixPath(path).name} {files.mib(sizes[path])} MiB" for path in largest)
+            named = ", ".join(f"{pathlib.PurePosixPath(path).name} {to_mib(sizes[path])} MiB" for path in largest)
             self.fail(
-                f"The bundle takes {total} MiB or more, where bundle_limit_mib is {limit}; the largest: {named}."
-                " Raise the limit, or wish for less."
+                f"The bundle takes {total} MiB or more; bundle_limit_mib allows {limit}. The largest: {named}."
+                " Raise the limit, or ask for less."
             )
 
     def write_manifest(self) -> dict[str, Any]:
@@ -329,17 +334,16 @@ class Bundle:
 
     def command(self, argv: list[str], variables: dict[str, str]) -> tuple[int, str, str]:
         """Run a command with the time limit."""
-        limit = ["timeout", str(self.params["timeout"])] if shutil.which("timeout") else []
         environ = {**variables, "NO_COLOR": "1", "UV_NO_PROGRESS": "1", "PIP_PROGRESS_BAR": "off", "PIP_NO_COLOR": "1"}
-        rc, out, err = self.module.run_command([*limit, *argv], environ_update=environ, cwd=str(self.path))
-        return rc, out, err
+        seconds = self.params["timeout"]
+        return run_limited(self.module, argv, seconds=seconds, variables=environ, cwd=str(self.path))
 
     def run(self, argv: list[str], failure: str) -> str:
         """Run a command and return what it says, or fail with its last words."""
         rc, out, err = self.command(argv, {})
         if rc:
-            words = mask(err or out).strip().splitlines() or [f"exit status {rc}"]
-            self.fail(f"{failure} ({words[-1].strip()}); {OFTEN}.", stderr=mask(err))
+            reason = last_line(mask(err or out), f"exit status {rc}")
+            self.fail(f"{failure} ({reason}); {OFTEN}.", stderr=mask(err))
         return out
 
     def fail(self, msg: str, **more: Any) -> NoReturn:
@@ -348,17 +352,11 @@ class Bundle:
         raise SystemExit(1)
 
     def exit(self, manifest: dict[str, Any], *, changed: bool) -> NoReturn:
-        """Tell what is there."""
+        """Return what is there."""
         rows = manifest.get("files", {})
-        size = files.mib(sum(row["size"] for row in rows.values()))
+        size = to_mib(sum(row["size"] for row in rows.values()))
         self.module.exit_json(changed=changed, path=str(self.path), mib=size, files=len(rows), fetched=self.fetched)
         raise SystemExit(0)
-
-
-def find_uv() -> str | None:
-    """The uv beside the running Python, else the one on PATH."""
-    beside = pathlib.Path(sys.executable).parent / "uv"
-    return str(beside) if beside.is_file() else shutil.which("uv")
 
 
 def main() -> None:

@@ -110,16 +110,15 @@ output:
 
 import hashlib
 import json
-import os
 import pathlib
 import re
 import shutil
-import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 from ansible_collections.podsmith.gpu.plugins.module_utils._project.project import without_packages
 
 LIMIT = 600  # characters of the command's own words in an error
@@ -161,11 +160,7 @@ class Project:
             path.unlink(missing_ok=True)
             return
         mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
-        descriptor, new = tempfile.mkstemp(dir=path.parent, prefix=".podsmith-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        pathlib.Path(new).chmod(mode)
-        pathlib.Path(new).replace(path)
+        replace_file(path, content, mode=mode)
 
     def copy(self, before: dict[str, bytes | None]) -> pathlib.Path:
         """Copy files, into a folder that is named for what is in them: the same files are copied once."""
@@ -258,10 +253,8 @@ class Project:
 
     def write_notes(self) -> None:
         """Write the notes."""
-        new = self.notes_path.with_suffix(".new")
         content = {"path": str(self.path), "files": self.notes}
-        new.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        new.replace(self.notes_path)
+        replace_file(self.notes_path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     def absent(self) -> None:
         """Go back to what the files were, where nobody else has changed them since."""

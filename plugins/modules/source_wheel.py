@@ -178,6 +178,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.podsmith.gpu.plugins.module_utils._build import plan, preflight, session, store
 from ansible_collections.podsmith.gpu.plugins.module_utils._build.causes import explain
 from ansible_collections.podsmith.gpu.plugins.module_utils._build.progress import Progress, scan
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
 
 SPEC: dict[str, Any] = {
     "build": {"type": "dict", "required": True},
@@ -210,7 +211,7 @@ class Builder:
         problems = plan.check_build(self.build)
         if problems:
             module.fail_json(msg=" ".join(problems))
-        self.name = plan.normalise(self.build["name"])
+        self.name = normalise(self.build["name"])
         self.label = f"{self.name} {self.build['version']}"
         folder = pathlib.Path(self.params["store"])
         self.prefix = pathlib.Path(self.params["prefix"] or folder.parent)

@@ -6,7 +6,7 @@ import ast
 import json
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -43,6 +43,47 @@ PAGES = sorted(
 
 # A number with two or three parts, as releases, drivers and capabilities have: 13.0, 580.95.05, 2.9.1.
 VERSION = re.compile(r"(?<![\w.%-])\d+(?:\.\d+){1,3}(?![\w.])")
+# Which folder of utils may import from which others; nothing that is not here, and nothing here that no file does.
+ARROWS = {
+    "module_utils/_build": {"module_utils/_host"},
+    "module_utils/_bundle": {"module_utils/_host"},
+    "module_utils/_observe": {"module_utils/_host"},
+    "module_utils/_packages": {"module_utils/_host"},
+    "module_utils/_project": {"module_utils/_host", "module_utils/_packages"},
+    "module_utils/_verify": {"module_utils/_host", "module_utils/_observe"},
+    "plugin_utils/_benchmark": {"plugin_utils/_catalogue"},
+    "plugin_utils/_image": {
+        "plugin_utils/_catalogue",
+        "plugin_utils/_offline",
+        "plugin_utils/_plan",
+        "plugin_utils/_request",
+    },
+    "plugin_utils/_offline": {
+        "module_utils/_host",
+        "plugin_utils/_catalogue",
+        "plugin_utils/_plan",
+    },
+    "plugin_utils/_plan": {
+        "module_utils/_build",
+        "module_utils/_verify",
+        "plugin_utils/_catalogue",
+        "plugin_utils/_generate",
+        "plugin_utils/_request",
+    },
+    "plugin_utils/_project": {
+        "module_utils/_host",
+        "plugin_utils/_catalogue",
+        "plugin_utils/_plan",
+        "plugin_utils/_request",
+    },
+    "plugin_utils/_recording": {"module_utils/_host", "module_utils/_observe"},
+    "plugin_utils/_report": {"plugin_utils/_plan"},
+    "plugin_utils/_request": {"plugin_utils/_catalogue"},
+}
+LONGEST = 450  # lines of a file of product code
+# Files that are longer today; each goes from here when it is split.
+LONGER = {"plugins/plugin_utils/_project/project.py"}
+OBSERVED_WITH = 15  # utils that gpu_facts takes along; a fact module runs on every host at the start of every run
 # What looks like one and is none.
 NO_VERSION = {"1.0.0"}  # version_added
 # What a wish looks like, said to one who wrote another: examples, which nothing is compared with.
@@ -463,6 +504,82 @@ def test_what_runs_on_hosts_imports_nothing_that_hosts_lack(path: pathlib.Path) 
         name for name in imported if name.partition(".")[0] in {"yaml", "jinja2", "packaging", "requests", "torch"}
     } == set()
     assert {name for name in imported if ".plugin_utils" in name} == set(), "plugin_utils stay on the controller"
+
+
+# --- the shape of the code ---
+
+
+def draw_arrows(files: Iterable[pathlib.Path]) -> dict[str, set[str]]:
+    """Folder of utils → the others that its files import from, as ``module_utils/_host``."""
+    arrows: dict[str, set[str]] = {}
+    for path in files:
+        folder = path.parts[:2]
+        for util in imported(ROOT / "plugins" / path):
+            if util.parts[:2] != folder:
+                arrows.setdefault("/".join(folder), set()).add("/".join(util.parts[:2]))
+    return arrows
+
+
+def find_cycle(arrows: Mapping[str, set[str]]) -> list[str]:
+    """Folders that import each other, in a circle or through one; none where the graph is a staircase."""
+    left = {folder: set(targets) for folder, targets in arrows.items()}
+    while ends := {target for targets in left.values() for target in targets} - set(left):
+        left = {folder: targets - ends for folder, targets in left.items()}
+        left = {folder: targets for folder, targets in left.items() if targets}
+    return sorted(left)
+
+
+def test_imports_between_folders_run_one_way() -> None:
+    drawn = draw_arrows(UTILS)
+    assert drawn, "no util imports another: the folders have moved, correct UTILS"
+    new = {
+        f"{folder} → {target}" for folder, targets in drawn.items() for target in targets - ARROWS.get(folder, set())
+    }
+    assert new == set(), "add the arrow to ARROWS if the design allows it, else import it another way"
+    unused = {
+        f"{folder} → {target}" for folder, targets in ARROWS.items() for target in targets - drawn.get(folder, set())
+    }
+    assert unused == set(), "remove the arrow from ARROWS: nothing needs it any more"
+    assert find_cycle(drawn) == [], "these folders import each other"
+    assert {
+        folder
+        for folder, targets in drawn.items()
+        if folder.startswith("module_utils") and any(target.startswith("plugin_utils") for target in targets)
+    } == set(), "what runs on hosts imports nothing of the controller"
+
+
+@pytest.mark.parametrize(
+    ("arrows", "cycle"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "d": {"a", "c"}}, []),
+        ({"a": {"b"}, "b": {"a", "c"}}, ["a", "b"]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, ["a", "b", "c", "d"]),
+        ({}, []),
+    ],
+)
+def test_a_cycle_is_found(arrows: dict[str, set[str]], cycle: list[str]) -> None:
+    assert find_cycle(arrows) == cycle
+
+
+def test_no_file_of_product_code_is_longer_than_450_lines() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for pattern in ("plugins/**/*.py", "roles/*/files/*.py", "scripts/*.py")
+        for path in ROOT.glob(pattern)
+    }
+    longer = {name for name, lines in lengths.items() if lines > LONGEST}
+    assert longer - LONGER == set(), f"split them along what they do: a file has at most {LONGEST} lines"
+    assert LONGER - longer == set(), "remove them from LONGER: they are short enough"
+
+
+def test_gpu_facts_takes_no_more_along_than_it_needs() -> None:
+    """Ansible packs what a module imports into each call of it; what other modules need stays out of this one."""
+    packed: set[pathlib.Path] = set()
+    found = imported(ROOT / "plugins/modules/gpu_facts.py")
+    while found - packed:
+        packed |= found
+        found = {util for path in packed for util in imported(ROOT / "plugins" / path)}
+    assert len(packed) <= OBSERVED_WITH, sorted(map(str, packed))
 
 
 # --- pages and pins ---

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
+
 KINDS = ("pypi", "archive", "git")
 KEYS = (
     *("name", "version", "origin", "requirement", "environment", "build_requires", "torch", "python", "cuda_home"),
@@ -129,11 +131,6 @@ def identify_origin(origin: Mapping[str, Any]) -> list[str | None]:
     found = [kind if kind == "pypi" else None, ref, sha256]
     settled = sha256 or _COMMIT.fullmatch(str(ref))
     return found if settled or not origin.get("url") else [*found, str(origin["url"])]
-
-
-def normalise(name: str) -> str:
-    """A distribution's name in the form in which names are compared (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def mirrored(url: str, mirrors: Mapping[str, str]) -> str:

@@ -13,8 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import parse_wheel_name
-from ansible_collections.podsmith.gpu.plugins.module_utils._packages.uv import normalise
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise, parse_wheel_name
 
 MANIFEST = "manifest.json"
 FIRST_MINOR = 5  # of glibc 2, the oldest that a manylinux tag names
@@ -28,7 +27,7 @@ def glibc_minor(glibc: str) -> int:
     """The number behind ``2.`` of a glibc. Raises ValueError for anything else."""
     match = re.fullmatch(r"2\.([0-9]+)(?:\..*)?", glibc)
     if match is None:
-        raise ValueError(f"{glibc!r} is no version of glibc 2; write it as 2.39.")
+        raise ValueError(f'The glibc is "{glibc}"; expected a version such as 2.39.')
     return int(match[1])
 
 
@@ -64,7 +63,7 @@ def index_pages(wheels: Mapping[str, str]) -> dict[str, str]:
         parsed = parse_wheel_name(name)
         if parsed:
             link = html.escape(f"../../wheels/{name.replace('+', '%2B')}#sha256={digest}")
-            projects.setdefault(normalise(parsed["name"]), []).append(f'<a href="{link}">{html.escape(name)}</a>')
+            projects.setdefault(parsed["name"], []).append(f'<a href="{link}">{html.escape(name)}</a>')
     pages = {f"simple/{project}/index.html": page(links) for project, links in projects.items()}
     return {**pages, "simple/index.html": page(f'<a href="{name}/">{name}</a>' for name in projects)}
 
@@ -110,8 +109,3 @@ def sha256(path: pathlib.Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
-
-
-def mib(size: int) -> float:
-    """Bytes as MiB."""
-    return round(size / (1 << 20), 1)

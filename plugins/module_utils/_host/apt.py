@@ -1,54 +1,14 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What apt says that it would do, and which packages are a part of NVIDIA's driver for Linux: text in, records out."""
+"""What apt says that it would do: text in, records out."""
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-# The catalogue's section "forbidden", which hosts do not have: packages of the driver and what brings them.
-DRIVER = (
-    "cuda",
-    "cuda-[0-9]*-[0-9]*",
-    "cuda-runtime*",
-    "cuda-demo-suite*",
-    "cuda-drivers*",
-    "nvidia-open*",
-    "nvidia-driver*",
-    "nvidia-headless*",
-    "nvidia-dkms*",
-    "nvidia-kernel*",
-    "nvidia-firmware*",
-    "nvidia-utils*",
-    "nvidia-compute-utils*",
-    "nvidia-legacy*",
-    "nvidia-tesla*",
-    "nvidia-persistenced*",
-    "nvidia-modprobe*",
-    "libcuda1*",
-    "libnvidia-compute*",
-    "libnvidia-gl*",
-    "libnvidia-cfg1*",
-    "libnvidia-ml1*",
-    "libnvidia-decode*",
-    "libnvidia-encode*",
-    "libnvidia-fbc1*",
-    "libnvidia-extra*",
-    "libnvidia-common*",
-    "libnvidia-gpucomp*",
-    "libnvidia-nvvm*",
-    "libnvidia-ptxjitcompiler1*",
-    "linux-modules-nvidia-*",
-    "linux-objects-nvidia-*",
-    "linux-signatures-nvidia-*",
-    "xserver-xorg-video-nvidia*",
-    "firmware-nvidia-*",
-)
-_DRIVER = re.compile("|".join(map(fnmatch.translate, DRIVER)))
 INSTALLED = re.compile(r"^Inst (?P<name>[^\s:]+)(?::\S+)? (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+)", re.MULTILINE)
 UNKNOWN = re.compile(r"^E: (?:Unable to locate package|Package '?.+'? has no installation candidate)", re.MULTILINE)
 NEEDS = ("Depends", "Pre-Depends", "Recommends")
@@ -64,11 +24,6 @@ class Install(NamedTuple):
     name: str
     version: str
     old: str | None = None
-
-
-def is_driver(name: str) -> bool:
-    """Whether a package is of NVIDIA's driver for Linux, or brings it."""
-    return _DRIVER.match(name) is not None
 
 
 def parse_simulation(text: str) -> list[Install]:
@@ -104,12 +59,6 @@ def find_chain(asked: Iterable[str], wanted: str, needs: Mapping[str, list[str]]
                 seen.add(name)
                 paths.append([*path, name])
     return [wanted]
-
-
-def list_installed(status: str) -> list[str]:
-    """The installed packages of ``/var/lib/dpkg/status`` that are of a driver for Linux."""
-    found = re.findall(r"^Package: (\S+)\nStatus: \S+ \S+ installed$", status, re.MULTILINE)
-    return sorted(name for name in found if is_driver(name))
 
 
 def list_from_nvidia(status: str) -> list[str]:

@@ -15,7 +15,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, NoReturn
 
 TICK = 0.01  # seconds between two looks at a child that has closed its output
 
@@ -35,7 +35,7 @@ class Child:
         self._fd, write_end = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            _become(body, write_end)
+            become(body, write_end, with_errors=False, lead=os.setsid)
         os.close(write_end)
 
     def result(self) -> Outcome:
@@ -50,7 +50,7 @@ class Child:
                 time.sleep(TICK / 10)
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
-                code = _exit_code(status)
+                code = exit_code(status)
                 while is_open and self._read(chunks, 0.0):
                     pass
                 break
@@ -100,18 +100,28 @@ def start_call(function: Callable[[], Any], timeout: float) -> Child:
     return Child(body, timeout)
 
 
-def _become(body: Callable[[], int], write_end: int) -> None:
-    """Run ``body`` in the child with the pipe as standard output and end the process; never returns."""
-    code = 127
+def become(
+    body: Callable[[], int], output: int | str, *, with_errors: bool, lead: Callable[[], object] | None
+) -> NoReturn:
+    """In the child after a fork: run ``body`` without input and end the process with the status that it returns.
+
+    :param output: where standard output goes: a descriptor, or the path of a file to write anew.
+    :param with_errors: whether standard error goes there, too; else it goes nowhere.
+    :param lead: makes the child the leader of a session or a process group, as ``os.setsid`` does.
+    """
+    code = 127  # as a shell says that it could not start a command
     try:
-        os.setsid()
+        if lead:
+            lead()
         null = os.open(os.devnull, os.O_RDWR)
-        for source, target in ((null, 0), (write_end, 1), (null, 2)):
+        out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644) if isinstance(output, str) else output
+        for source, target in ((null, 0), (out, 1), (out if with_errors else null, 2)):
             os.dup2(source, target)
         code = body()
     finally:
         os._exit(code)
 
 
-def _exit_code(status: int) -> int:
+def exit_code(status: int) -> int:
+    """The exit status in what ``waitpid`` says, negative for the signal that ended the child."""
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where this host's own pip configuration fetches Python packages from, and which torch wheels lie there already."""
+"""pip's own files on a host: where packages come from, which torch wheels there are, whether what came is whole."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import parse_wheel_name
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 
 SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]")
 OPTION = re.compile(r"^(?P<name>[A-Za-z][\w.-]*)\s*[=:]\s*(?P<value>.*)$")
 USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
-WHEEL = re.compile(
-    r"^(?P<name>[\w.]+)-(?P<version>[^-]+)(?:-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
-)
+RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,(\d*)\r?$', re.MULTILINE)
 CUDA_LABEL = re.compile(r"\+(?:.*\.)?cu(?P<major>\d{2})(?P<minor>\d+)")
 
 
@@ -85,6 +84,20 @@ def mask(url: str) -> str:
     return USER_INFO.sub("****@", url)
 
 
+def local_path(url: str, home: str | None = None) -> str | None:
+    """The path of a local folder or ``file:`` URL, ``None`` for a remote one.
+
+    :param home: what ``~`` stands for; by default this user's home folder, and ``~name`` is another's.
+    """
+    if url.startswith("file:"):
+        return unquote(urlsplit(url).path)
+    if "://" in url:
+        return None
+    if home is not None and (url == "~" or url.startswith("~/")):
+        return home + url[1:]
+    return os.path.expanduser(url)
+
+
 def observe_sources(root: Root, home: str, environ: Mapping[str, str]) -> dict[str, Any]:
     """The contract's ``sources``, with every credential masked."""
     pip = parse_pip_config(read_pip_config(root, home, environ), environ)
@@ -96,20 +109,60 @@ def observe_sources(root: Root, home: str, environ: Mapping[str, str]) -> dict[s
     }
 
 
-def parse_wheel_name(name: str) -> dict[str, str] | None:
-    """``{name, version, python_tag, arch}`` of a wheel's file name, ``None`` where it is not one."""
-    found = WHEEL.match(unquote(name))
-    if not found:
-        return None
-    arch = next((arch for arch in ("x86_64", "aarch64") if found["platform"].endswith(arch)), "")
-    return {"name": found["name"].lower(), "version": found["version"], "python_tag": found["python"], "arch": arch}
-
-
 def parse_torch_version(text: str) -> dict[str, str | None]:
     """``{local, cuda}`` of the text of ``torch/version.py``; ``cuda`` is ``None`` for a CPU build."""
     local = re.search(r"^__version__\s*(?::[^=]*)?=\s*['\"]([^'\"]+)", text, re.MULTILINE)
     cuda = re.search(r"^cuda\s*(?::[^=]*)?=\s*['\"]([^'\"]+)", text, re.MULTILINE)
     return {"local": local.group(1) if local else None, "cuda": cuda.group(1) if cuda else None}
+
+
+class Damage(NamedTuple):
+    """Files of an installation that are not as its list has them, in the list's order."""
+
+    missing: tuple[str, ...]
+    resized: tuple[str, ...]
+
+
+def parse_record(text: str) -> dict[str, int | None]:
+    """Path → size in bytes (``None``: not given) of a wheel's RECORD, without byte code and RECORD itself."""
+    return {
+        path.replace('""', '"'): int(size) if size else None
+        for path, size in RECORD_LINE.findall(text)
+        if not path.endswith((".pyc", ".dist-info/RECORD"))
+    }
+
+
+def read_record(root: Root, info: str) -> dict[str, int | None] | None:
+    """The files of a ``*.dist-info`` folder's RECORD; ``None`` where that is gone or empty, which is damage itself."""
+    text = root.read(f"{info}/RECORD")
+    return parse_record(text) if text else None
+
+
+def find_damage(root: Root, folder: str, rows: Mapping[str, int | None], *, measured_from: int) -> Damage:
+    """Which of these files are gone from ``folder``, or have another size.
+
+    Every file is looked for, by one listing of each folder. Only those of ``measured_from`` bytes or more are measured:
+    that is a system call each, and torch alone has twelve thousand. A link that leads nowhere is missing where it is
+    measured.
+
+    :param rows: path relative to ``folder`` → size in bytes, ``None`` where it is not known.
+    """
+    base = root.at(folder)
+    present: dict[str, frozenset[str]] = {}
+    missing, resized = [], []
+    for path, size in rows.items():
+        parent, _sign, name = path.rpartition("/")
+        if parent not in present:
+            present[parent] = _names(f"{base}/{parent}")
+        if name not in present[parent]:
+            missing.append(path)
+        elif size is not None and size >= measured_from:
+            real = _size(f"{base}/{path}")
+            if real is None:
+                missing.append(path)
+            elif real != size:
+                resized.append(path)
+    return Damage(tuple(missing), tuple(resized))
 
 
 def read_zip_member(path: str, name: str) -> bytes | None:
@@ -145,17 +198,25 @@ def read_zip_member(path: str, name: str) -> bytes | None:
         return None
 
 
+def _names(path: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(path))
+    except OSError:
+        return frozenset()
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
 def _torch_wheels(root: Root, link: str, home: str) -> list[dict[str, Any]]:
     """The torch wheels in a local folder of ``find-links``; the folder may be a ``file:`` URL."""
-    path = (
-        unquote(urlsplit(link).path)
-        if link.startswith("file:")
-        else link.replace("~", home, 1)
-        if link[:1] == "~"
-        else link
-    )
+    path = local_path(link, home)
     wheels = []
-    for name in root.listdir(path) if path.startswith("/") else []:
+    for name in root.listdir(path) if path and path.startswith("/") else []:
         parsed = parse_wheel_name(name)
         if not parsed or parsed["name"] != "torch":
             continue

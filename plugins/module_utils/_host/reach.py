@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
-from ansible_collections.podsmith.gpu.plugins.module_utils._packages.uv import local_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import local_path, mask
 
 NO_HEAD = (403, 405, 501)  # servers that refuse HEAD and may still serve GET
 
@@ -81,4 +80,4 @@ def complain(answer: Answer) -> str:
     source = answer.source
     remedy = f"set {source.variable} to a mirror" if source.variable else "change the host's pip configuration"
     url = mask(source.url)
-    return f"{source.name}: {url} cannot be used from this host ({answer.error}); {remedy}, or open the way to it."
+    return f"{source.name}: {url} cannot be used from this host ({answer.error}); {remedy}, or let this host reach it."

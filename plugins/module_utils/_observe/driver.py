@@ -12,7 +12,7 @@ import ctypes
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Outcome, start_command
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.nvml import (
@@ -61,9 +61,25 @@ SMI_FIELDS = (
 )
 SMI_FIELDS_OLD = SMI_FIELDS[:-2]  # before compute_cap and MIG existed, one unknown field failed the whole query
 
-VERSION = re.compile(r"\d+(?:\.\d+){1,2}")
+VERSION = re.compile(r"\d{3,}(?:\.\d+){1,2}(?=\s|$)")
 NVRM = re.compile(r"^NVRM version: (?P<module>.*?)\s(?P<version>\d{3,}(?:\.\d+){1,2})\s", re.MULTILINE)
 XID = re.compile(r"NVRM: Xid \(PCI:(?P<pci>[0-9a-fA-F:.]+)\): (?P<code>\d+)")
+
+
+class Loaded(NamedTuple):
+    """The driver in the kernel; ``version`` is ``None`` where there is none, or the machine's host has it (WSL2)."""
+
+    version: str | None
+    flavor: str | None  # of its kernel modules: open or proprietary; only proc tells
+    source: str | None  # sysfs or proc
+
+
+def read_loaded(root: Root) -> Loaded:
+    """The driver that the kernel has loaded: the version of sysfs, else of proc where a container masks sysfs."""
+    proc = parse_proc_version(root.read("/proc/driver/nvidia/version"))
+    sysfs = VERSION.match(root.read("/sys/module/nvidia/version").strip())
+    version = sysfs.group() if sysfs else proc["version"]
+    return Loaded(version, proc["flavor"], "sysfs" if sysfs else "proc" if version else None)
 
 
 def parse_proc_version(text: str) -> Record:
@@ -154,10 +170,8 @@ def observe_driver(
     :param timeout: the limit of each child in seconds, for the words of a problem.
     :param is_late: whether NVML did not answer within it.
     """
-    proc = parse_proc_version(root.read("/proc/driver/nvidia/version"))
-    sysfs = VERSION.match(root.read("/sys/module/nvidia/version").strip())
-    version = sysfs.group() if sysfs else proc["version"]
-    source = "sysfs" if sysfs else "proc" if proc["version"] else None
+    loaded = read_loaded(root)
+    version, source = loaded.version, loaded.source
     is_windows = root.exists("/dev/dxg")
     has_nodes = is_windows or bool(root.glob("/dev/nvidia[0-9]*"))
     devices: list[Record] = []
@@ -201,7 +215,7 @@ def observe_driver(
     if is_windows and status != "missing":
         flavor: str | None = "windows"
     else:
-        flavor = proc["flavor"]
+        flavor = loaded.flavor
     driver = {
         "status": status,
         "version": version,

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_loaded
 
 Record = dict[str, Any]
 
@@ -123,7 +124,7 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
     """
     status = root.read(STATUS)
     packages = parse_packages(status)
-    loaded = VERSION.match(root.read("/sys/module/nvidia/version").strip())
+    loaded = read_loaded(root).version
     library = LIBRARY.search(root.find_library("libnvidia-ml.so.1") or "")
     built = _dkms_version(root, kernel, library["version"] if library else None)
     module = {"version": built, "flavor": None}
@@ -138,7 +139,7 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
         "pinned": parse_pin(root.read(OUR_PREFERENCES)) or (f"{pinning['pin']}*" if pinning else None),
         "module_version": module["version"],
         "library_version": library["version"] if library else None,
-        "loaded_version": loaded["version"] if loaded else None,
+        "loaded_version": loaded,
         "dkms": built is not None,
         "headers": root.exists(f"/lib/modules/{kernel}/build") if kernel and root.exists("/lib/modules") else None,
         "secure_boot": _secure_boot(root),
@@ -149,7 +150,7 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
         "changed": None,
     }
     on_disk = {record["library_version"], record["module_version"]} - {None}
-    if loaded and on_disk - {loaded["version"]}:
+    if loaded and on_disk - {loaded}:
         record["changed"] = _find_change(root)
     return record
 

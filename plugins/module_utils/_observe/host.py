@@ -221,7 +221,7 @@ def _compiler(root: Root, environ: Mapping[str, str], child: Child | None) -> Re
 
 def _loader_problems(loader: Mapping[str, Any], timeout: float) -> list[str]:
     if not loader:
-        return ["the login shell did not start the CUDA probe; look for an error or an exit in its start-up files"]
+        return ["the login shell did not start the CUDA probe; check its start-up files for an error or an exit"]
     name = (loader["init"] or {}).get("name", "")
     if name == TIMEOUT:
         where = f"cuInit of {loader['libcuda']}" if loader["libcuda"] else "the login shell"

@@ -13,13 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import parse_torch_version
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import (
-    BROKEN_LIMIT,
-    find_broken,
-    parse_record,
-)
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe import toolkits
 
 Record = dict[str, Any]
 
@@ -46,11 +43,6 @@ EXTENSIONS = (
     "vllm",
     "xformers",
 )  # distributions that are built against one torch or one CUDA
-
-
-def normalise(name: str) -> str:
-    """A distribution's name as the index compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def parse_distributions(names: Iterable[str]) -> dict[str, str]:
@@ -137,16 +129,12 @@ def find_torches(root: Root, sites: Mapping[str, str | None], prefixes: Sequence
             "arch_list": read_arch_list(library) if version["cuda"] else [],
             "managed": any(site.startswith(f"{prefix}/environments/") for prefix in prefixes),
             "packages": parse_distributions(root.listdir(site)),
-            "broken": list(broken_files(root, site, info)[:BROKEN_LIMIT]) if info else [],
+            "broken": list(broken_files(root, site, info)[: toolkits.BROKEN_LIMIT]) if info else [],
         }
     return list(found.values())
 
 
-@cache  # a torch of the live environment is asked for twice, and its list has 12,000 lines
-def broken_files(root: Root, site: str, info: str) -> tuple[str, ...]:
-    """What a distribution's RECORD lists and the disk lacks; a missing RECORD is itself what is missing."""
-    text = root.read(f"{site}/{info}/RECORD")
-    return tuple(find_broken(root, site, parse_record(text))) if text else (f"{info}/RECORD",)
+broken_files = cache(toolkits.broken_files)  # a torch of the live environment is asked for twice: 12,000 lines each
 
 
 def find_environment(root: Root, prefix: str) -> Record | None:

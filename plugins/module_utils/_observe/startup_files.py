@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import find_block, foreign_lines
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import (
     LIBRARY_DIRS,
     Root,
@@ -19,8 +20,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import (
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import LIBCUDA
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.wsl import Setting, find_wsl_conflicts
 
-BLOCK_BEGIN = "# BEGIN podsmith.gpu"
-BLOCK_END = "# END podsmith.gpu"
 OWN_PROFILE = "/etc/profile.d/podsmith.sh"
 SYSTEM_FILES = ("/etc/environment", "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
 USER_FILES = (".bashrc", ".profile", ".bash_profile", ".zshrc")
@@ -33,13 +32,6 @@ HIDING = re.compile(r"(?:-1(?:,.*)?|NoDevFiles)?")  # values of CUDA_VISIBLE_DEV
 FORMER_VALUE = re.compile(r"\$\{LD_LIBRARY_PATH:?[-+](?:[^{}]|\$\{\w+\})*\}")
 
 
-def find_block(text: str) -> str | None:
-    """The lines between our two markers, ``None`` where they are not there."""
-    before, begin, rest = text.partition(BLOCK_BEGIN + "\n")
-    block, end, _after = rest.partition(BLOCK_END)
-    return block if begin and end and (not before or before.endswith("\n")) else None
-
-
 def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
     """What a start-up file sets, outside our own block, that breaks CUDA, and all of CUDA_HOME.
 
@@ -47,10 +39,8 @@ def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
     the contract's ``conflicts``; ``path`` is the folder in question.
     """
     found = []
-    is_ours = False
-    for number, line in enumerate(text.splitlines(), 1):
-        is_ours = line.strip() == BLOCK_BEGIN or (is_ours and line.strip() != BLOCK_END)
-        match = None if is_ours else ASSIGNMENT.match(line)
+    for number, line in enumerate(foreign_lines(text), 1):
+        match = ASSIGNMENT.match(line)
         if not match:
             continue
         value = match["value"].strip("\"'")
@@ -77,10 +67,8 @@ def split_folders(value: str) -> list[str]:
 def find_settings(text: str, file: str) -> list[Setting]:
     """Every line outside our own block that sets LD_LIBRARY_PATH."""
     found = []
-    is_ours = False
-    for number, line in enumerate(text.splitlines(), 1):
-        is_ours = line.strip() == BLOCK_BEGIN or (is_ours and line.strip() != BLOCK_END)
-        match = None if is_ours else ASSIGNMENT.match(line)
+    for number, line in enumerate(foreign_lines(text), 1):
+        match = ASSIGNMENT.match(line)
         if match and match["name"] == "LD_LIBRARY_PATH":
             found.append(Setting(file, number, line.strip(), tuple(split_folders(match["value"].strip("\"'")))))
     return found

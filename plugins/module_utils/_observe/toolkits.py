@@ -13,16 +13,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.elf import CompatNote, read_compat_note
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import parse_wheel_name
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import find_damage, read_record
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 
 Record = dict[str, Any]
 
 DPKG = "/var/lib/dpkg"
 BROKEN_LIMIT = 20  # names listed of a broken installation
-SIZED = 65536  # bytes; a smaller file is only looked for, not measured
+MEASURED_FROM = 65536  # bytes; an observation looks for every file, and measures those that a full disk would cut off
 LIBCUDA = re.compile(r"^libcuda\.so\.(?P<version>\d{3,}(?:\.\d+){1,2})$")
 RELEASE = re.compile(r"/(?:cuda-)?(?P<release>\d+\.\d+)(?=/|$)")
-RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,(\d*)$', re.MULTILINE)
 KEY = re.compile(r"^[0-9a-f]{16}$")  # of a folder with a wheel that was built here
 LIBRARY_HEADERS = ("cublas_v2.h", "cufft.h", "curand.h", "cusolverDn.h", "cusparse.h")
 COMPONENT_HEADERS = {
@@ -63,15 +64,6 @@ def parse_cutlass_version(text: str) -> str | None:
     return ".".join(number.group(1) for number in numbers if number) if all(numbers) else None
 
 
-def parse_record(text: str) -> list[tuple[str, int | None]]:
-    """``(path, size)`` of each file that a wheel's RECORD lists, but for byte code."""
-    return [
-        (path.replace('""', '"'), int(size) if size else None)
-        for path, size in RECORD_LINE.findall(text)
-        if not path.endswith(".pyc")
-    ]
-
-
 def parse_dpkg_status(text: str, prefix: str) -> dict[str, str]:
     """Installed packages with that prefix and their versions, of ``/var/lib/dpkg/status``."""
     found = {}
@@ -80,20 +72,6 @@ def parse_dpkg_status(text: str, prefix: str) -> dict[str, str]:
         if version and re.search(r"^Status: \S+ \S+ installed$", match.group(2), re.MULTILINE):
             found[match.group(1)] = version.group(1)
     return found
-
-
-def find_broken(root: Root, folder: str, rows: Sequence[tuple[str, int | None]]) -> list[str]:
-    """The files of a RECORD that are gone from ``folder``, or, where they are large, of another size."""
-    base = root.at(folder)
-    present: dict[str, frozenset[str]] = {}
-    broken = []
-    for path, size in rows:
-        parent, _sign, name = path.rpartition("/")
-        if parent not in present:
-            present[parent] = _names(f"{base}/{parent}")
-        if name not in present[parent] or (size and size >= SIZED and _size(f"{base}/{path}") != size):
-            broken.append(path)
-    return sorted(broken)
 
 
 def find_toolkits(
@@ -189,10 +167,9 @@ def find_wheels(root: Root, prefixes: Sequence[str]) -> list[Record]:
     for prefix in prefixes:
         for path in root.glob(f"{prefix}/wheels/*/*.whl"):
             key, name = path.split("/")[-2:]
-            words = name[: -len(".whl")].split("-")
-            if KEY.match(key) and len(words) >= 5:
-                distribution = re.sub(r"[-_.]+", "-", words[0]).lower()
-                found.append({"key": key, "name": distribution, "version": words[1], "path": path})
+            wheel = parse_wheel_name(name)
+            if wheel and KEY.match(key):
+                found.append({"key": key, "name": wheel["name"], "version": wheel["version"], "path": path})
     return found
 
 
@@ -210,10 +187,10 @@ def read_commit(root: Root, folder: str) -> str | None:
 
 def _broken_cutlass(root: Root, folder: str) -> list[str]:
     """What is gone of the main headers and, where they came as a wheel, of all that its RECORD names."""
-    records = root.glob(f"{folder}/*.dist-info/RECORD")
-    rows = [row for record in records for row in parse_record(root.read(record))]
-    headers = [(path, size) for path, size in rows if "/include/" in path]
-    return find_broken(root, folder, [*((path, None) for path in CUTLASS_HEADERS), *headers])
+    lists = root.glob(f"{folder}/*.dist-info")
+    headers, lost = _listed(root, lists)
+    headers = {path: size for path, size in headers.items() if "/include/" in path}
+    return sorted([*lost, *_broken(root, folder, {**dict.fromkeys(CUTLASS_HEADERS), **headers})])
 
 
 def _pypi_toolkits(root: Root, prefix: str) -> list[tuple[str, str | None]]:
@@ -276,20 +253,24 @@ def find_components(root: Root, includes: Sequence[str], *, has_compiler: bool) 
 
 def _broken_toolkit(root: Root, path: str, site: str, lists: Sequence[str]) -> list[str]:
     """What the wheels brought and the disk lacks, relative to CUDA_HOME where it is inside."""
-    rows = [row for folder in lists for row in parse_record(root.read(f"{folder}/RECORD"))]
+    rows, lost = _listed(root, lists)
     inside = os.path.relpath(path, root.real(site)) + "/"
-    return [name.removeprefix(inside) for name in find_broken(root, site, rows)]
+    return sorted([*lost, *(name.removeprefix(inside) for name in _broken(root, site, rows))])
 
 
-def _names(path: str) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(path))
-    except OSError:
-        return frozenset()
+def broken_files(root: Root, site: str, info: str) -> tuple[str, ...]:
+    """What the RECORD of a distribution lists and the disk lacks; a RECORD that is lost is itself what is missing."""
+    rows, lost = _listed(root, [f"{site}/{info}"])
+    return (*lost, *sorted(_broken(root, site, rows)))
 
 
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
+def _listed(root: Root, infos: Sequence[str]) -> tuple[dict[str, int | None], list[str]]:
+    """The files that the RECORDs of some ``*.dist-info`` folders list together, and the RECORDs that are lost."""
+    records = {f"{os.path.basename(info)}/RECORD": read_record(root, info) for info in infos}
+    rows = {path: size for record in records.values() for path, size in (record or {}).items()}
+    return rows, [name for name, record in records.items() if record is None]
+
+
+def _broken(root: Root, folder: str, rows: Mapping[str, int | None]) -> list[str]:
+    damage = find_damage(root, folder, rows, measured_from=MEASURED_FROM)
+    return [*damage.missing, *damage.resized]

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.apt import list_installed
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import is_driver
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import DPKG, LIBCUDA
 
@@ -36,6 +37,12 @@ def find_wsl_conflicts(root: Root, settings: Iterable[Setting]) -> list[dict[str
     if not root.is_dir(WSL):
         return []
     return [*_links(root), *_loader(root), *_hidden(root, settings), *_linux_driver(root)]
+
+
+def list_driver_packages(status: str) -> list[str]:
+    """The installed packages of ``/var/lib/dpkg/status`` that belong to a driver for Linux."""
+    found = re.findall(r"^Package: (\S+)\nStatus: \S+ \S+ installed$", status, re.MULTILINE)
+    return sorted(name for name in found if is_driver(name))
 
 
 def _links(root: Root) -> list[dict[str, Any]]:
@@ -88,7 +95,7 @@ def _hidden(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
 
 def _linux_driver(root: Root) -> list[dict[str, Any]]:
     """A driver for Linux: its packages, or its libraries where somebody put them there by hand."""
-    packages = list_installed(root.read(f"{DPKG}/status"))
+    packages = list_driver_packages(root.read(f"{DPKG}/status"))
     if packages:
         return [_conflict("wsl_linux_driver", _first_library(root) or DPKG, text=" ".join(packages))]
     library = _first_library(root)

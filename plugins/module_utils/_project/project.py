@@ -13,13 +13,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import parse_torch_version
-from ansible_collections.podsmith.gpu.plugins.module_utils._packages.uv import (
-    cuda_majors,
-    normalise,
-    read_distributions,
-    same_version,
-)
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages.folder import cuda_majors, read_distributions
+from ansible_collections.podsmith.gpu.plugins.module_utils._packages.requirement import same_version
 
 Record = dict[str, Any]
 

@@ -16,8 +16,9 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import become, exit_code
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.nvml import (
     FUNCTION_NOT_FOUND,
     INSUFFICIENT_SIZE,
@@ -29,7 +30,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.nvml import (
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, split_path
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import parse_pci, parse_xids, read_kernel_log
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import last_words, parse_records
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import read_tail, redirect
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import read_tail
 
 Record = dict[str, Any]
 Reading = dict[str, Any]
@@ -151,26 +152,17 @@ def run_load(argv: Sequence[str], log: str, seconds: float, look: Callable[[], N
     end = time.monotonic() + seconds
     pid = os.fork()
     if pid == 0:
-        _execute(argv, log)
+        become(lambda: os.execve(argv[0], list(argv), dict(os.environ)), log, with_errors=True, lead=None)
     code = None
     while code is None and time.monotonic() < end:
         look()
         time.sleep(SAMPLE_PAUSE)
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            code = exit_code(status)
     if code is None:
         os.kill(pid, signal.SIGKILL)
     return code, read_tail(Path(log))
-
-
-def _execute(argv: Sequence[str], log: str) -> NoReturn:
-    """Run the command in this child, without input, its output in the log."""
-    try:
-        redirect(Path(log))
-        os.execve(argv[0], list(argv), dict(os.environ))
-    finally:
-        os._exit(127)
 
 
 def parse_load(code: int | None, output: str, seconds: float) -> Record:

@@ -11,8 +11,11 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, NoReturn
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import become, exit_code
 
 TICK = 0.005  # seconds between two looks at the children
 GRACE = 0.5  # seconds that a killed child has to go before it is left behind
@@ -97,33 +100,19 @@ def _start(job: Job, folder: str, activation: str | None, env: Mapping[str, str]
     log = Path(folder, f"{job.name}.log")
     pid = os.fork()
     if pid == 0:
-        _become(argv, job.call, dict(env), log)
+        become(partial(_run, argv, job.call, dict(env)), str(log), with_errors=True, lead=partial(os.setpgid, 0, 0))
     with contextlib.suppress(OSError):  # the child does the same; whoever comes first, the group is there from now on
         os.setpgid(pid, pid)
     return pid
 
 
-def _become(argv: list[str], call: Callable[[], Any] | None, env: dict[str, str], log: Path) -> NoReturn:
-    """Turn the forked child into a command or a function that leads its own process group and writes to ``log``."""
-    code = 127
-    try:
-        os.setpgid(0, 0)
-        redirect(log)
-        if not call:
-            os.execve(argv[0], argv, env)
-        else:
-            os.environ.clear()
-            os.environ.update(env)
-            code = _answer(call)
-    finally:
-        os._exit(code)
-
-
-def redirect(log: Path) -> None:
-    """Give this process no input, and the file as its output and error output; what the file had is gone."""
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
-    os.dup2(1, 2)
+def _run(argv: list[str], call: Callable[[], Any] | None, env: dict[str, str]) -> int:
+    """In the child: become the command, or answer for the function with these variables alone."""
+    if not call:
+        os.execve(argv[0], argv, env)
+    os.environ.clear()
+    os.environ.update(env)
+    return _answer(call)
 
 
 def _answer(call: Callable[[], Any]) -> int:
@@ -146,7 +135,7 @@ def _look(child: _Running, folder: str) -> Outcome | None:
         return None
     code = None
     if pid:
-        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        code = exit_code(status)
     else:
         _kill(child.pid)
     log = Path(folder, f"{child.job.name}.log")

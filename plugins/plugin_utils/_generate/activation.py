@@ -28,8 +28,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BLOCK_BEGIN = "# BEGIN podsmith.gpu"
-BLOCK_END = "# END podsmith.gpu"
 HEADER = "# Written by podsmith.gpu; edits are overwritten.\n"
 BODIES = Path(__file__).resolve().parents[3] / "roles" / "gpu_environment" / "files"
 

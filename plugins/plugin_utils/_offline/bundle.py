@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._packages import uv as _uv
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import local_path
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import Mirrors, pending_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import roles_where
@@ -120,7 +121,7 @@ def host_variables(decision: Decision, observed: Observed, request: Mapping[str,
     """
     prefix = (decision.get("environment") or {}).get("prefix")
     index = f"file://{{{{ {HOST_DIR} }}}}/simple"
-    links = [link for link in (observed.get("sources") or {}).get("find_links") or () if _uv.local_path(link)]
+    links = [link for link in (observed.get("sources") or {}).get("find_links") or () if local_path(link)]
     here = f"{CONTROLLER_DIR} | ansible.builtin.realpath"
     return {
         CONTROLLER_DIR: folder,
@@ -193,9 +194,9 @@ def _environment(
     compiled = {build["requirement"] for build in (decision.get("source") or {}).get("builds", ())}
     wishes = [*torch["requirements"], *_tools(known), *(str(entry["requirement"]) for entry in extensions)]
     wishes = [wish for wish in wishes if wish not in compiled]
-    requirements = [_uv.parse_requirement(wish) for wish in wishes]
-    outstanding = [wish for wish in requirements if not _uv.satisfied(wish, adopted)]
-    have = set(adopted) - {wish.name for wish in outstanding}
+    requirements = [Requirement(wish) for wish in wishes]
+    outstanding = [wish for wish in requirements if not _is_there(wish, adopted)]
+    have = set(adopted) - {canonicalize_name(wish.name) for wish in outstanding}
     if torch["provider"] in ("host_wheels", "source"):
         have.add("torch")
     keys = {torch["index"]} if torch["provider"] in ("pytorch_index", "source") else set()
@@ -206,7 +207,7 @@ def _environment(
         yield Wheels(
             f"PyTorch {torch['local']}{' (adopted)' if torch.get('adopt') else ''} and what stands beside it",
             target.python,
-            tuple(wish.text for wish in outstanding),
+            tuple(str(wish) for wish in outstanding),
             tuple(pin for pin in decision["environment"]["constraints"] if not adopted and pin not in compiled),
             tuple(dict.fromkeys(urls)),
             have=tuple(sorted(have)),
@@ -218,6 +219,12 @@ def _adopted(torch: Mapping[str, Any], observed: Observed) -> dict[str, str]:
     rows = (observed.get("installed") or {}).get("pytorch") or ()
     row: Observed = next((row for row in rows if torch.get("adopt") and row.get("path") == torch["adopt"]), {})
     return {canonicalize_name(name): str(version) for name, version in (row.get("packages") or {}).items()}
+
+
+def _is_there(requirement: Requirement, adopted: Mapping[str, str]) -> bool:
+    """Whether the adopted environment has what is required, pre-releases included."""
+    found = adopted.get(canonicalize_name(requirement.name))
+    return found is not None and requirement.specifier.contains(found, prereleases=True)
 
 
 def _tools(known: Catalogue) -> list[str]:

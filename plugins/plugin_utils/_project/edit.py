@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
+
 try:
     import tomlkit
 except ImportError:  # told by the filter, where somebody needs it
@@ -138,11 +140,6 @@ def names(requirements: Iterable[Any]) -> set[str]:
     """The normalised names in a list of requirements; a group may include others by a table."""
     found = (_HEAD.match(entry) for entry in requirements if isinstance(entry, str))
     return {normalise(match["name"]) for match in found if match}
-
-
-def normalise(name: str) -> str:
-    """A distribution's name as all tools compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _edit_uv(document: Table, name: str, url: str, packages: list[str]) -> None:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import BEGIN, END, without_block
+
 CONSTRAINTS = "podsmith-constraints.txt"
 HEAD = "# podsmith.gpu: keeps PyTorch at this host's build; project_environment_state=absent takes it out\n"
-BEGIN, END = "# BEGIN podsmith.gpu\n", "# END podsmith.gpu\n"
-_BLOCK = re.compile(rf"[ ]*{BEGIN}(?:(?!{BEGIN}).*\n)*?[ ]*{END}")
 _DEACTIVATE = re.compile(r"^deactivate *\(\) *\{[ ]*\n", re.MULTILINE)
 _START = re.compile(r"^deactivate nondestructive[ ]*\n", re.MULTILINE)
 _PLAIN = re.compile(r"[\w./+@:-]+")  # what neither a shell nor a list of paths takes apart
@@ -36,7 +36,7 @@ def render_pip_conf(folder: str, pip: Mapping[str, Any], url: str | None) -> str
 
 def render_activate(text: str, folder: str) -> str | None:
     """An ``activate`` that sets the constraints, which ``deactivate`` takes back; None where it is unlike any."""
-    plain = without_blocks(text)
+    plain = without_block(text)
     path = f"{folder}/{CONSTRAINTS}"
     if not _DEACTIVATE.search(plain) or not _START.search(plain) or not _PLAIN.fullmatch(path):
         return None
@@ -45,21 +45,16 @@ def render_activate(text: str, folder: str) -> str | None:
         for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT")
     )
     leave = (
-        f'    {BEGIN}    if [ -n "${{_PODSMITH_FENCE-}}" ]; then\n{back}'
+        f'    {BEGIN}\n    if [ -n "${{_PODSMITH_FENCE-}}" ]; then\n{back}'
         "        unset _PODSMITH_FENCE _PODSMITH_PIP_CONSTRAINT _PODSMITH_UV_CONSTRAINT\n"
-        f"    fi\n    {END}"
+        f"    fi\n    {END}\n"
     )
-    enter = BEGIN + "_PODSMITH_FENCE=1\n"
+    enter = f"{BEGIN}\n_PODSMITH_FENCE=1\n"
     for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT"):
         enter += f'_PODSMITH_{name}="${{{name}-}}"\n{name}="{path}${{{name}:+ ${name}}}"\nexport {name}\n'
-    enter += END
+    enter += f"{END}\n"
     plain = _START.sub(lambda match: match[0] + enter, plain, count=1)
     return _DEACTIVATE.sub(lambda match: match[0] + leave, plain, count=1)
-
-
-def without_blocks(text: str) -> str:
-    """The text as it was before it was fenced, to the byte."""
-    return _BLOCK.sub("", text)
 
 
 def is_ours(text: str | None) -> bool:
@@ -119,11 +114,11 @@ def unfence(environment: Mapping[str, Any]) -> list[dict[str, Any]]:
         if is_ours(there.get(name))
     ]
     activate = there.get("bin/activate")
-    if activate is not None and without_blocks(activate) != activate:
+    if activate is not None and without_block(activate) != activate:
         rows.append(
             {
                 "path": f"{folder}/bin/activate",
-                "content": without_blocks(activate),
+                "content": without_block(activate),
                 "mode": "0644",
                 "state": "present",
                 "what": "bin/activate",

@@ -28,7 +28,7 @@ def run(answers: list[dict[str, Any]], uv: str | None = "/venv/bin/uv") -> tuple
     plugin._execute_module, plugin._transfer_file = calls.module, calls.transfer
     plugin._fixup_perms2, plugin._remove_tmp_path = calls.permit, calls.clear
     with (
-        mock.patch.object(action, "find_uv", return_value=uv),
+        mock.patch.object(action, "find_own_uv", return_value=uv),
         mock.patch.object(action.ActionBase, "run", return_value={}),
     ):
         return plugin.run(None, {}), calls

@@ -65,7 +65,7 @@ class Host:
 
     def answer(self, *, module_args: dict[str, Any], **_more: Any) -> dict[str, Any]:
         """The next answer; an error is raised, a function called."""
-        self.asked.append(module_args["step"])
+        self.asked.append(module_args.get("step", "link"))
         self.last = module_args
         found = next(self.answers)
         if isinstance(found, Exception):
@@ -122,6 +122,25 @@ def test_its_environment_has_what_it_requires(tmp_path: pathlib.Path, lines: lis
         "/p",
         "https://i",
     )
+
+
+def test_its_environment_gets_the_links_that_the_build_needs(tmp_path: pathlib.Path, lines: list[str]) -> None:
+    """They are made by managed_files once the packages are there, in a folder that these brought."""
+    build = {**BUILD, "python": {**BUILD["python"], "version": "3.12"}, "links": {"nvidia/lib/libx.so": "libx.so.9"}}
+    given: list[Any] = []
+
+    def link() -> dict[str, Any]:
+        given.append(host.last)
+        return {"changed": True}
+
+    host = Host("h", tmp_path, [ABSENT, link, BEGUN, DONE], build=build)
+    host.run()
+    assert host.asked == ["look", "link", "start", "follow"]
+    path = "/p/builds/k/environment/lib/python3.12/site-packages/nvidia/lib/libx.so"
+    assert given == [{"links": [{"path": path, "target": "libx.so.9", "make_folder": False}]}]
+    refused = Host("h", tmp_path, [ABSENT, {"failed": True, "msg": "no folder"}], build=build)
+    with pytest.raises(action.AnsibleActionFail, match=r"build environment of thing 1\.0 failed: no folder"):
+        refused.run()
 
 
 def test_a_torch_that_is_there_is_not_brought(tmp_path: pathlib.Path, lines: list[str]) -> None:

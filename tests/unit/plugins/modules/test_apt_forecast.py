@@ -82,7 +82,7 @@ def test_what_would_come_is_told(host: Host) -> None:
     assert host.asked == [SIMULATE]
 
 
-def test_a_driver_is_refused_with_what_brings_it(host: Host) -> None:
+def test_a_driver_is_refused_with_what_pulls_it_in(host: Host) -> None:
     host.says(
         f"{FINE}Inst sly-tools (1.0 mirror [amd64])\nInst libcuda1 (570.133.20-1 mirror [amd64])\n"
         "Inst nvidia-kernel-dkms (570.133.20-1 mirror [amd64])\n",
@@ -91,9 +91,9 @@ def test_a_driver_is_refused_with_what_brings_it(host: Host) -> None:
     )
     answer = host.run(fails=True)
     assert answer["msg"] == (
-        "apt would install libcuda1 570.133.20-1, which cuda-nvcc-13-0 → sly-tools brings, and 1 more of its packages:"
-        " a part of NVIDIA's driver for Linux, which belongs to the machine itself and is never brought along, least of"
-        " all into a container or WSL2. Nothing was installed; do this."
+        "apt would install libcuda1 570.133.20-1, which cuda-nvcc-13-0 → sly-tools pulls in, and 1 more of its"
+        " packages: a part of NVIDIA's driver for Linux, which belongs to the machine itself;"
+        " a container or WSL2 must not have one of its own. Nothing was installed; do this."
     )
     assert [driver["way"] for driver in answer["drivers"]] == [
         ["cuda-nvcc-13-0", "sly-tools", "libcuda1"],
@@ -103,7 +103,7 @@ def test_a_driver_is_refused_with_what_brings_it(host: Host) -> None:
 
 def test_one_package_that_a_driver_comes_along_with(host: Host) -> None:
     host.says(f"{FINE}Inst libcuda1 (570.133.20-1 mirror [amd64])\n", "Package: cuda-nvcc-13-0\nDepends: libcuda1\n")
-    assert "libcuda1 570.133.20-1, which cuda-nvcc-13-0 brings: a part of" in host.run(fails=True)["msg"]
+    assert "libcuda1 570.133.20-1, which cuda-nvcc-13-0 pulls in: a part of" in host.run(fails=True)["msg"]
 
 
 def test_a_driver_that_is_there_is_not_changed_on_the_way(host: Host) -> None:

@@ -77,8 +77,8 @@ def test_source_is_written_once(host: Host) -> None:
 def test_key_is_pinned(host: Host) -> None:
     answer = host.run(key_fingerprint="EB69 3B30 35CD 5710 E231 E123 A4B4 6996 3BF8 63CC", fails=True)
     assert answer["msg"] == (
-        f"{host.key.as_uri()} holds the key {FINGERPRINT.upper()}, but only"
-        " EB693B3035CD5710E231E123A4B469963BF863CC is trusted, so nothing was changed; do this."
+        f"{host.key.as_uri()} holds the key {FINGERPRINT.upper()}; expected"
+        " EB693B3035CD5710E231E123A4B469963BF863CC. Nothing was changed; do this."
     )
     assert not host.folder.exists()
     host.run()
@@ -89,13 +89,13 @@ def test_key_is_pinned(host: Host) -> None:
 
 def test_second_key_in_the_file_is_refused(host: Host) -> None:
     host.key.write_bytes(KEY + b"\x99\x00\x04\x04xyz")
-    assert "so nothing was changed" in host.run(fails=True)["msg"]
+    assert "Nothing was changed" in host.run(fails=True)["msg"]
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"<html>", "is not the key that was wanted: it holds no OpenPGP public key; do this."),
+        (b"<html>", "is not a key for apt: it holds no OpenPGP public key; expected the key "),
         (None, "could not be fetched ("),
     ],
 )

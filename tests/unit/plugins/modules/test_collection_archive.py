@@ -82,6 +82,4 @@ def test_absent(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
 def test_what_is_no_collection(tmp_path: pathlib.Path) -> None:
     result = run(source=str(tmp_path), path=str(tmp_path / "a.tar.gz"))
     assert result["failed"] is True
-    assert (
-        "lacks catalogue, meta, playbooks, plugins, roles, where the folder of podsmith.gpu was wanted" in result["msg"]
-    )
+    assert "lacks catalogue, meta, playbooks, plugins, roles; expected the folder of podsmith.gpu" in result["msg"]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import BEGIN, END
 from ansible_collections.podsmith.gpu.plugins.modules import managed_files as module
 
-BLOCK = f"{module.BEGIN}source it\n{module.END}"
+BLOCK = f"{BEGIN}\nsource it\n{END}\n"
 
 
 def run(*, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
@@ -40,23 +41,6 @@ def snapshot(root: Path) -> dict[str, str]:
         for path in sorted(root.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param("", BLOCK, id="empty"),
-        pytest.param("return\n", BLOCK + "return\n", id="above-all-else"),
-        pytest.param("a\n" + BLOCK + "b\n", BLOCK + "a\nb\n", id="moved-up"),
-        pytest.param(BLOCK.replace("source it", "source that\nold") + "b\n", BLOCK + "b\n", id="renewed"),
-        pytest.param(BLOCK + BLOCK + "b", BLOCK + "b", id="doubled"),
-        pytest.param("b\n" + BLOCK.rstrip(), BLOCK + "b\n", id="no-end-of-line"),
-        pytest.param(module.BEGIN + "a\n" + BLOCK, BLOCK + module.BEGIN + "a\n", id="torn-block-above-ours"),
-        pytest.param(module.BEGIN + "cut off\n", BLOCK + module.BEGIN + "cut off\n", id="torn-block-stays"),
-    ],
-)
-def test_with_block(before: str, after: str) -> None:
-    assert module.with_block(before, "source it\n") == after
 
 
 def test_without_line_removes_the_very_line() -> None:
@@ -194,7 +178,7 @@ def test_a_folder_in_a_links_place_is_left_alone(root: Path) -> None:
     (root / "current").unlink()
     (root / "current").mkdir()
     answer = run(fails=True, **params(root))
-    assert "current is a file or folder of somebody else's where a link is wanted; move it away" in answer["msg"]
+    assert "current is a file or folder, expected a link or nothing; move it away and run again." in answer["msg"]
 
 
 def test_what_cannot_be_written_is_named(root: Path) -> None:
@@ -202,3 +186,36 @@ def test_what_cannot_be_written_is_named(root: Path) -> None:
     answer = run(fails=True, files=[{"path": str(root / "file/activate.sh"), "content": "A=1\n"}])
     assert f"{root}/file" in answer["msg"]
     assert "choose a prefix that this user may write to" in answer["msg"]
+
+
+def test_libraries_get_the_names_that_linkers_look_for(root: Path) -> None:
+    """A wheel has neither these names nor lib64; what is there under such a name stays."""
+    folder = root / "cu13/lib"
+    folder.mkdir(parents=True)
+    for name in ("libcudart.so.13", "libcublas.so.13", "libnvvm.so.4", "libnvvm.so"):
+        (folder / name).touch()
+    (folder / "libcublas.so").symlink_to("libcublas.so.12")  # of the release before
+    wished: dict[str, Any] = {
+        "links": [{"path": str(root / "cu13/lib64"), "target": "lib", "make_folder": False}],
+        "linker_names": [str(folder), str(root / "absent")],
+    }
+    changed = [str(root / "cu13/lib64"), str(folder / "libcublas.so"), str(folder / "libcudart.so")]
+    assert run(check=True, **wished)["paths"] == changed
+    assert not (root / "cu13/lib64").exists()
+    assert run(**wished)["paths"] == changed
+    assert (root / "cu13/lib64/libcudart.so").resolve() == folder / "libcudart.so.13"
+    assert (folder / "libcublas.so").readlink() == Path("libcublas.so.13")
+    assert not (folder / "libnvvm.so").is_symlink()
+    assert not run(**wished)["changed"]
+
+
+def test_a_link_may_need_the_folder_that_something_else_brings(root: Path) -> None:
+    link = {"path": str(root / "cu13/lib64"), "target": "lib", "make_folder": False}
+    assert run(check=True, links=[link])["changed"]
+    answer = run(fails=True, links=[link])
+    assert answer["msg"] == (
+        f"{root}/cu13 is missing, where the link lib64 is to be; install what brings that folder first, or correct the"
+        " link's path."
+    )
+    assert not (root / "cu13").exists()
+    assert run(links=[{**link, "make_folder": True}])["changed"]

@@ -157,7 +157,7 @@ def test_check_mode_writes_nothing(site: Site) -> None:
 def test_a_bundle_over_its_limit_is_refused_with_the_largest_files(site: Site) -> None:
     told = site.run(limit_mib=2)
     assert told["failed"]
-    assert "where bundle_limit_mib is 2; the largest: beta-1.0-py3-none-any.whl 3.0 MiB" in told["msg"]
+    assert "bundle_limit_mib allows 2. The largest: beta-1.0-py3-none-any.whl 3.0 MiB" in told["msg"]
     assert not (site.bundle / "manifest.json").exists()
 
 
@@ -180,7 +180,7 @@ def test_a_folder_that_is_no_bundle_is_left_alone(site: Site) -> None:
     site.bundle.mkdir()
     (site.bundle / "thesis.txt").touch()
     told = site.run()
-    assert "holds something that is no bundle; name another folder in bundle_dir" in told["msg"]
+    assert "holds files that are not a bundle; expected a bundle or an empty folder. Name another" in told["msg"]
     assert [path.name for path in site.bundle.iterdir()] == ["thesis.txt"]
 
 

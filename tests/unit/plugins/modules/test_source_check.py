@@ -111,8 +111,8 @@ def test_all_are_asked_at_once(server: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "remedy"),
     [
-        ("pytorch_index_url", "set pytorch_index_url to a mirror, or open the way to it."),
-        (None, "change the host's pip configuration, or open the way to it."),
+        ("pytorch_index_url", "set pytorch_index_url to a mirror, or let this host reach it."),
+        (None, "change the host's pip configuration, or let this host reach it."),
     ],
 )
 def test_complaint(variable: str | None, remedy: str) -> None:

@@ -37,7 +37,7 @@ def test_uv_platform(glibc: str, expected: str | None) -> None:
     if expected:
         assert files.uv_platform(glibc, "x86_64") == expected
     else:
-        with pytest.raises(ValueError, match="is no version of glibc 2; write it as"):
+        with pytest.raises(ValueError, match=r'The glibc is ".*"; expected a version such as 2\.39'):
             files.uv_platform(glibc, "x86_64")
 
 

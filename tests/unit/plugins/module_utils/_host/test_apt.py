@@ -7,16 +7,12 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.apt import (
-    DRIVER,
     Install,
     find_chain,
-    is_driver,
     list_from_nvidia,
-    list_installed,
     parse_needs,
     parse_simulation,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
 SIMULATED = """\
 NOTE: This is only a simulation!
@@ -41,36 +37,6 @@ Pre-Depends: dpkg (>= 1.15)
 Package: cuda-drivers
 Recommends: nvidia-open
 """
-DRIVERS = (
-    *("cuda", "cuda-13-0", "cuda-drivers", "cuda-drivers-580", "cuda-runtime-13-0", "cuda-demo-suite-12-6"),
-    *("nvidia-open", "nvidia-open-580", "nvidia-driver", "nvidia-driver-580-server-open", "nvidia-driver-cuda"),
-    *("nvidia-headless-580-open", "nvidia-dkms-580", "nvidia-kernel-dkms", "nvidia-kernel-source-580-open"),
-    *("nvidia-utils-580", "nvidia-compute-utils-580", "nvidia-firmware-580-580.95.05", "nvidia-modprobe"),
-    *("libcuda1", "libnvidia-compute", "libnvidia-compute-580", "libnvidia-gl-580", "libnvidia-ml1"),
-    *("linux-modules-nvidia-580-open-generic", "linux-objects-nvidia-580-6.8.0-45-generic", "firmware-nvidia-gsp"),
-    "xserver-xorg-video-nvidia-580",
-)
-OTHERS = (
-    *("cuda-nvcc-13-0", "cuda-toolkit-13-0", "cuda-driver-dev-13-0", "cuda-compat-13-0", "cuda-keyring"),
-    *("cuda-nvml-dev-13-0", "libnvidia-ml-dev", "libnvidia-container1", "nvidia-container-toolkit", "libnvvm-13-0"),
-    *("nvidia-cuda-toolkit", "cuda-libraries-dev-13-0", "linux-modules-6.8.0", "g++", "libcudnn9-cuda-13"),
-)
-
-
-@pytest.mark.parametrize(("name", "driver"), [*((name, True) for name in DRIVERS), *((name, False) for name in OTHERS)])
-def test_what_is_of_a_driver(name: str, *, driver: bool) -> None:
-    assert is_driver(name) is driver
-
-
-def test_hosts_know_what_the_catalogue_forbids() -> None:
-    assert tuple(load_catalogue()["cuda"]["forbidden"]) == DRIVER
-
-
-def test_no_package_of_the_toolkits_components_is() -> None:
-    rows = load_catalogue()["cuda"]["components"].values()
-    names = [name.replace("{release}", "13-0") for row in rows for name in row["apt"]]
-    assert names
-    assert [name for name in names if is_driver(name)] == []
 
 
 def test_a_simulation() -> None:
@@ -111,21 +77,6 @@ def test_the_way_by_which_a_package_comes(asked: list[str], wanted: str, chain: 
 
 def test_needs_that_go_in_a_circle_end() -> None:
     assert find_chain(["a"], "c", {"a": ["b"], "b": ["a"]}) == ["c"]
-
-
-def test_what_is_installed_of_a_driver() -> None:
-    status = """\
-Package: libnvidia-compute-570
-Status: install ok installed
-Version: 570.133.20
-
-Package: nvidia-utils-570
-Status: deinstall ok config-files
-
-Package: g++
-Status: install ok installed
-"""
-    assert list_installed(status) == ["libnvidia-compute-570"]
 
 
 def stanza(name: str, maintainer: str, status: str = "install ok installed") -> str:

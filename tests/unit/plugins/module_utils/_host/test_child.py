@@ -8,13 +8,20 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host import child as _observe_child
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Outcome, start_call, start_command
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import (
+    Outcome,
+    become,
+    exit_code,
+    start_call,
+    start_command,
+)
 
 ENV = {"PATH": "/usr/bin:/bin"}
 LIMIT = 120  # seconds: only a hang takes as long
@@ -85,3 +92,39 @@ def test_a_function_that_raises_has_a_status_and_no_answer() -> None:
 
 def test_a_hanging_function_is_left_at_its_limit() -> None:
     assert start_call(lambda: time.sleep(600), 0.2).result() == Outcome(None, "")
+
+
+@pytest.mark.parametrize(
+    ("with_errors", "lead", "said", "led"),
+    [
+        pytest.param(True, partial(os.setpgid, 0, 0), "out\nerr\n", True, id="job-of-a-proof"),
+        pytest.param(True, None, "out\nerr\n", False, id="load"),
+        pytest.param(False, os.setsid, "out\n", True, id="reader"),
+    ],
+)
+def test_a_child_becomes_a_command(with_errors: bool, lead: object, said: str, led: bool, tmp_path: Path) -> None:
+    """There were three copies, for what reads a driver, for a proof's jobs and for the load of a health check."""
+    log, words = (
+        tmp_path / "log",
+        ["/bin/sh", "-c", "cat; echo out; echo err >&2; cut -d' ' -f5 /proc/$$/stat >&3; exit 5"],
+    )
+    log.write_text("of a run before, and longer than what comes now")
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(write, 3)
+        become(lambda: os.execve(words[0], words, ENV), str(log), with_errors=with_errors, lead=lead)  # type: ignore[arg-type]
+    os.close(write)
+    with os.fdopen(read) as stream:
+        group = int(stream.read())
+    assert exit_code(os.waitpid(pid, 0)[1]) == 5
+    assert log.read_text() == said
+    assert (group == pid) is led
+
+
+def test_a_body_that_fails_ends_its_child_with_status_127(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        become(lambda: os.execve("/nowhere/x", ["x"], {}), str(tmp_path / "log"), with_errors=True, lead=None)
+    assert exit_code(os.waitpid(pid, 0)[1]) == 127

@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
+    Damage,
     PipSources,
+    find_damage,
+    local_path,
     mask,
     observe_sources,
     parse_pip_config,
+    parse_record,
     parse_torch_version,
-    parse_wheel_name,
     read_pip_config,
+    read_record,
     read_zip_member,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
@@ -105,28 +109,6 @@ def test_facts_hold_no_credentials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (
-            "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl",
-            {"name": "torch", "version": "2.13.0+cpu", "python_tag": "cp311", "arch": "x86_64"},
-        ),
-        (
-            "torch-2.9.1%2Bcu130-cp312-cp312-manylinux_2_28_aarch64.whl",
-            {"name": "torch", "version": "2.9.1+cu130", "python_tag": "cp312", "arch": "aarch64"},
-        ),
-        (
-            "torch-2.9.1-1-cp312-cp312-linux_x86_64.whl",
-            {"name": "torch", "version": "2.9.1", "python_tag": "cp312", "arch": "x86_64"},
-        ),
-        ("torch-2.9.1.tar.gz", None),
-    ],
-)
-def test_wheel_name(name: str, expected: dict[str, str] | None) -> None:
-    assert parse_wheel_name(name) == expected
-
-
-@pytest.mark.parametrize(
     ("text", "local", "cuda"),
     [
         ("__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n", "2.13.0+cpu", None),
@@ -170,3 +152,82 @@ def test_torch_wheels_in_local_folders(tmp_path: Path) -> None:
         ("/w/torch-2.9.1+cu130-cp312-cp312-manylinux_2_28_aarch64.whl", "2.9.1+cu130", "13.0"),
         ("/v/torch-2.14.1-cp311-cp311-manylinux_2_28_x86_64.whl", "2.14.1", "12.8"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "home", "path"),
+    [
+        ("file:///opt/a%20b/simple", None, "/opt/a b/simple"),
+        ("/opt/wheels", None, "/opt/wheels"),
+        ("https://m/x", None, None),
+        ("~/wheels", "/home/other", "/home/other/wheels"),
+        ("~", "/home/other", "/home/other"),
+        ("~/wheels", None, "/home/me/wheels"),
+        ("~nobody-of-that-name/wheels", "/home/other", "~nobody-of-that-name/wheels"),
+    ],
+)
+def test_local_path(url: str, home: str | None, path: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip's ``find-links`` were read in two ways: an observation took ``~name`` for a folder in this user's home."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert local_path(url, home) == path
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        pytest.param("a/b.so,sha256=x,70000", {"a/b.so": 70000}, id="plain"),
+        pytest.param('"odd,name.py",sha256=y,3', {"odd,name.py": 3}, id="comma"),
+        pytest.param('"say ""hi"".py",sha256=y,3', {'say "hi".py': 3}, id="quotes"),
+        pytest.param("../../../bin/x,sha256=y,", {"../../../bin/x": None}, id="no-size"),
+        pytest.param("a/b.py,sha256=x,12\r", {"a/b.py": 12}, id="line-end-of-windows"),
+        pytest.param("a/__pycache__/b.cpython-312.pyc,,", {}, id="byte-code"),
+        pytest.param("x-1.dist-info/RECORD,,", {}, id="itself"),
+        pytest.param("no row at all", {}, id="nonsense"),
+    ],
+)
+def test_a_row_of_a_record(line: str, row: dict[str, int | None]) -> None:
+    """RECORD was read in two ways: gpu_facts saw nothing in one with Windows' line ends, and listed RECORD itself."""
+    assert parse_record(f"first.py,,1\n{line}\nlast.py,,2\n") == {"first.py": 1, **row, "last.py": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(None, None), ("", None), ("a.py,,1\n", {"a.py": 1}), ("x/RECORD,,\n", {"x/RECORD": None})]
+)
+def test_a_record_that_is_lost_or_empty_is_none(
+    text: str | None, found: dict[str, int | None] | None, tmp_path: Path
+) -> None:
+    """Two answers before: for an empty one python_packages said "whole" and gpu_facts "RECORD is missing"."""
+    (tmp_path / "x-1.dist-info").mkdir()
+    if text is not None:
+        (tmp_path / "x-1.dist-info/RECORD").write_text(text)
+    assert read_record(Root(str(tmp_path)), "/x-1.dist-info") == found
+
+
+ROWS = {"lib/whole.so": 70000, "lib/cut.so": 70000, "small.py": 3, "gone/a.py": 1, "top.py": None, "lib/empty.py": 0}
+
+
+@pytest.mark.parametrize(
+    ("measured_from", "damage"),
+    [
+        pytest.param(65536, Damage(("gone/a.py", "top.py"), ("lib/cut.so",)), id="observation"),
+        pytest.param(0, Damage(("gone/a.py", "top.py"), ("lib/cut.so", "small.py", "lib/empty.py")), id="installation"),
+    ],
+)
+def test_what_is_gone_or_has_another_size_is_damage(measured_from: int, damage: Damage, tmp_path: Path) -> None:
+    """One rule with two thresholds: gpu_facts measures what a full disk cuts off, python_packages every file.
+
+    So a small file that was edited is repaired by a run that has something to do anyway, and starts none.
+    """
+    root = write(tmp_path, {"s/lib/cut.so": "x" * 10, "s/small.py": "changed by the user", "s/lib/empty.py": "x"})
+    (tmp_path / "s/lib/whole.so").write_bytes(b"x" * 70000)
+    assert find_damage(root, "/s", ROWS, measured_from=measured_from) == damage
+
+
+@pytest.mark.parametrize(("size", "missing"), [(70000, ("a.so",)), (10, ())])
+def test_a_link_that_leads_nowhere_is_missing_where_it_is_measured(
+    size: int, missing: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Two answers before: python_packages asked for every file behind its link, gpu_facts for large ones alone."""
+    (tmp_path / "a.so").symlink_to("nowhere")
+    assert find_damage(Root(str(tmp_path)), "/", {"a.so": size}, measured_from=65536) == Damage(missing, ())
+    assert find_damage(Root(str(tmp_path)), "/", {"a.so": size}, measured_from=0) == Damage(("a.so",), ())

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,10 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver impor
     parse_proc_version,
     parse_smi_csv,
     parse_xids,
+    read_loaded,
     read_nvml,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import observe_disk
 
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (x@)  \nGCC version: gcc\n"
 CLOSED = (
@@ -48,6 +53,78 @@ H100_ROW = "0, NVIDIA H100 80GB HBM3, GPU-1b, 570.133.20, 81559 MiB, 00000000:3B
 )
 def test_proc_version(text: str, version: str | None, flavor: str | None) -> None:
     assert parse_proc_version(text) == {"version": version, "flavor": flavor}
+
+
+# sysfs' text, proc's text, the version, which of them it is from
+LOADED = [
+    pytest.param("580.95.05\n", OPEN.replace("580.159.04", "580.95.05"), "580.95.05", "sysfs", id="both"),
+    pytest.param("570.26\n", None, "570.26", "sysfs", id="sysfs-alone"),
+    pytest.param(None, OPEN, "580.159.04", "proc", id="proc-open"),
+    pytest.param(None, CLOSED, "570.133.20", "proc", id="proc-proprietary"),
+    pytest.param(None, TWO_PARTS, "570.26", "proc", id="proc-two-parts"),
+    pytest.param(None, AARCH64, "565.57.01", "proc", id="proc-aarch64"),
+    pytest.param(None, "NVRM version: \n", None, None, id="proc-without-version"),
+    pytest.param(None, "", None, None, id="proc-empty"),
+    pytest.param(None, None, None, None, id="no-driver"),
+]
+ROOT = Path(__file__).resolve().parents[5]
+
+
+def put(root: Path, sysfs: str | None, proc: str | None) -> Path:
+    for name, text in {"sys/module/nvidia/version": sysfs, "proc/driver/nvidia/version": proc}.items():
+        if text is not None:
+            (root / name).parent.mkdir(parents=True)
+            (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(("sysfs", "proc", "version", "source"), LOADED)
+def test_the_loaded_driver(
+    sysfs: str | None, proc: str | None, version: str | None, source: str | None, tmp_path: Path
+) -> None:
+    """One reader where hosts had four. Where a container masks sysfs, three of them said that there is no driver."""
+    root = Root(str(put(tmp_path, sysfs, proc)))
+    assert read_loaded(root)[::2] == (version, source)
+    assert observe_driver(root, None, lambda _fields: None, 5)[0]["version"] == version
+    assert observe_disk(root, None, None)["loaded_version"] == version
+
+
+@pytest.mark.parametrize(("sysfs", "proc", "version", "source"), LOADED)
+@pytest.mark.parametrize("path", ["gpu_environment/files/_podsmith_cuda.py", "container_image/files/check.py"])
+def test_programs_that_ship_alone_read_the_same_version(
+    path: str, sysfs: str | None, proc: str | None, version: str | None, source: str | None, tmp_path: Path
+) -> None:
+    """They cannot import the reader, so that they hold a copy of its rule."""
+    spec = importlib.util.spec_from_file_location("alone", ROOT / "roles" / path)
+    assert spec
+    assert spec.loader
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    assert (program.read_driver(str(put(tmp_path, sysfs, proc))) or None) == version, source
+
+
+@pytest.mark.parametrize(("sysfs", "proc", "version", "source"), LOADED)
+def test_the_activation_reads_the_same_version(
+    sysfs: str | None, proc: str | None, version: str | None, source: str | None, tmp_path: Path
+) -> None:
+    text = (ROOT / "roles/gpu_environment/files/activate.sh").read_text(encoding="utf-8")
+    part = re.search(r"^_podsmith_driver=\nif .*?^fi$", text, re.MULTILINE | re.DOTALL)
+    assert part, "activate.sh no longer reads the driver in one if after _podsmith_driver=; correct this test"
+    root = put(tmp_path, sysfs, proc)
+    given = f"_podsmith_sys={root}/sys/module/nvidia/version\n_podsmith_proc={root}/proc/driver/nvidia/version\n"
+    said = subprocess.run(
+        ["sh", "-euc", f'{given}{part[0]}\nprintf %s "$_podsmith_driver"'], check=True, capture_output=True, text=True
+    )
+    assert (said.stdout or None) == version, source
+
+
+@pytest.mark.parametrize("proc", [OPEN, CLOSED, TWO_PARTS, AARCH64])
+def test_what_a_recording_keeps_of_it_says_the_same(proc: str) -> None:
+    text = (ROOT / "scripts/record.sh").read_text(encoding="utf-8")
+    rule = re.search(r"read_file /proc/driver/nvidia/version \| sed -nE '([^']+)'", text)
+    assert rule, "record.sh no longer filters the version by one sed -nE; correct this test"
+    kept = subprocess.run(["sed", "-nE", rule[1]], input=proc, check=True, capture_output=True, text=True).stdout
+    assert parse_proc_version(kept) == parse_proc_version(proc)
 
 
 @pytest.mark.parametrize(("version", "branch"), [("570.133.20", 570), ("570.26", 570), (None, None)])

@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_files import (
     digest_files,
-    find_block,
     find_conflicts,
     parse_conflicts,
 )
@@ -159,21 +158,6 @@ def test_the_drivers_libcuda_alone_is_no_conflict(tmp_path: Path) -> None:
     (tmp_path / "usr/lib64").mkdir(parents=True)
     (tmp_path / "usr/lib64/libcuda.so.1").symlink_to("/usr/local/nvidia/lib64/libcuda.so.1")
     assert conflicts(root, version="570.133.20") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "block"),
-    [
-        pytest.param(BLOCK + "rest\n", ". /opt/podsmith/activate.sh\n", id="top"),
-        pytest.param("rest\n" + BLOCK, ". /opt/podsmith/activate.sh\n", id="bottom"),
-        pytest.param("# BEGIN podsmith.gpu\n# END podsmith.gpu\n", "", id="empty"),
-        pytest.param("# BEGIN podsmith.gpu\nno end\n", None, id="no-end"),
-        pytest.param("rest\n", None, id="none"),
-        pytest.param("## BEGIN podsmith.gpu\nx\n# END podsmith.gpu\n", None, id="another-marker"),
-    ],
-)
-def test_block(text: str, block: str | None) -> None:
-    assert find_block(text) == block
 
 
 def test_digests_of_what_is_ours(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import (
     LIBRARY_HEADERS,
-    find_broken,
     find_compat,
     find_cutlasses,
     find_toolkits,
@@ -22,7 +21,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits imp
     parse_cutlass_version,
     parse_dpkg_status,
     parse_nvcc_version,
-    parse_record,
     parse_version_json,
 )
 
@@ -94,21 +92,8 @@ def test_cutlass_version(text: str, version: str | None) -> None:
     assert parse_cutlass_version(text) == version
 
 
-def test_record() -> None:
-    text = 'torch/a.so,sha256=x,70000\n"odd,name.py",sha256=y,3\na/a.pyc,,\nRECORD,,\n../../../bin/run,sha256=z,9\n'
-    assert parse_record(text) == [("torch/a.so", 70000), ("odd,name.py", 3), ("RECORD", None), ("../../../bin/run", 9)]
-
-
 def test_dpkg_status() -> None:
     assert parse_dpkg_status(STATUS, "cuda-") == {"cuda-nvcc-13-0": "13.0.88-1"}
-
-
-def test_what_is_gone_or_cut_off_is_broken(tmp_path: Path) -> None:
-    root = write(
-        tmp_path, {"s/lib/whole.so": b"x" * 70000, "s/lib/cut.so": b"x" * 10, "s/small.py": "changed by the user"}
-    )
-    rows = [("lib/whole.so", 70000), ("lib/cut.so", 70000), ("small.py", 3), ("gone/a.py", 1), ("top.py", None)]
-    assert find_broken(root, "/s", rows) == ["gone/a.py", "lib/cut.so", "top.py"]
 
 
 def image_toolkit(path: str = "/usr/local/cuda-13.0") -> dict[str, str | bytes]:
@@ -223,6 +208,14 @@ def test_our_toolkit_without_any_file_is_still_ours(tmp_path: Path) -> None:
     listed = {f"{PREFIX}/toolkits/13.0/nvidia_cuda_nvcc-13.0.88.dist-info/RECORD": "nvidia/cu13/bin/nvcc,sha256=a,10\n"}
     (toolkit,) = find_toolkits(write(tmp_path, listed), [PREFIX], {})
     assert (toolkit["provider"], toolkit["broken"], toolkit["cudart"]) == ("pypi", ["bin/nvcc"], False)
+
+
+def test_a_toolkit_that_lost_a_list_of_files_is_broken(tmp_path: Path) -> None:
+    """Two answers before: python_packages reinstalls such a package, but gpu_facts, which plans read, saw nothing."""
+    info = f"{PREFIX}/toolkits/13.0/nvidia_cuda_nvcc-13.0.88.dist-info"
+    root = write(tmp_path, {f"{info}/METADATA": "", f"{PREFIX}/toolkits/13.0/nvidia/cu13/bin/nvcc": ""})
+    (toolkit,) = find_toolkits(root, [PREFIX], {})
+    assert toolkit["broken"] == ["nvidia_cuda_nvcc-13.0.88.dist-info/RECORD"]
 
 
 def test_compat_libraries_without_a_note_have_unknown_lists(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_files import find_conflicts
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.wsl import list_driver_packages
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS, observed_warnings
 
 WSL = "usr/lib/wsl/lib"
@@ -166,3 +167,18 @@ def test_another_host_has_no_such_folder(system: Path) -> None:
 def test_every_kind_has_its_words() -> None:
     assert {row[0] for case in CASES for row in case[1]} == {kind for kind in CONFLICTS if kind.startswith("wsl_")}
     assert set(COMMANDS) < set(CONFLICTS)
+
+
+def test_what_is_installed_of_a_driver() -> None:
+    status = """\
+Package: libnvidia-compute-570
+Status: install ok installed
+Version: 570.133.20
+
+Package: nvidia-utils-570
+Status: deinstall ok config-files
+
+Package: g++
+Status: install ok installed
+"""
+    assert list_driver_packages(status) == ["libnvidia-compute-570"]

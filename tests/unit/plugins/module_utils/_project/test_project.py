@@ -90,7 +90,8 @@ def distribution(site: Path, name: str, version: str, *, metadata: str = "", fil
     write(site / f"{stem}.dist-info" / "METADATA", f"Name: {name}\n{metadata}")
     for file in files:
         write(site / file, "x")
-    write(site / f"{stem}.dist-info" / "RECORD", "".join(f"{file},sha256=x,1\n" for file in files))
+    rows = [*(f"{file},sha256=x,1\n" for file in files), f"{stem}.dist-info/RECORD,,\n"]
+    write(site / f"{stem}.dist-info" / "RECORD", "".join(rows))
 
 
 def environment(folder: Path, config: str = "home = /usr/bin\nuv = 0.13.8\nversion_info = 3.11.2\n") -> Path:

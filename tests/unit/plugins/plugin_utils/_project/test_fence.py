@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import without_block
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import fence as fencing
 
 VERSIONS = {"torch": "2.10.0+cu126", "torchvision": "0.25.0+cu126"}
@@ -63,7 +64,7 @@ def test_activation_sets_and_takes_back(maker: str, shell: str, tmp_path: Path) 
             check=False,
         )
         assert done.stdout.splitlines() == said, done.stderr
-    assert fencing.without_blocks(fenced) == text
+    assert without_block(fenced) == text
     assert fencing.render_activate(fenced, str(tmp_path / "env")) == fenced
 
 

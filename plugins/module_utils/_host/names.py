@@ -1,0 +1,102 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several parts must spell and read alike: names of packages and wheels, and the marks of our lines in files."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from urllib.parse import unquote
+
+BEGIN = "# BEGIN podsmith.gpu"  # alone on the line before our lines in a file of somebody else's
+END = "# END podsmith.gpu"  # alone on the line after them
+
+# The catalogue's section "forbidden", which hosts do not have: packages of the driver and what brings them.
+DRIVER = (
+    "cuda",
+    "cuda-[0-9]*-[0-9]*",
+    "cuda-runtime*",
+    "cuda-demo-suite*",
+    "cuda-drivers*",
+    "nvidia-open*",
+    "nvidia-driver*",
+    "nvidia-headless*",
+    "nvidia-dkms*",
+    "nvidia-kernel*",
+    "nvidia-firmware*",
+    "nvidia-utils*",
+    "nvidia-compute-utils*",
+    "nvidia-legacy*",
+    "nvidia-tesla*",
+    "nvidia-persistenced*",
+    "nvidia-modprobe*",
+    "libcuda1*",
+    "libnvidia-compute*",
+    "libnvidia-gl*",
+    "libnvidia-cfg1*",
+    "libnvidia-ml1*",
+    "libnvidia-decode*",
+    "libnvidia-encode*",
+    "libnvidia-fbc1*",
+    "libnvidia-extra*",
+    "libnvidia-common*",
+    "libnvidia-gpucomp*",
+    "libnvidia-nvvm*",
+    "libnvidia-ptxjitcompiler1*",
+    "linux-modules-nvidia-*",
+    "linux-objects-nvidia-*",
+    "linux-signatures-nvidia-*",
+    "xserver-xorg-video-nvidia*",
+    "firmware-nvidia-*",
+)
+_WHEEL = re.compile(
+    r"^(?P<name>[\w.]+)-(?P<version>[^-]+)(?:-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
+)
+_BLOCK = re.compile(rf"^[ ]*{BEGIN}\n(?P<lines>(?:(?![ ]*{BEGIN}\n).*\n)*?)[ ]*{END}(?:\n|\Z)", re.MULTILINE)
+
+
+def normalise(name: str) -> str:
+    """A Python distribution's name as every tool compares it: ``Typing_Extensions`` is ``typing-extensions``.
+
+    Source: https://packaging.python.org/en/latest/specifications/name-normalization/
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def parse_wheel_name(name: str) -> dict[str, str] | None:
+    """``{name, version, python_tag, arch}`` of a wheel's file name, the name normalised; ``None`` for other files.
+
+    ``arch`` is ``x86_64``, ``aarch64`` or empty. A name taken from a URL may have its ``+`` quoted.
+    """
+    found = _WHEEL.match(unquote(name))
+    if not found:
+        return None
+    arch = next((arch for arch in ("x86_64", "aarch64") if found["platform"].endswith(arch)), "")
+    return {"name": normalise(found["name"]), "version": found["version"], "python_tag": found["python"], "arch": arch}
+
+
+def is_driver(name: str) -> bool:
+    """Whether a package of a distribution belongs to NVIDIA's driver for Linux, or pulls it in."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in DRIVER)
+
+
+def find_block(text: str) -> str | None:
+    """The lines between our marks, ``None`` where there is no whole block."""
+    found = _BLOCK.search(text)
+    return found["lines"] if found else None
+
+
+def with_block(text: str, lines: str) -> str:
+    """The text with the block at its top, wherever it stood before."""
+    return f"{BEGIN}\n{lines}{END}\n{without_block(text)}"
+
+
+def without_block(text: str) -> str:
+    """The text without our blocks; a mark that has lost its partner stays, and what stands around it."""
+    return _BLOCK.sub("", text)
+
+
+def foreign_lines(text: str) -> list[str]:
+    """The lines of a text, those of our blocks empty, so that the place of each is its number."""
+    return _BLOCK.sub(lambda block: "\n" * block.group().count("\n"), text).splitlines()
