@@ -9,18 +9,13 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.offline_bundle import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 UV = """#!/bin/sh
 echo "uv $*" >>"{log}"
 [ ! -e "{broken}" ] || {{ echo "error: there is no version of gamma==9" >&2; exit 1; }}
@@ -44,7 +39,8 @@ def make_wheel(folder: Path, name: str, size: int = 10) -> str:
 class Site:
     """A controller with a folder of wheels as its only source."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run_module: Callable[..., Any]) -> None:
+        self.run_module = run_module
         self.path, self.bundle, self.links = path, path / "bundle", path / "links"
         self.links.mkdir()
         self.pins = {
@@ -68,24 +64,11 @@ class Site:
             "wheels": [{"purpose": "a test", "python": "3.12", "requirements": ["alpha"]}],
             "texts": {"variables.yml": "---\n"},
             "about": {"decision": "d1"},
-            "_ansible_check_mode": check,
-            "_ansible_remote_tmp": str(self.path),
             **changes,
         }
         (self.path / "log").write_text("", encoding="utf-8")
         env = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.links)}
-        env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        done = subprocess.run(
-            [sys.executable, "-c", CODE],
-            input=json.dumps(arguments),
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.stdout, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return dict(self.run_module("offline_bundle", arguments, check=check, environ=env).data)
 
     @property
     def asked(self) -> list[str]:
@@ -98,8 +81,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path, run_module: Callable[..., Any]) -> Site:
+    return Site(tmp_path, run_module)
 
 
 def test_a_bundle_is_written_once(site: Site) -> None:
