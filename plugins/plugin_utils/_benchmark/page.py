@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +15,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.judge import figure
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 
-try:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    HAS_MATPLOTLIB = True
-except ImportError:
-    HAS_MATPLOTLIB = False
+HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 
 Case = Mapping[str, Any]
 
@@ -193,6 +188,10 @@ def references_part(known: Catalogue) -> str:
 
 def plot_bars(cases: Sequence[Case]) -> str:
     """A bar for each case with its p20–p80, a tick at its peak, a mark for each known device; one SVG."""
+    # Ansible loads every filter for every playbook, and matplotlib alone takes longer than the rest of its start.
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "podsmith", "font.size": 9}):
         canvas = Figure(figsize=(9, 0.8 + 0.26 * len(cases)), layout="constrained")
         axes = canvas.add_subplot()
