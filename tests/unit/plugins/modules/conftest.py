@@ -121,11 +121,11 @@ def get_umask() -> int:
     return umask
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_module() -> Callable[..., Ran]:
     return run_here
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_module_in_a_process() -> Callable[..., Ran]:
     return run_apart

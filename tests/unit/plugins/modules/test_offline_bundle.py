@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("offline_bundle")  # one worker makes the first bundle
 UV = """#!/bin/sh
 echo "uv $*" >>"{log}"
 [ ! -e "{broken}" ] || {{ echo "error: there is no version of gamma==9" >&2; exit 1; }}
@@ -39,13 +41,17 @@ def make_wheel(folder: Path, name: str, size: int = 10) -> str:
 class Site:
     """A controller with a folder of wheels as its only source."""
 
-    def __init__(self, path: Path, run_module: Callable[..., Any]) -> None:
+    def __init__(self, path: Path, run_module: Callable[..., Any], like: Site | None = None) -> None:
         self.run_module = run_module
         self.path, self.bundle, self.links = path, path / "bundle", path / "links"
-        self.links.mkdir()
-        self.pins = {
-            name: make_wheel(self.links, name, 3 << 20 if name == "beta" else 10) for name in ("alpha", "beta")
-        }
+        if like:
+            shutil.copytree(like.path, path, dirs_exist_ok=True)
+            self.pins = like.pins
+        else:
+            self.links.mkdir()
+            self.pins = {
+                name: make_wheel(self.links, name, 3 << 20 if name == "beta" else 10) for name in ("alpha", "beta")
+            }
         uv = path / "uv"
         uv.write_text(UV.format(log=path / "log", broken=path / "broken", pins=path / "pins"), encoding="utf-8")
         uv.chmod(0o755)
@@ -85,6 +91,20 @@ def site(tmp_path: Path, run_module: Callable[..., Any]) -> Site:
     return Site(tmp_path, run_module)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, run_module: Callable[..., Any]) -> Site:
+    """A bundle that is written: pip is slow to start."""
+    site = Site(tmp_path_factory.mktemp("made"), run_module)
+    assert site.run()["changed"]
+    return site
+
+
+@pytest.fixture
+def written(tmp_path: Path, made: Site, run_module: Callable[..., Any]) -> Site:
+    """A site with a copy of that bundle."""
+    return Site(tmp_path, run_module, like=made)
+
+
 def test_a_bundle_is_written_once(site: Site) -> None:
     first = site.run()
     assert (first["changed"], sorted(first["fetched"])) == (
@@ -103,18 +123,16 @@ def test_a_bundle_is_written_once(site: Site) -> None:
     assert (again.get("failed"), again["changed"], again["fetched"], site.asked) == (None, False, [], [])
 
 
-def test_a_damaged_file_is_brought_again_and_nothing_else(site: Site) -> None:
-    site.run()
-    (site.bundle / "wheels/alpha-1.0-py3-none-any.whl").unlink()
-    assert site.run()["fetched"] == ["alpha-1.0-py3-none-any.whl"]
+def test_a_damaged_file_is_brought_again_and_nothing_else(written: Site) -> None:
+    (written.bundle / "wheels/alpha-1.0-py3-none-any.whl").unlink()
+    assert written.run()["fetched"] == ["alpha-1.0-py3-none-any.whl"]
 
 
-def test_another_decision_leaves_no_wheel_of_the_first(site: Site) -> None:
-    site.run()
-    site.offer("beta")
-    site.run(about={"decision": "d2"})
-    assert site.wheels == ["beta-1.0-py3-none-any.whl"]
-    assert "alpha" not in (site.bundle / "simple/index.html").read_text(encoding="utf-8")
+def test_another_decision_leaves_no_wheel_of_the_first(written: Site) -> None:
+    written.offer("beta")
+    written.run(about={"decision": "d2"})
+    assert written.wheels == ["beta-1.0-py3-none-any.whl"]
+    assert "alpha" not in (written.bundle / "simple/index.html").read_text(encoding="utf-8")
 
 
 def test_what_the_host_has_is_not_fetched(site: Site) -> None:
@@ -176,10 +194,10 @@ def test_a_repository_is_cloned_at_its_tag_and_can_be_cloned_again(site: Site) -
     for command in (["add", "."], ["commit", "--quiet", "-m", "one"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True, env=env)
     rows = [{"name": "cutlass", "url": f"file://{source}", "revision": "v1", "purpose": "headers"}]
-    assert site.run(repositories=rows)["changed"]
+    assert site.run(wheels=[], repositories=rows)["changed"]
     clone = ["git", "clone", "--quiet", "--depth", "1", "--branch", "v1", f"file://{site.bundle}/git/cutlass.git"]
     subprocess.run([*clone, str(site.path / "host")], check=True, env=env, capture_output=True)
     assert (site.path / "host/header.h").is_file()
-    assert not site.run(repositories=rows)["changed"]
+    assert not site.run(wheels=[], repositories=rows)["changed"]
     missing = [{**rows[0], "revision": "v9"}]
-    assert "headers could not be cloned from file://" in site.run(repositories=missing)["msg"]
+    assert "headers could not be cloned from file://" in site.run(wheels=[], repositories=missing)["msg"]
