@@ -36,8 +36,9 @@ types() {
   git ls-files -co --exclude-standard -- 'scripts/*.py' molecule/shared/pods.py | xargs mypy
 }
 
+# What a test file makes once is made by one worker: --dist loadgroup reads the marks xdist_group.
 unit() {
-  pytest -q -n 2 tests/unit
+  pytest -q -n 2 --dist loadgroup tests/unit
 }
 
 docs() {

@@ -29,6 +29,7 @@ UTILS = sorted(path.relative_to(ROOT / "plugins") for path in (ROOT / "plugins")
 TASK_FILES = sorted(
     path.relative_to(ROOT) for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("tasks/**/*.yml")
 )
+TESTS = sorted({*ROOT.glob("tests/**/*.py"), *ROOT.glob("molecule/**/*.py")} - {pathlib.Path(__file__).resolve()})
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
 TESTS = sorted(
     path.relative_to(ROOT)
@@ -469,6 +470,21 @@ def test_every_util_is_reached_by_a_test() -> None:
         reached |= found
         found = {util for path in reached for util in imported(ROOT / "plugins" / path)}
     assert sorted(map(str, set(UTILS) - reached)) == []
+
+
+HARNESS = re.compile(
+    r"patch_module_args|ANSIBLE_MODULE_ARGS|_ANSIBLE_ARGS|[\"']AnsibleModule[\"']|ansiballz"
+    r"|plugins[./]modules[./][\w.]+ import main\b|\bmodule\.main\(",
+    re.IGNORECASE,
+)
+
+
+def test_modules_are_run_by_one_fixture() -> None:
+    """A harness of a test's own costs a fresh process a call, and decides for itself what a result is."""
+    fixture = ROOT / "tests/unit/plugins/modules/conftest.py"
+    found = {path.relative_to(ROOT): HARNESS.findall(path.read_text(encoding="utf-8")) for path in TESTS}
+    assert found.pop(fixture.relative_to(ROOT))
+    assert {path: words for path, words in found.items() if words} == {}
 
 
 @pytest.mark.parametrize("path", [path for path in PLUGINS if path.parts[0] != "action"], ids=str)

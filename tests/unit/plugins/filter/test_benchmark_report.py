@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import subprocess
+import sys
 
 from ansible_collections.podsmith.gpu.plugins.filter.benchmark_report import FilterModule
 
@@ -16,3 +18,10 @@ def test_lines_and_page() -> None:
     lines = benchmark_report(judged, "pod-1")
     assert lines[0].startswith("pod-1   1x CPU · torch ")
     assert benchmark_report(judged, "pod-1", "page").startswith("<!DOCTYPE html>")
+
+
+def test_loading_the_filter_loads_no_matplotlib() -> None:
+    """Ansible loads every filter for every playbook."""
+    code = f"import sys, {benchmark_report.__module__}; print('matplotlib' in sys.modules, 'yaml' in sys.modules)"
+    argv = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path}\n{code}"]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split() == ["False", "True"]

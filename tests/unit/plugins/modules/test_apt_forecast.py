@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.apt_forecast import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 APT = """\
 #!/bin/sh
 echo "apt-get $*" >>{folder}/asked
@@ -40,8 +33,8 @@ SIMULATE = "apt-get install --simulate --no-install-recommends cuda-nvcc-13-0"
 class Host:
     """A folder with apt's programs; its lists are of this moment."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: pathlib.Path, run_module: Callable[..., Any]) -> None:
+        self.folder, self.run_module = folder, run_module
         (folder / "lists").mkdir()
         for name, text in (("apt-get", APT), ("apt-cache", CACHE)):
             (folder / name).write_text(text.format(folder=folder))
@@ -55,15 +48,10 @@ class Host:
 
     def run(self, *, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
         given = {"packages": ["cuda-nvcc-13-0"], "lists": str(self.folder / "lists"), "hint": "do this", **params}
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PATH": f"{self.folder}:{os.environ['PATH']}"}
-        done = subprocess.run(
-            [sys.executable, "-c", CODE],
-            input=json.dumps({**given, "_ansible_check_mode": check}),
-            env=environ, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
-        assert bool(answer.get("failed")) == fails, answer
-        return answer
+        environ = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        ran = self.run_module("apt_forecast", given, check=check, environ=environ)
+        assert ran.failed == fails, ran
+        return dict(ran.data)
 
     @property
     def asked(self) -> list[str]:
@@ -71,8 +59,8 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: pathlib.Path) -> Host:
-    return Host(tmp_path)
+def host(tmp_path: pathlib.Path, run_module: Callable[..., Any]) -> Host:
+    return Host(tmp_path, run_module)
 
 
 def test_what_would_come_is_told(host: Host) -> None:

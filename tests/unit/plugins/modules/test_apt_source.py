@@ -6,22 +6,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import pathlib
-import subprocess
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.modules import apt_source as module
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.apt_source import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 KEY = b"\x99\x00\x04\x04abc"
 FINGERPRINT = hashlib.sha1(KEY).hexdigest()
 URI = "https://repo.example.org/cuda/repos/ubuntu2404/x86_64/"
@@ -30,7 +22,8 @@ URI = "https://repo.example.org/cuda/repos/ubuntu2404/x86_64/"
 class Host:
     """A scratch /etc/apt, with the key in a file."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, run_module: Callable[..., Any]) -> None:
+        self.run_module = run_module
         self.folder, self.lists, self.key = root / "apt", root / "lists", root / "key.pub"
         self.lists.mkdir()
         self.key.write_bytes(KEY)
@@ -45,20 +38,15 @@ class Host:
             "key_fingerprint": FINGERPRINT,
             "hint": "do this",
         }
-        given |= {"folder": str(self.folder), "lists": str(self.lists), **params, "_ansible_check_mode": check}
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        argv = [sys.executable, "-c", CODE]
-        done = subprocess.run(
-            argv, input=json.dumps(given), env=environ, capture_output=True, text=True, timeout=300, check=False
-        )
-        answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
-        assert bool(answer.get("failed")) == fails, answer
-        return answer
+        given |= {"folder": str(self.folder), "lists": str(self.lists), **params}
+        ran = self.run_module("apt_source", given, check=check)
+        assert ran.failed == fails, ran
+        return dict(ran.data)
 
 
 @pytest.fixture
-def host(tmp_path: pathlib.Path) -> Host:
-    return Host(tmp_path)
+def host(tmp_path: pathlib.Path, run_module: Callable[..., Any]) -> Host:
+    return Host(tmp_path, run_module)
 
 
 def test_source_is_written_once(host: Host) -> None:

@@ -5,29 +5,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
-import subprocess
-import sys
 import tarfile
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.modules.collection_archive import FOLDERS, PLACE
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.collection_archive import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
+Run = Callable[..., dict[str, Any]]
 
 
-def run(**arguments: Any) -> dict[str, Any]:
-    argv, env = [sys.executable, "-c", CODE], {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(argv, input=json.dumps(arguments), env=env, capture_output=True, text=True, check=False)
-    return json.loads(done.stdout)
+@pytest.fixture
+def run(run_module: Callable[..., Any]) -> Run:
+    return lambda *, check=False, **params: run_module("collection_archive", params, check=check).data
 
 
 @pytest.fixture
@@ -43,7 +36,7 @@ def source(tmp_path: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def test_it_packs_what_is_needed_and_nothing_else(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_it_packs_what_is_needed_and_nothing_else(source: pathlib.Path, tmp_path: pathlib.Path, run: Run) -> None:
     path = tmp_path / "image" / "collection.tar.gz"
     result = run(source=str(source), path=str(path))
     assert (result["changed"], result["files"]) == (True, len(FOLDERS) + 1)
@@ -52,7 +45,7 @@ def test_it_packs_what_is_needed_and_nothing_else(source: pathlib.Path, tmp_path
     assert names == sorted(f"{PLACE}/{name}" for name in ("galaxy.yml", *(f"{folder}/a.yml" for folder in FOLDERS)))
 
 
-def test_the_same_files_give_the_same_bytes(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_the_same_files_give_the_same_bytes(source: pathlib.Path, tmp_path: pathlib.Path, run: Run) -> None:
     path = tmp_path / "collection.tar.gz"
     first = run(source=str(source), path=str(path))
     os.utime(source / "galaxy.yml", (1, 1))
@@ -63,23 +56,23 @@ def test_the_same_files_give_the_same_bytes(source: pathlib.Path, tmp_path: path
     assert run(source=str(source), path=str(path))["changed"] is True
 
 
-def test_check_mode_writes_nothing(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_check_mode_writes_nothing(source: pathlib.Path, tmp_path: pathlib.Path, run: Run) -> None:
     path = tmp_path / "image" / "collection.tar.gz"
-    assert run(source=str(source), path=str(path), _ansible_check_mode=True)["changed"] is True
+    assert run(source=str(source), path=str(path), check=True)["changed"] is True
     assert not path.parent.exists()
 
 
-def test_absent(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_absent(source: pathlib.Path, tmp_path: pathlib.Path, run: Run) -> None:
     path = tmp_path / "image" / "collection.tar.gz"
     run(source=str(source), path=str(path))
-    assert run(path=str(path), state="absent", _ansible_check_mode=True)["changed"] is True
+    assert run(path=str(path), state="absent", check=True)["changed"] is True
     assert path.exists()
     assert run(path=str(path), state="absent")["changed"] is True
     assert not path.parent.exists()
     assert run(path=str(path), state="absent")["changed"] is False
 
 
-def test_what_is_no_collection(tmp_path: pathlib.Path) -> None:
+def test_what_is_no_collection(tmp_path: pathlib.Path, run: Run) -> None:
     result = run(source=str(tmp_path), path=str(tmp_path / "a.tar.gz"))
     assert result["failed"] is True
     assert "lacks catalogue, meta, playbooks, plugins, roles; expected the folder of podsmith.gpu" in result["msg"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,19 +17,11 @@ from ansible_collections.podsmith.gpu.plugins.modules import driver_packages as 
 BOTH = ("nvidia-open", "libcuda1")
 
 
-class EndedError(Exception):
-    """How the module ended."""
-
-    def __init__(self, result: dict[str, Any]) -> None:
-        super().__init__(result.get("msg"))
-        self.result = result
-
-
 class Machine:
     """Packages by version, what is held, and an apt that installs what the pin names."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: pathlib.Path, run_module: Callable[..., Any]) -> None:
+        self.folder, self.run_module = folder, run_module
         self.packages: dict[str, tuple[str, str]] = {}  # name -> version, maintainer
         self.held: set[str] = set()
         self.asked: list[list[str]] = []
@@ -78,36 +71,19 @@ class Machine:
         return 0, "".join(f"Inst {name} [570] ({new} NVIDIA CUDA [amd64])\n" for name, new in steps), ""
 
     def run(self, monkeypatch: pytest.MonkeyPatch, *, check: bool = False, **params: Any) -> dict[str, Any]:
-        machine = self
-
-        class Module:
-            check_mode = check
-
-            def __init__(self) -> None:
-                self.params = {
-                    "packages": ["nvidia-open"],
-                    "pin": "580.*",
-                    "hold": True,
-                    "state": "present",
-                    "record": str(machine.record),
-                    "preferences": str(machine.preferences),
-                    "listed": True,
-                    "lock_timeout": 300,
-                    **params,
-                }
-                self.run_command = machine.run_command
-
-            def fail_json(self, **result: Any) -> None:
-                raise EndedError({"failed": True, **result})
-
-            def exit_json(self, **result: Any) -> None:
-                raise EndedError(result)
-
-        monkeypatch.setattr(module, "AnsibleModule", lambda **_words: Module())
-        monkeypatch.setattr(module.Root, "read", lambda _self, path, *_limit: machine.read(path))
-        with pytest.raises(EndedError) as caught:
-            module.main()
-        return caught.value.result
+        given = {
+            "packages": ["nvidia-open"],
+            "pin": "580.*",
+            "record": str(self.record),
+            "preferences": str(self.preferences),
+            "listed": True,
+            **params,
+        }
+        monkeypatch.setattr(
+            module.AnsibleModule, "run_command", lambda _self, argv, **words: self.run_command(argv, **words)
+        )
+        monkeypatch.setattr(module.Root, "read", lambda _self, path, *_limit: self.read(path))
+        return dict(self.run_module("driver_packages", given, check=check).data)
 
     def verbs(self) -> list[str]:
         found = []
@@ -122,11 +98,11 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, run_module: Callable[..., Any]) -> Machine:
     monkeypatch.setattr(module, "find_kind", lambda _root, _environ: "bare_metal")
     monkeypatch.setattr(module, "PARTS", str(tmp_path / "preferences.d"))
     monkeypatch.setattr(module, "RUNFILE", (str(tmp_path / "nvidia-uninstall"),))
-    return Machine(tmp_path)
+    return Machine(tmp_path, run_module)
 
 
 def test_an_upgrade(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

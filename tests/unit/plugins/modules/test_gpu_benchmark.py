@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.gpu_benchmark import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
-# The time is up when the program has made this file: by then it has said and written what the test wants of it.
-CLOCK = (
-    "import pathlib, time, types\n"
-    "from ansible_collections.podsmith.gpu.plugins.module_utils import _verify_run\n"
-    "def now(): return time.monotonic() + 1e6 * pathlib.Path({path!r}).exists()\n"
-    "_verify_run.time = types.SimpleNamespace(monotonic=now, sleep=time.sleep)\n"
-)
-HANG = "touch $0.late; exec sleep 600"
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify import run as running
+
+Run = Callable[..., dict[str, Any]]
+HANG = "touch $0.late; exec sleep 600"  # the clock goes on when the file is there: all that is wanted was said by then
 LIMIT = 120  # seconds: only a hang takes as long
 SOME = '{"schema": 1, "complete": false, "running": "gemm/64-fp16", "cases": [{"name": "gemm/32-fp16"}]}'
 NONE = '{"schema": 1, "complete": false, "running": null, "cases": []}'
@@ -40,28 +29,23 @@ def python(folder: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def run(folder: Path, *, check: bool = False, **params: Any) -> dict[str, Any]:
-    params = {"environment": f"{folder}/env", "sources": {"benchmark.py": "print(1)"}, "timeout": LIMIT} | params
-    done = subprocess.run(
-        [sys.executable, "-c", CLOCK.format(path=f"{folder}/env/bin/python.late") + CODE],
-        input=json.dumps({**params, "_ansible_check_mode": check}),
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=2 * LIMIT,
-        check=False,
-    )
-    answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
-    return answer
+@pytest.fixture
+def run(run_module: Callable[..., Any], stop_clock_until: Callable[..., None]) -> Run:
+    def call(folder: Path, *, check: bool = False, **params: Any) -> dict[str, Any]:
+        stop_clock_until(running, folder / "env/bin/python.late")
+        given = {"environment": f"{folder}/env", "sources": {"benchmark.py": "print(1)"}, "timeout": LIMIT}
+        return dict(run_module("gpu_benchmark", given | params, check=check).data)
+
+    return call
 
 
-def test_a_whole_run_is_returned_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_whole_run_is_returned_and_changes_nothing(tmp_path: Path, run: Run) -> None:
     python(tmp_path, f"echo '{WHOLE}' > $result")
     answer = run(tmp_path)
     assert (answer["changed"], answer["result"]) == (False, json.loads(WHOLE))
 
 
-def test_the_program_gets_its_level_families_sources_caches_and_activation(tmp_path: Path) -> None:
+def test_the_program_gets_its_level_families_sources_caches_and_activation(tmp_path: Path, run: Run) -> None:
     (tmp_path / "activate.sh").write_text("export ACTIVATED=yes")
     show = f'echo "$ACTIVATED|$*|$(cat "$1")|$TRITON_CACHE_DIR|$TORCHINDUCTOR_CACHE_DIR" > {tmp_path}/seen'
     python(tmp_path, f"{show}; echo '{WHOLE}' > $result")
@@ -76,13 +60,13 @@ def test_the_program_gets_its_level_families_sources_caches_and_activation(tmp_p
 
 
 @pytest.mark.parametrize(("level", "free"), [("tiny", True), ("quick", False)])
-def test_only_the_tiny_level_may_run_without_a_gpu(tmp_path: Path, level: str, free: bool) -> None:
+def test_only_the_tiny_level_may_run_without_a_gpu(tmp_path: Path, level: str, free: bool, run: Run) -> None:
     python(tmp_path, f"echo \"$*\" > {tmp_path}/seen; echo '{WHOLE}' > $result")
     run(tmp_path, level=level)
     assert ("--device auto" in (tmp_path / "seen").read_text()) is free
 
 
-def test_without_an_environment_it_says_what_to_do(tmp_path: Path) -> None:
+def test_without_an_environment_it_says_what_to_do(tmp_path: Path, run: Run) -> None:
     assert run(tmp_path)["msg"] == (
         f"{tmp_path}/env/bin/python was not found; expected an environment with PyTorch. Run bootstrap.yml on this "
         "host first, or set gpu_benchmark_environment to an environment that has it."
@@ -102,7 +86,7 @@ def test_without_an_environment_it_says_what_to_do(tmp_path: Path) -> None:
         pytest.param(f"echo waiting; {HANG}", "did not finish within 120 s: waiting. Run playbooks", id="hung"),
     ],
 )
-def test_a_run_without_figures_fails(tmp_path: Path, script: str, words: str) -> None:
+def test_a_run_without_figures_fails(tmp_path: Path, script: str, words: str, run: Run) -> None:
     python(tmp_path, script)
     answer = run(tmp_path)
     assert answer["failed"] is True
@@ -116,12 +100,12 @@ def test_a_run_without_figures_fails(tmp_path: Path, script: str, words: str) ->
         pytest.param(HANG, "did not finish within 120 s: no output", id="hung"),
     ],
 )
-def test_what_was_measured_before_the_end_is_kept(tmp_path: Path, end: str, stopped: str) -> None:
+def test_what_was_measured_before_the_end_is_kept(tmp_path: Path, end: str, stopped: str, run: Run) -> None:
     python(tmp_path, f"echo '{SOME}' > $result; {end}")
     assert run(tmp_path)["result"] == json.loads(SOME) | {"stopped": stopped}
 
 
-def test_check_mode_runs_nothing(tmp_path: Path) -> None:
+def test_check_mode_runs_nothing(tmp_path: Path, run: Run) -> None:
     python(tmp_path, f"touch {tmp_path}/ran")
     assert run(tmp_path, check=True)["result"] == {}
     assert not (tmp_path / "ran").exists()

@@ -4,20 +4,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host import child as _observe_child
-from ansible_collections.podsmith.gpu.plugins.modules import gpu_probe
+from ansible_collections.podsmith.gpu.plugins.module_utils._host import child
 
 LIMIT = 120  # seconds: only a hang takes as long
 LIBCUDA = """
@@ -27,19 +22,6 @@ int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cuInit(unsigned flags) { if (CODE < 0) { creat(BEGUN, 0600); sleep(600); } return CODE; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 """
-
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Run the module as Ansible does and return what it printed."""
-    monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
-    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-    monkeypatch.setattr(sys, "argv", ["gpu_probe"])
-    with pytest.raises(SystemExit):
-        gpu_probe.main()
-    result: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return {key: value for key, value in result.items() if key != "invocation"}
 
 
 @pytest.mark.parametrize(
@@ -52,9 +34,8 @@ def run(
 )
 def test_the_given_library_is_tried(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    stop_clock_until: Callable[[ModuleType, Path], None],
+    run_module: Callable[..., Any],
+    stop_clock_until: Callable[..., None],
     code: int,
     expected: tuple[int | None, str, int],
 ) -> None:
@@ -65,9 +46,9 @@ def test_the_given_library_is_tried(
     folder.mkdir()
     argv = [compiler, "-w", "-shared", "-fPIC", f"-DCODE={code}", f'-DBEGUN="{folder}/begun"', "-x", "c", "-"]
     subprocess.run([*argv, "-o", str(folder / "libcuda.so.1")], input=LIBCUDA.encode(), check=True)
-    stop_clock_until(_observe_child, folder / "begun")
-    result = run(monkeypatch, capsys, {"library_path": [str(folder)], "timeout": LIMIT})
-    assert result == {
+    stop_clock_until(child, folder / "begun")
+    ran = run_module("gpu_probe", {"library_path": [str(folder)], "timeout": LIMIT})
+    assert ran.data == {
         "changed": False,
         "code": expected[0],
         "name": expected[1],
@@ -78,6 +59,6 @@ def test_the_given_library_is_tried(
     }
 
 
-def test_a_missing_interpreter_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(monkeypatch, capsys, {"python": "/nowhere/python3"})
-    assert (result["code"], result["name"]) == (None, "NOT_STARTED")
+def test_a_missing_interpreter_is_said(run_module: Callable[..., Any]) -> None:
+    ran = run_module("gpu_probe", {"python": "/nowhere/python3"})
+    assert (ran.data["code"], ran.data["name"]) == (None, "NOT_STARTED")

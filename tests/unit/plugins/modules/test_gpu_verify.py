@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+LIMIT = 120  # seconds: only a hang takes as long
 import yaml
 
 from ansible_collections.podsmith.gpu.plugins.modules import gpu_verify
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.gpu_verify import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 CUBIN = struct.pack(
     "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01A\x08" + bytes(7), 2, 190, 1, 0, 0, 0, 0x06005A04, *[0] * 6
 )
@@ -40,7 +37,7 @@ extension) echo '{{"kind": "cpp", "wrong": {{"cpu": 0}}}}' ;;
 esac
 """
 NO_TORCH = "echo \"ModuleNotFoundError: No module named 'torch'\" >&2; exit 1"
-LIMIT = 120  # seconds: only a hang takes as long
+Run = Callable[..., dict[str, Any]]
 STANDARD = ["nvcc", "torch", "matmul", "kernel", "cutlass", "extension"]
 
 
@@ -72,25 +69,16 @@ def stack(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def run(params: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
-        input=json.dumps({**params, "_ansible_check_mode": check}),
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=5 * LIMIT,
-        check=False,
-    )
-    answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
-    return answer
+@pytest.fixture
+def run(run_module: Callable[..., Any]) -> Run:
+    return lambda params, *, check=False: run_module("gpu_verify", params, check=check).data
 
 
 def errors(answer: dict[str, Any]) -> dict[str, str]:
     return {result["check"]: result["error"] for result in answer["results"] if not result["ok"]}
 
 
-def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any]) -> None:
+def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any], run: Run) -> None:
     answer = run(stack)
     assert errors(answer) == {}
     assert (answer["ok"], answer["changed"], answer["summary"]) == (True, False, "6 checks passed.")
@@ -162,7 +150,7 @@ def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any]) -> None:
     ],
 )
 def test_broken_part_turns_its_check_red(
-    stack: dict[str, Any], tmp_path: Path, broken: dict[str, str | None], failed: dict[str, str]
+    stack: dict[str, Any], tmp_path: Path, broken: dict[str, str | None], failed: dict[str, str], run: Run
 ) -> None:
     for name, text in broken.items():
         if text is None:
@@ -183,7 +171,7 @@ def test_broken_part_turns_its_check_red(
     assert all(result["advice"] for result in verdict["checks"] if not result["ok"])
 
 
-def test_gpu_that_is_wanted_and_not_there_is_a_failure(stack: dict[str, Any], tmp_path: Path) -> None:
+def test_gpu_that_is_wanted_and_not_there_is_a_failure(stack: dict[str, Any], tmp_path: Path, run: Run) -> None:
     row = {"name": "CUDA_ERROR_NO_DEVICE", "cause": "No GPU is seen.", "remedy": "Start the container with --gpus."}
     code = "import json, sys; print(json.dumps({'call': 'cuInit', 'code': 100})); sys.exit(1)"
     answer = run({**stack, "gpu": True, "checks": ["cuinit"], "sources": {"proof.py": code}, "errors": {"100": row}})
@@ -216,7 +204,7 @@ print(json.dumps({"begun": begun, "ended": time.monotonic(), "argument": sys.arg
 
 @pytest.mark.parametrize("failure", [0, 1])
 def test_health_is_read_from_nvml_and_under_load(
-    stack: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: int
+    stack: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: int, run: Run
 ) -> None:
     compiler = shutil.which("cc")
     if not compiler:
@@ -239,32 +227,32 @@ def test_health_is_read_from_nvml_and_under_load(
     assert result.get("advice") == ("Return this pod; the GPU has to be replaced." if failure else None)
 
 
-def test_check_mode_runs_nothing_on_a_bare_host(stack: dict[str, Any], tmp_path: Path) -> None:
+def test_check_mode_runs_nothing_on_a_bare_host(stack: dict[str, Any], tmp_path: Path, run: Run) -> None:
     answer = run({**stack, "environment": "/nowhere", "cuda_home": "/nowhere", "activation": "/nowhere"}, check=True)
     assert answer["ok"]
     assert {result["skipped"] for result in answer["results"]} == {"not run in check mode"}
     assert not Path(stack["evidence"]).exists()
 
 
-def test_check_that_lacks_its_setting_says_which(stack: dict[str, Any]) -> None:
+def test_check_that_lacks_its_setting_says_which(stack: dict[str, Any], run: Run) -> None:
     answer = run({**stack, "cutlass_home": "", "checks": ["cutlass"]})
     assert errors(answer) == {"cutlass": "The check cutlass was requested, but cutlass_home is not set."}
 
 
-def test_odd_architecture_is_refused(stack: dict[str, Any]) -> None:
+def test_odd_architecture_is_refused(stack: dict[str, Any], run: Run) -> None:
     answer = run({**stack, "architectures": ["9.0"]})
     assert answer["failed"]
     assert answer["msg"] == 'architectures: "9.0" is not an architecture; expected a name such as sm_90 or sm_90a.'
 
 
-def test_verdict_that_cannot_be_written_is_told(stack: dict[str, Any], tmp_path: Path) -> None:
+def test_verdict_that_cannot_be_written_is_told(stack: dict[str, Any], tmp_path: Path, run: Run) -> None:
     answer = run({**stack, "evidence": f"{tmp_path}/activate.sh/verdict.json"})
     assert answer["failed"]
     assert "The verdict cannot be written to" in answer["msg"]
     assert answer["results"]
 
 
-def test_build_is_kept_on_request_only(stack: dict[str, Any]) -> None:
+def test_build_is_kept_on_request_only(stack: dict[str, Any], run: Run) -> None:
     assert "build" not in run(stack)
     folder = Path(run({**stack, "keep_build": True, "checks": ["kernel"]})["build"])
     assert (folder / "kernel").is_file()

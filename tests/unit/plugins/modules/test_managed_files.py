@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,18 @@ import pytest
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import BEGIN, END
 from ansible_collections.podsmith.gpu.plugins.modules import managed_files as module
 
+Run = Callable[..., dict[str, Any]]
 BLOCK = f"{BEGIN}\nsource it\n{END}\n"
 
 
-def run(*, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
-    arguments = {"ANSIBLE_MODULE_ARGS": {**params, "_ansible_check_mode": check, "_ansible_diff": True}}
-    code = (
-        "import sys; from ansible.module_utils import basic\n"
-        "from ansible.module_utils.testing import patch_module_args\n"
-        "import json; from ansible_collections.podsmith.gpu.plugins.modules.managed_files import main\n"
-        "with patch_module_args(json.loads(sys.stdin.read())['ANSIBLE_MODULE_ARGS']): main()"
-    )
-    argv = [sys.executable, "-c", code]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        argv, input=json.dumps(arguments), env=env, capture_output=True, text=True, timeout=300, check=False
-    )
-    answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
-    assert bool(answer.get("failed")) == fails, answer
-    return answer
+@pytest.fixture
+def run(run_module: Callable[..., Any]) -> Run:
+    def call(*, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
+        ran = run_module("managed_files", params, check=check, diff=True)
+        assert ran.failed == fails, ran
+        return dict(ran.data)
+
+    return call
 
 
 def snapshot(root: Path) -> dict[str, str]:
@@ -90,14 +81,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_check_mode_says_the_same_and_changes_nothing(root: Path) -> None:
+def test_check_mode_says_the_same_and_changes_nothing(root: Path, run: Run) -> None:
     before = snapshot(root)
     planned = run(check=True, **params(root))
     assert snapshot(root) == before
     assert planned["paths"] == run(**params(root))["paths"]
 
 
-def test_everything_in_one_call(root: Path) -> None:
+def test_everything_in_one_call(root: Path, run: Run) -> None:
     answer = run(**params(root))
     after = snapshot(root)
     history = json.loads(after.pop("state/history.json"))
@@ -118,7 +109,7 @@ def test_everything_in_one_call(root: Path) -> None:
     assert {entry["before_header"] for entry in answer["diff"]} == set(answer["paths"])
 
 
-def test_the_second_time_nothing_changes(root: Path) -> None:
+def test_the_second_time_nothing_changes(root: Path, run: Run) -> None:
     run(**params(root))
     before = snapshot(root)
     assert run(**params(root)) | {"invocation": None} == {
@@ -127,14 +118,14 @@ def test_the_second_time_nothing_changes(root: Path) -> None:
     assert snapshot(root) == before
 
 
-def test_a_changed_mode_is_put_right(root: Path) -> None:
+def test_a_changed_mode_is_put_right(root: Path, run: Run) -> None:
     run(**params(root))
     (root / "environments/2-b/activate.sh").chmod(0o600)
     assert run(**params(root))["paths"][0] == str(root / "environments/2-b/activate.sh")
     assert (root / "environments/2-b/activate.sh").stat().st_mode & 0o777 == 0o644
 
 
-def test_absent_takes_out_what_is_ours_alone(root: Path) -> None:
+def test_absent_takes_out_what_is_ours_alone(root: Path, run: Run) -> None:
     run(**params(root))
     wanted = params(root)
     run(
@@ -150,7 +141,7 @@ def test_absent_takes_out_what_is_ours_alone(root: Path) -> None:
     assert {"environments/2-b/activate.sh", "current", "previous"} & set(after) == set()
 
 
-def test_back_and_forth(root: Path) -> None:
+def test_back_and_forth(root: Path, run: Run) -> None:
     run(**params(root))
     back = {"path": str(root / "current"), "target": "environments/1-a", "previous": str(root / "previous")}
     run(links=[back])
@@ -160,7 +151,7 @@ def test_back_and_forth(root: Path) -> None:
     }
 
 
-def test_a_block_is_written_through_a_link(root: Path) -> None:
+def test_a_block_is_written_through_a_link(root: Path, run: Run) -> None:
     (root / "bashrc").rename(root / "dotfile")
     (root / "bashrc").symlink_to("dotfile")
     run(**params(root))
@@ -168,20 +159,20 @@ def test_a_block_is_written_through_a_link(root: Path) -> None:
     assert (root / "bashrc").is_symlink()
 
 
-def test_bytes_that_are_no_utf8_survive(root: Path) -> None:
+def test_bytes_that_are_no_utf8_survive(root: Path, run: Run) -> None:
     (root / "bashrc").write_bytes(b"# caf\xe9\r\n")
     run(**params(root))
     assert (root / "bashrc").read_bytes() == BLOCK.encode() + b"# caf\xe9\r\n"
 
 
-def test_a_folder_in_a_links_place_is_left_alone(root: Path) -> None:
+def test_a_folder_in_a_links_place_is_left_alone(root: Path, run: Run) -> None:
     (root / "current").unlink()
     (root / "current").mkdir()
     answer = run(fails=True, **params(root))
     assert "current is a file or folder, expected a link or nothing; move it away and run again." in answer["msg"]
 
 
-def test_what_cannot_be_written_is_named(root: Path) -> None:
+def test_what_cannot_be_written_is_named(root: Path, run: Run) -> None:
     (root / "file").write_text("")
     answer = run(fails=True, files=[{"path": str(root / "file/activate.sh"), "content": "A=1\n"}])
     assert f"{root}/file" in answer["msg"]

@@ -8,19 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
-import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.offline_bundle import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
+pytestmark = pytest.mark.xdist_group("offline_bundle")  # one worker makes the first bundle
 UV = """#!/bin/sh
 echo "uv $*" >>"{log}"
 [ ! -e "{broken}" ] || {{ echo "error: there is no version of gamma==9" >&2; exit 1; }}
@@ -44,12 +41,17 @@ def make_wheel(folder: Path, name: str, size: int = 10) -> str:
 class Site:
     """A controller with a folder of wheels as its only source."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run_module: Callable[..., Any], like: Site | None = None) -> None:
+        self.run_module = run_module
         self.path, self.bundle, self.links = path, path / "bundle", path / "links"
-        self.links.mkdir()
-        self.pins = {
-            name: make_wheel(self.links, name, 3 << 20 if name == "beta" else 10) for name in ("alpha", "beta")
-        }
+        if like:
+            shutil.copytree(like.path, path, dirs_exist_ok=True)
+            self.pins = like.pins
+        else:
+            self.links.mkdir()
+            self.pins = {
+                name: make_wheel(self.links, name, 3 << 20 if name == "beta" else 10) for name in ("alpha", "beta")
+            }
         uv = path / "uv"
         uv.write_text(UV.format(log=path / "log", broken=path / "broken", pins=path / "pins"), encoding="utf-8")
         uv.chmod(0o755)
@@ -68,24 +70,11 @@ class Site:
             "wheels": [{"purpose": "a test", "python": "3.12", "requirements": ["alpha"]}],
             "texts": {"variables.yml": "---\n"},
             "about": {"decision": "d1"},
-            "_ansible_check_mode": check,
-            "_ansible_remote_tmp": str(self.path),
             **changes,
         }
         (self.path / "log").write_text("", encoding="utf-8")
         env = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.links)}
-        env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        done = subprocess.run(
-            [sys.executable, "-c", CODE],
-            input=json.dumps(arguments),
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.stdout, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return dict(self.run_module("offline_bundle", arguments, check=check, environ=env).data)
 
     @property
     def asked(self) -> list[str]:
@@ -98,8 +87,22 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path, run_module: Callable[..., Any]) -> Site:
+    return Site(tmp_path, run_module)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, run_module: Callable[..., Any]) -> Site:
+    """A bundle that is written: pip is slow to start."""
+    site = Site(tmp_path_factory.mktemp("made"), run_module)
+    assert site.run()["changed"]
+    return site
+
+
+@pytest.fixture
+def written(tmp_path: Path, made: Site, run_module: Callable[..., Any]) -> Site:
+    """A site with a copy of that bundle."""
+    return Site(tmp_path, run_module, like=made)
 
 
 def test_a_bundle_is_written_once(site: Site) -> None:
@@ -120,18 +123,16 @@ def test_a_bundle_is_written_once(site: Site) -> None:
     assert (again.get("failed"), again["changed"], again["fetched"], site.asked) == (None, False, [], [])
 
 
-def test_a_damaged_file_is_brought_again_and_nothing_else(site: Site) -> None:
-    site.run()
-    (site.bundle / "wheels/alpha-1.0-py3-none-any.whl").unlink()
-    assert site.run()["fetched"] == ["alpha-1.0-py3-none-any.whl"]
+def test_a_damaged_file_is_brought_again_and_nothing_else(written: Site) -> None:
+    (written.bundle / "wheels/alpha-1.0-py3-none-any.whl").unlink()
+    assert written.run()["fetched"] == ["alpha-1.0-py3-none-any.whl"]
 
 
-def test_another_decision_leaves_no_wheel_of_the_first(site: Site) -> None:
-    site.run()
-    site.offer("beta")
-    site.run(about={"decision": "d2"})
-    assert site.wheels == ["beta-1.0-py3-none-any.whl"]
-    assert "alpha" not in (site.bundle / "simple/index.html").read_text(encoding="utf-8")
+def test_another_decision_leaves_no_wheel_of_the_first(written: Site) -> None:
+    written.offer("beta")
+    written.run(about={"decision": "d2"})
+    assert written.wheels == ["beta-1.0-py3-none-any.whl"]
+    assert "alpha" not in (written.bundle / "simple/index.html").read_text(encoding="utf-8")
 
 
 def test_what_the_host_has_is_not_fetched(site: Site) -> None:
@@ -193,10 +194,10 @@ def test_a_repository_is_cloned_at_its_tag_and_can_be_cloned_again(site: Site) -
     for command in (["add", "."], ["commit", "--quiet", "-m", "one"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True, env=env)
     rows = [{"name": "cutlass", "url": f"file://{source}", "revision": "v1", "purpose": "headers"}]
-    assert site.run(repositories=rows)["changed"]
+    assert site.run(wheels=[], repositories=rows)["changed"]
     clone = ["git", "clone", "--quiet", "--depth", "1", "--branch", "v1", f"file://{site.bundle}/git/cutlass.git"]
     subprocess.run([*clone, str(site.path / "host")], check=True, env=env, capture_output=True)
     assert (site.path / "host/header.h").is_file()
-    assert not site.run(repositories=rows)["changed"]
+    assert not site.run(wheels=[], repositories=rows)["changed"]
     missing = [{**rows[0], "revision": "v9"}]
-    assert "headers could not be cloned from file://" in site.run(repositories=missing)["msg"]
+    assert "headers could not be cloned from file://" in site.run(wheels=[], repositories=missing)["msg"]

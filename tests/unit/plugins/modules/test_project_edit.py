@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.project_edit import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 OLD, NEW = "# ours\r\n[project]\n", "# ours\r\n[project]\n[tool.uv]\n"
 
 
 class App:
     """A project with a lock file, and a stand-in for its manager."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, run_module: Callable[..., Any]) -> None:
+        self.run_module = run_module
         self.root, self.path, self.folder = root, root / "app", root / "prefix" / "projects" / "app-0"
         self.path.mkdir()
         self.path.joinpath("pyproject.toml").write_bytes(OLD.encode())
@@ -39,20 +32,11 @@ class App:
         return {path.name: path.read_bytes() for path in self.path.iterdir()}
 
     def run(self, *, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
-        given: dict[str, Any] = {
-            "path": str(self.path),
-            "folder": str(self.folder),
-            "_ansible_check_mode": check,
-            **params,
-        }
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "PYTHONPATH": os.pathsep.join(sys.path)}
-        argv = [sys.executable, "-c", CODE]
-        done = subprocess.run(
-            argv, input=json.dumps(given), env=environ, capture_output=True, text=True, timeout=300, check=False
-        )
-        answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
-        assert bool(answer.get("failed")) == fails, answer
-        return answer
+        given = {"path": str(self.path), "folder": str(self.folder), **params}
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.root)}
+        ran = self.run_module("project_edit", given, check=check, environ=environ)
+        assert ran.failed == fails, ran
+        return dict(ran.data)
 
     def edit(self, content: str = NEW, **more: Any) -> dict[str, Any]:
         files = [{"name": "pyproject.toml", "content": content}]
@@ -62,8 +46,8 @@ class App:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App(tmp_path)
+def app(tmp_path: Path, run_module: Callable[..., Any]) -> App:
+    return App(tmp_path, run_module)
 
 
 def test_copied_written_locked(app: App) -> None:

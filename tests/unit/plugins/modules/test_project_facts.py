@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.project_facts import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
+Run = Callable[..., dict[str, Any]]
 
 
-def run(home: Path, **params: Any) -> dict[str, Any]:
-    environ = {"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
-    given = {"path": str(home / "app"), "prefix": str(home / "prefix"), **params}
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
-        input=json.dumps(given),
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
-    assert "project" in answer, answer
-    assert not answer["changed"]
-    found: dict[str, Any] = answer["project"]
-    return found
+@pytest.fixture
+def run(run_module: Callable[..., Any]) -> Run:
+    def call(home: Path, **params: Any) -> dict[str, Any]:
+        given = {"path": str(home / "app"), "prefix": str(home / "prefix"), **params}
+        ran = run_module("project_facts", given, environ={"PATH": "/usr/bin:/bin", "HOME": str(home)})
+        assert "project" in ran.data, ran
+        assert not ran.changed
+        return dict(ran.data["project"])
+
+    return call
 
 
 @pytest.fixture
@@ -53,7 +40,7 @@ def app(tmp_path: Path) -> Path:
     return tmp_path / "app"
 
 
-def test_what_is_read(app: Path, tmp_path: Path) -> None:
+def test_what_is_read(app: Path, tmp_path: Path, run: Run) -> None:
     tool = tmp_path / ".local" / "bin" / "poetry"
     tool.parent.mkdir(parents=True)
     tool.write_text("#!/bin/sh\n")
@@ -73,12 +60,12 @@ def test_what_is_read(app: Path, tmp_path: Path) -> None:
     assert found["proof"] is None
 
 
-def test_torch_is_imported_on_request(app: Path, tmp_path: Path) -> None:
+def test_torch_is_imported_on_request(app: Path, tmp_path: Path, run: Run) -> None:
     proof = {"ok": True, "version": "2.10.0+cu126", "cuda": "12.6", "available": False}
     assert run(tmp_path, prove=True)["proof"] == proof
 
 
-def test_a_torch_that_does_not_import_is_told(app: Path, tmp_path: Path) -> None:
+def test_a_torch_that_does_not_import_is_told(app: Path, tmp_path: Path, run: Run) -> None:
     next(app.glob(".venv/lib/*/site-packages/torch/__init__.py")).write_text(
         "raise ImportError('libcudart.so.12: cannot open')\n"
     )
@@ -86,6 +73,6 @@ def test_a_torch_that_does_not_import_is_told(app: Path, tmp_path: Path) -> None
     assert found == {"ok": False, "error": "ImportError: libcudart.so.12: cannot open"}
 
 
-def test_absence_is_an_answer(tmp_path: Path) -> None:
+def test_absence_is_an_answer(tmp_path: Path, run: Run) -> None:
     found = run(tmp_path, prove=True)
     assert (found["exists"], found["environment"], found["proof"], found["owner"]["name"]) == (False, None, None, None)

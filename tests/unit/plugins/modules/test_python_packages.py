@@ -9,19 +9,14 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.modules import python_packages as module
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.python_packages import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 UV = """#!{python}
 import json, os, pathlib, sys
 words = sys.argv[1:]
@@ -80,7 +75,8 @@ elif words[1] == "uninstall":
 class Host:
     """A scratch prefix with a stand-in uv."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, run_module: Callable[..., Any]) -> None:
+        self.run_module = run_module
         self.root, self.log = root, root / "calls.jsonl"
         self.prefix, self.environment = root / "prefix", root / "prefix/environments/1"
         self.site = self.environment / "lib/python3.12/site-packages"
@@ -107,21 +103,16 @@ class Host:
             "python": sys.executable,
         }
         given |= {} if "directory" in params else {"environment": str(self.environment)}
-        arguments = {**given, **params, "_ansible_check_mode": check, "_ansible_tmpdir": str(self.root)}
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "PYTHONPATH": os.pathsep.join(sys.path)}
-        environ |= {"PIP_CONFIG_FILE": os.devnull, **self.variables}
-        argv = [sys.executable, "-c", CODE]
-        done = subprocess.run(
-            argv, input=json.dumps(arguments), env=environ, capture_output=True, text=True, timeout=300, check=False
-        )
-        answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
-        assert bool(answer.get("failed")) == fails, answer
-        return answer
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "PIP_CONFIG_FILE": os.devnull, **self.variables}
+        given |= {"_ansible_tmpdir": str(self.root), **params}
+        ran = self.run_module("python_packages", given, check=check, environ=environ)
+        assert ran.failed == fails, ran
+        return dict(ran.data)
 
 
 @pytest.fixture
-def host(tmp_path: pathlib.Path) -> Host:
-    return Host(tmp_path)
+def host(tmp_path: pathlib.Path, run_module: Callable[..., Any]) -> Host:
+    return Host(tmp_path, run_module)
 
 
 def test_environment_is_built_and_a_second_run_needs_no_uv(host: Host) -> None:

@@ -6,25 +6,18 @@
 from __future__ import annotations
 
 import http.server
-import json
 import os
 import pathlib
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host import reach as _reach
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.source_check import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
+Run = Callable[..., dict[str, Any]]
 
 
 LIMIT = 120  # seconds: only a hang takes as long
@@ -121,20 +114,16 @@ def test_complaint(variable: str | None, remedy: str) -> None:
     assert _reach.complain(_reach.Answer(source, None, "Connection refused")) == sentence
 
 
-def run(environ: dict[str, str], **params: Any) -> dict[str, Any]:
-    given = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "PIP_CONFIG_FILE": os.devnull,
-        **environ,
-    }
-    argv, text = [sys.executable, "-c", CODE], json.dumps({"timeout": LIMIT, **params, "_ansible_check_mode": True})
-    done = subprocess.run(argv, input=text, env=given, capture_output=True, text=True, timeout=300, check=False)
-    answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"msg": done.stderr}))
-    return answer
+@pytest.fixture
+def run(run_module: Callable[..., Any]) -> Run:
+    def call(environ: dict[str, str], **params: Any) -> dict[str, Any]:
+        given = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull, **environ}
+        return dict(run_module("source_check", params, check=True, environ=given).data)
+
+    return call
 
 
-def test_module(server: str, closed: str, tmp_path: pathlib.Path) -> None:
+def test_module(server: str, closed: str, tmp_path: pathlib.Path, run: Run) -> None:
     good = {"name": "good", "url": f"{server}/200", "variable": "good_url"}
     bad = {"name": "bad", "url": closed, "variable": "bad_url"}
     answer = run({}, sources=[good])

@@ -11,22 +11,16 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._build import program, session
 
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.source_wheel import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 KEY = "0123456789abcdef"
 LIMIT = 120  # seconds: only a hang takes as long
 # Stands for the build environment's python: `-m pip wheel` says two steps, waits for the file "go", and writes a wheel.
@@ -52,7 +46,8 @@ if what.startswith("fail"):
 class Host:
     """A scratch store, and a source archive."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, run: Callable[..., Any], run_in_a_process: Callable[..., Any]) -> None:
+        self.run_module, self.run_module_in_a_process = run, run_in_a_process
         self.root, self.store, self.work = root, root / "p/wheels", root / "p/builds" / KEY
         self.target = self.store / KEY
         archive = root / "thing-1.0.tar.gz"
@@ -74,18 +69,13 @@ class Host:
 
     def run(self, step: str, *, fails: bool = False, check: bool = False, **more: Any) -> dict[str, Any]:
         """One call of the module."""
-        arguments = {"build": self.build, "store": str(self.store), "step": step, **more, "_ansible_check_mode": check}
-        environ = {"PATH": os.environ["PATH"], "HOME": str(self.root), "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(
-            [sys.executable, "-c", CODE],
-            input=json.dumps(arguments),
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode != 0) is fails, done.stdout + done.stderr
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        given = {"build": self.build, "store": str(self.store), "step": step, **more}
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.root)}
+        # A build that is started is to outlive the module's process.
+        run = self.run_module_in_a_process if step == "start" else self.run_module
+        ran = run("source_wheel", given, check=check, environ=environ)
+        assert ran.failed is fails, ran
+        return dict(ran.data)
 
     def follow(self, wait: float = LIMIT, **more: Any) -> dict[str, Any]:
         """What the build is at, after it ended or so many seconds."""
@@ -110,9 +100,11 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[Host]:
+def host(
+    tmp_path: pathlib.Path, run_module: Callable[..., Any], run_module_in_a_process: Callable[..., Any]
+) -> Iterator[Host]:
     """A host, on which no build is left."""
-    made = Host(tmp_path)
+    made = Host(tmp_path, run_module, run_module_in_a_process)
     yield made
     if (made.work / "run.json").exists():
         session.end_session(json.loads((made.work / "run.json").read_text()))

@@ -16,6 +16,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark import pag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.judge import judge
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
+pytestmark = pytest.mark.xdist_group("page")  # one worker draws the plots
 RUN = pathlib.Path(__file__).resolve().parents[4] / "fixtures" / "benchmarks" / "cpu-tiny.json"
 PLOTS = pytest.mark.skipif(
     page.load_matplotlib() is None, reason="matplotlib is not installed: run scripts/prepare.sh dev"
@@ -30,9 +31,15 @@ def render(result: dict[str, Any], host: str = "pod-1") -> str:
     return page.render_page(result, host, load_catalogue())
 
 
-def test_the_page_has_every_case_and_every_reference() -> None:
+@pytest.fixture(scope="module")
+def page_of_the_run() -> tuple[dict[str, Any], str]:
+    """The run, and its page; its plots are what takes long."""
     result = judged()
-    text = render(result)
+    return result, render(result)
+
+
+def test_the_page_has_every_case_and_every_reference(page_of_the_run: tuple[dict[str, Any], str]) -> None:
+    result, text = page_of_the_run
     for case in result["cases"]:
         assert f"<td>{case['name'].partition('/')[2]}</td>" in text, case["name"]
     for name, row in load_catalogue()["benchmarks"]["references"].items():
@@ -44,8 +51,8 @@ def test_every_family_of_the_run_has_a_title() -> None:
     assert {case["family"] for case in judged()["cases"]} <= page.TITLES.keys()
 
 
-def test_the_page_needs_nothing_else() -> None:
-    text = render(judged())
+def test_the_page_needs_nothing_else(page_of_the_run: tuple[dict[str, Any], str]) -> None:
+    text = page_of_the_run[1]
     assert not re.search(r"<(script|link|img|iframe)\b|@import|url\((?!#)", text)
 
 
@@ -87,9 +94,8 @@ def test_cases_stand_in_the_order_of_their_numbers() -> None:
 
 
 @PLOTS
-def test_each_measured_family_has_a_plot_that_is_well_formed() -> None:
-    result = judged()
-    text = render(result)
+def test_each_measured_family_has_a_plot_that_is_well_formed(page_of_the_run: tuple[dict[str, Any], str]) -> None:
+    result, text = page_of_the_run
     plots = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(plots) == len({case["family"] for case in result["cases"]})
     for plot in plots:
