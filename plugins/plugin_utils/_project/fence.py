@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 CONSTRAINTS = "podsmith-constraints.txt"
-HEAD = "# podsmith.gpu: keeps PyTorch at this host's build; project_environment_state=absent takes it out\n"
+MARK = "# podsmith.gpu: "  # how a file that is ours begins
+HEAD = f"{MARK}keeps PyTorch at the build for this host; project_environment_state=absent removes this file\n"
 BEGIN, END = "# BEGIN podsmith.gpu\n", "# END podsmith.gpu\n"
 _BLOCK = re.compile(rf"[ ]*{BEGIN}(?:(?!{BEGIN}).*\n)*?[ ]*{END}")
 _DEACTIVATE = re.compile(r"^deactivate *\(\) *\{[ ]*\n", re.MULTILINE)
@@ -64,7 +65,7 @@ def without_blocks(text: str) -> str:
 
 def is_ours(text: str | None) -> bool:
     """Whether a whole file is one of ours."""
-    return text is not None and text.startswith(HEAD)
+    return text is not None and text.startswith(MARK)
 
 
 def has_foreign_conf(environment: Mapping[str, Any]) -> bool:
@@ -78,23 +79,23 @@ def fence(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """What of the fence is to be written, and what could not be: a row a file, and sentences."""
     folder, there = environment["path"], environment["fence"]
-    wanted, notes = {CONSTRAINTS: render_constraints(versions)}, []
+    files, notes = {CONSTRAINTS: render_constraints(versions)}, []
     if has_foreign_conf(environment):
         notes.append(
-            f"{folder}/pip.conf is not ours and stays; to hold pip without activation, add to it: "
-            f"[install] constraint = {folder}/{CONSTRAINTS}"
+            f"{folder}/pip.conf was not written by this role and is not changed; to keep pip from replacing PyTorch "
+            f"without activation, add to it: [install] constraint = {folder}/{CONSTRAINTS}"
         )
     else:
-        wanted["pip.conf"] = render_pip_conf(folder, pip, url)
+        files["pip.conf"] = render_pip_conf(folder, pip, url)
     activate = there.get("bin/activate")
     fenced = render_activate(activate, folder) if activate is not None else None
     if fenced is None:
         notes.append(
-            f"{folder}/bin/activate is not as venv, virtualenv or uv write it, and stays; set PIP_CONSTRAINT and "
-            f"UV_CONSTRAINT to {folder}/{CONSTRAINTS} where you install into it."
+            f"{folder}/bin/activate is not as venv, virtualenv or uv write it, and is not changed; set PIP_CONSTRAINT "
+            f"and UV_CONSTRAINT to {folder}/{CONSTRAINTS} before installing into the environment."
         )
     else:
-        wanted["bin/activate"] = fenced
+        files["bin/activate"] = fenced
     rows = [
         {
             "path": f"{folder}/{name}",
@@ -104,7 +105,7 @@ def fence(
             "what": name,
             "action": "sets the constraints" if name == "bin/activate" else "written",
         }
-        for name, content in wanted.items()
+        for name, content in files.items()
         if there.get(name) != content
     ]
     return rows, notes
