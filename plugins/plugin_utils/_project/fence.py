@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files in an environment that keep installations from swapping PyTorch, and their removal to the byte. Pure."""
+"""The files in an environment that keep installations from replacing PyTorch, and their removal to the byte. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def render_pip_conf(folder: str, pip: Mapping[str, Any], url: str | None) -> str
     urls = [*pip.get("extra_index_urls", []), *([url] if url else [])]
     constraints = [*pip.get("constraints", []), f"{folder}/{CONSTRAINTS}"]
     lines = [HEAD]
-    if urls and not pip.get("secret"):  # a credential is not copied; pip goes on asking what it asks now
+    if urls and not pip.get("secret"):  # a credential is not copied; pip goes on using the indexes of now
         lines += ["[global]\n", "extra-index-url =\n", *(f"    {entry}\n" for entry in dict.fromkeys(urls))]
     lines += ["[install]\n", "constraint =\n", *(f"    {entry}\n" for entry in dict.fromkeys(constraints))]
     return "".join(lines)
