@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_edit
-short_description: Edit a project's files after a copy, and have its own manager lock it anew
+short_description: Edit a project's files after a copy, and lock it again with its own manager
 version_added: 1.0.0
 description:
   - Copies the files first, writes the new texts, and calls the manager's own command, which writes the lock file.
-    Where that command fails, every file is as it was before.
-  - Notes the first copy of each file, to which O(state=absent) goes back. A file that somebody else has changed
-    since stays.
+    If that command fails, all files are restored.
+  - Records the first copy of each file, which O(state=absent) restores. A file that somebody else has changed
+    since is not restored.
 author:
   - Podsmith developers (@podsmith)
 options:
@@ -22,7 +22,7 @@ options:
     type: path
     required: true
   folder:
-    description: Folder for the copies and the notes, as M(podsmith.gpu.project_facts) names it.
+    description: Folder for the copies and the record of them, as M(podsmith.gpu.project_facts) returns it.
     type: path
     required: true
   files:
@@ -44,7 +44,7 @@ options:
     type: str
   unlock:
     description:
-      - Packages to take out of the lock file before the command runs, so that it chooses them anew and keeps the rest.
+      - Packages to remove from the lock file before the command runs, so that it chooses them again and keeps the rest.
         Poetry refuses to lock a project whose lock file names a source that is gone.
     type: list
     elements: str
@@ -55,11 +55,11 @@ options:
     elements: str
     default: []
   variables:
-    description: Variables that the command gets beside those of the task.
+    description: Environment variables for the command, in addition to those of the task.
     type: dict
     default: {}
   forget:
-    description: Whether this edit takes out what an earlier one brought, so that no note of it is kept; copies stay.
+    description: Whether this edit removes what an earlier one added, so that no record of it is kept; copies stay.
     type: bool
     default: false
   timeout:
@@ -67,21 +67,21 @@ options:
     type: int
     default: 1800
   state:
-    description: V(absent) goes back to the first copies.
+    description: V(absent) restores the first copies.
     type: str
     choices: [present, absent]
     default: present
 attributes:
   check_mode:
     support: full
-    description: Shows the new texts; what the command would write is not known before.
+    description: Shows the new texts; what the command would write is not known in advance.
   diff_mode:
     support: full
     description: Shows each file before and after.
 """
 
 EXAMPLES = r"""
-- name: Give a project its index and lock it anew
+- name: Add PyTorch's index to a project and lock it again
   podsmith.gpu.project_edit:
     path: /srv/app
     folder: /opt/podsmith/projects/app-0123abcd
@@ -99,11 +99,11 @@ paths:
   elements: str
   returned: always
 copies:
-  description: Where the copies of this change lie.
+  description: Folder of the copies of this change.
   type: str
   returned: when something was copied
 output:
-  description: What the command said.
+  description: Output of the command.
   type: str
   returned: when it ran
 """
@@ -224,12 +224,12 @@ class Project:
             return str(out + err)
         for name, content in before.items():
             self.write(name, content)
-        words = " ".join(mask(err + out).split())[-LIMIT:] or f"it ended with status {rc}"
+        words = " ".join(mask(err + out).split())[-LIMIT:] or f"it exited with status {rc}"
         if rc == TIMED_OUT:
             words = f"it did not finish within {self.params['timeout']} s"
         self.module.fail_json(
-            msg=f"{' '.join(argv)} in {self.path} failed: {words}. Every file is as it was before; see whether "
-            "the index of PyTorch is reached from this host and has a release that the project allows.",
+            msg=f"{' '.join(argv)} in {self.path} failed: {words}. All files were restored; check that "
+            "PyTorch's index can be reached from this host and has a release that the project allows.",
             paths=[],
         )
         raise SystemExit(1)
@@ -268,7 +268,7 @@ class Project:
             original = pathlib.Path(row["original"]) if row.get("original") else None
             if original is not None and not original.is_file():
                 self.module.fail_json(
-                    msg=f"{original}, the copy of {self.path / name}, is gone; put the file right by hand, "
+                    msg=f"{original}, the copy of {self.path / name}, is gone; restore the file by hand, "
                     f"then remove {self.notes_path}.",
                     paths=paths,
                 )
@@ -326,7 +326,7 @@ def main() -> None:
             project.present()
     except OSError as error:
         module.fail_json(
-            msg=f"{error.filename or 'a file'} cannot be changed ({error.strerror}); run as the user that owns the "
+            msg=f"{error.filename or 'a file'} cannot be written ({error.strerror}); run as the user that owns the "
             "project, or choose a prefix that this user may write to.",
             paths=[],
         )

@@ -10,9 +10,9 @@ module: project_facts
 short_description: Read a Python project, its environment and its PyTorch
 version_added: 1.0.0
 description:
-  - Reads which package manager a project folder belongs to, where its environment is and what PyTorch lies there, what
-    its lock files pin, and what keeps PyTorch from being swapped.
-  - Reads files alone, unless O(prove) asks for more. Absence is an answer, never an error.
+  - Reads which package manager a project folder belongs to, where its environment is and which PyTorch is installed
+    there, what its lock files pin, and what keeps PyTorch from being replaced.
+  - Reads files only, unless O(prove) is set. A project or an environment that does not exist is a result, not an error.
 author:
   - Podsmith developers (@podsmith)
 options:
@@ -22,18 +22,18 @@ options:
     required: true
   environment:
     description:
-      - Its environment, where it is not found by itself as C(.venv), C(venv) or C(env) in the project, or Poetry's.
+      - Its environment, if it is neither C(.venv), C(venv) or C(env) in the project nor one of Poetry's.
     type: path
   prefix:
-    description: Folder of all that is ours on the host; what an earlier edit of the project's files left is there.
+    description: Folder of everything that the collection installs on the host; copies of edited files are there.
     type: path
     required: true
   prove:
-    description: Whether the environment's Python is to import torch, which takes seconds.
+    description: Whether to import torch with the environment's Python, which takes seconds.
     type: bool
     default: false
   timeout:
-    description: Seconds that this may take.
+    description: Seconds that the import may take.
     type: int
     default: 120
 attributes:
@@ -64,11 +64,11 @@ project:
       type: str
       returned: always
     exists:
-      description: Whether it is there.
+      description: Whether it exists.
       type: bool
       returned: always
     owner:
-      description: Who owns the environment, or else the folder, and who reads, as C(name) and C(reader).
+      description: Owner of the environment, or else of the folder, as C(name); the user who reads, as C(reader).
       type: dict
       returned: always
     texts:
@@ -84,7 +84,7 @@ project:
       type: dict
       returned: always
     others:
-      description: Files of managers that this collection does not serve.
+      description: Files of managers that the collection does not support.
       type: list
       elements: str
       returned: always
@@ -98,11 +98,11 @@ project:
       type: dict
       returned: always
     tools:
-      description: Paths of C(poetry), C(uv) and C(pip-compile), null where there is none.
+      description: Paths of C(poetry), C(uv) and C(pip-compile), null if there is none.
       type: dict
       returned: always
     pip:
-      description: What the host's pip configuration says that a file in the environment would hide.
+      description: The settings of the host's pip configuration that a file in the environment would override.
       type: dict
       returned: always
     state:
@@ -110,7 +110,7 @@ project:
       type: dict
       returned: always
     proof:
-      description: What torch said when it was imported, null where nobody asked.
+      description: Result of the import of torch, null unless O(prove) is set.
       type: dict
       returned: always
 """
@@ -131,7 +131,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     read_pip_config,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._project import project as _project
+from ansible_collections.podsmith.gpu.plugins.module_utils._project import project as projects
 
 PROOF = (
     "import json, torch; print(json.dumps({'version': torch.__version__, 'cuda': torch.version.cuda,"
@@ -177,7 +177,7 @@ def prove(module: AnsibleModule, python: str) -> dict[str, Any]:
         return {"ok": rc == 0, **json.loads(out.strip().splitlines()[-1])}
     except (IndexError, ValueError):
         words = err.strip().splitlines()
-        return {"ok": False, "error": words[-1] if words else f"{python} ended with status {rc}"}
+        return {"ok": False, "error": words[-1] if words else f"{python} exited with status {rc}"}
 
 
 def main() -> None:
@@ -194,13 +194,13 @@ def main() -> None:
     )
     home, environ = str(pathlib.Path.home()), dict(os.environ)
     path, prefix = module.params["path"].rstrip("/") or "/", module.params["prefix"]
-    project = _project.read_project(path, module.params["environment"], home, environ)
+    project = projects.read_project(path, module.params["environment"], home, environ)
     environment = project["environment"] or {}
     folder = environment.get("path")
     project["owner"] = {"name": owner_of(folder or path), "reader": pwd.getpwuid(os.geteuid()).pw_name}
     project["tools"] = find_tools(home, prefix, folder)
     project["pip"] = read_pip(home, environ)
-    project["state"] = _project.read_state(path, prefix)
+    project["state"] = projects.read_state(path, prefix)
     runs = module.params["prove"] and environment.get("works") and environment.get("torch")
     project["proof"] = prove(module, environment["python"]) if runs else None
     module.exit_json(changed=False, project=project)

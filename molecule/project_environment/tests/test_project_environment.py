@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Projects of the real Poetry, uv, pip-tools and pip keep the PyTorch of their host, whatever is installed into them.
 
-PyTorch itself is a stand-in. The converge has put right what the managers had made; here they try to swap it again.
+PyTorch itself is a stand-in. The converge has repaired what the managers had installed; here they try to swap it again.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def libraries(found: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.parametrize("project", sorted(TORCHES))
-def test_put_right(host: Any, project: str) -> None:
+def test_repaired(host: Any, project: str) -> None:
     found = packages(host, project)
     assert found["torch"] == TORCHES[project]
     assert libraries(found) == {"nvidia-cuda-runtime-cu12 12.6.77"}
@@ -152,15 +152,14 @@ def test_activation_holds_and_lets_go(host: Any) -> None:
     assert said == [f"{path} {path}", "unset unset"]
 
 
-def test_a_swap_is_seen_and_put_right(host: Any) -> None:
+def test_a_swap_is_seen_and_repaired(host: Any) -> None:
     """The way of projects that keep PyTorch out of the lock file: whatever is synced takes it away."""
     call(host, "chatbot", "uv sync --quiet && uv pip install --quiet torch==2.11.0")
     seen = play("chatbot", project_environment_state="checked")
     assert (seen.rc, seen.changed) == (2, 0)
-    assert (
-        "/srv/chatbot is swapped: torch 2.11.0 (CUDA 13.0) is there; 2.11.0+cu126 (CUDA 12.6) is wanted." in seen.told
-    )
-    assert "uv sync: no, no lock file names torch: uv sync removes it, and this playbook brings it back" in seen.told
+    told = "/srv/chatbot is swapped: torch 2.11.0 (CUDA 13.0) is installed; expected 2.11.0+cu126 (CUDA 12.6)."
+    assert f"PyTorch of {told}" in seen.told
+    assert "uv sync: no, no lock file names torch: uv sync removes it, and this playbook installs it again" in seen.told
     assert "versions driver 580.95.05 (CUDA 13.0) · toolkit none · torch 2.11.0 (CUDA 13.0)" in seen.told
     assert play("chatbot").rc == 0
     assert packages(host, "chatbot")["torch"] == TORCHES["chatbot"]
@@ -184,7 +183,7 @@ def test_the_next_cuda_and_back(host: Any) -> None:
             assert found["torch"] == TORCHES[project].replace("cu126", index)
             assert len(libraries(found)) == 1
     assert host.run(files).stdout == before
-    assert "- nvidia-cuda-runtime 13.0.96 taken out" in run.told
+    assert "- nvidia-cuda-runtime 13.0.96 removed" in run.told
     assert libraries(packages(host, "notebook")) == {"nvidia-cuda-runtime-cu12 12.6.77"}
 
 
@@ -199,7 +198,7 @@ def test_check_mode_and_without_leave(host: Any) -> None:
     )
     assert '-torch = {index = "pytorch-cu126"}' in run.told
     assert '+torch = {index = "pytorch-cu130"}' in run.told
-    assert "-e project_environment_edit=true makes this edit after a copy, and locks uv.lock anew." in run.told
+    assert "-e project_environment_edit=true makes this edit after a copy, and locks uv.lock again." in run.told
     assert host.run("sha256sum /srv/*/pyproject.toml /srv/*/*.lock").stdout == before
 
 
@@ -207,8 +206,8 @@ def test_left_alone(host: Any) -> None:
     before = host.run("ls -lR --full-time /srv/torn").stdout
     run = play("notebook", project_environment_path="/srv/torn")
     assert (run.rc, run.changed) == (2, 0)
-    assert "/srv/torn has poetry.lock and uv.lock, one manager is wanted; remove the one that is not used" in run.told
-    assert "verdict left_alone: nothing was touched" in run.told
+    assert "/srv/torn has poetry.lock and uv.lock; expected one manager. Remove what is not used" in run.told
+    assert "verdict left_alone: nothing was changed" in run.told
     assert host.run("ls -lR --full-time /srv/torn").stdout == before
 
 

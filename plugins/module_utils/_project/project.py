@@ -300,10 +300,10 @@ def read_requirements(path: str) -> dict[str, Record]:
     return found
 
 
-def read_project(path: str, wished: str | None, home: str, environ: Mapping[str, str]) -> Record:
+def read_project(path: str, requested: str | None, home: str, environ: Mapping[str, str]) -> Record:
     """All that there is to know about a project before anything is decided.
 
-    :param wished: its environment, where the user says which one it is.
+    :param requested: its environment, where the user says which one it is.
     """
     texts = {name: read_text(f"{path}/{name}") for name in TEXTS}
     locks = {}
@@ -313,8 +313,8 @@ def read_project(path: str, wished: str | None, home: str, environ: Mapping[str,
             with open(f"{path}/{name}", encoding="utf-8", errors="replace") as file:
                 locks[name] = {"sha256": sha256, "packages": parse_lock(file.read(), FAMILY)}
     found = (
-        [wished]
-        if wished
+        [requested]
+        if requested
         else find_environments(path, parse_project_name(texts["pyproject.toml"] or ""), home, environ)
     )
     environments = [folder for folder in found if os.path.exists(f"{folder}/pyvenv.cfg") or is_conda(folder)]

@@ -8,10 +8,19 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
+from packaging.utils import canonicalize_name
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.document import (
+    names,
+    not_toml,
+    poetry_tables,
+    requirement_lists,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import show
 
 try:
     import tomlkit
@@ -22,15 +31,10 @@ Table = MutableMapping[str, Any]
 
 NAME = re.compile(r"^pytorch(?:-(?:cu\d+|cpu))?$")  # how an index of PyTorch is called, by its own guides and by us
 URL = re.compile(r"/whl/(?:cu\d+|cpu)/?$")
-NO_TOMLKIT = (
-    "The Python of Ansible has no tomlkit, which edits TOML without touching what it does not change; "
-    "install it there: python -m pip install tomlkit."
+NO_TOMLKIT = Refusal(
+    "Ansible's Python has no tomlkit, which edits TOML and keeps the rest of the file as it is",
+    "Install it there: python -m pip install tomlkit.",
 )
-_HEAD = re.compile(r"^\s*(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)")
-
-
-class EditError(Exception):
-    """A project file that is not edited; the text says what was found, what was wanted and what to do."""
 
 
 def can_edit() -> bool:
@@ -38,31 +42,29 @@ def can_edit() -> bool:
     return tomlkit is not None
 
 
-def edit(text: str, manager: str, index: str, url: str, packages: Iterable[str]) -> str:
-    """The text with an explicit index for these packages, in the words of ``uv`` or ``poetry``.
+def edit(text: str, manager: str, index: str, url: str, packages: Iterable[str]) -> str | Refusal:
+    """The text with an explicit index for these packages, in the form of ``uv`` or ``poetry``.
 
-    A package that the project needs through others alone is added to its dependencies: both managers take an index
-    for direct dependencies only. Raises EditError.
+    A package that the project needs through others alone is added to its dependencies: both managers use an index
+    for direct dependencies only.
     """
-    if tomlkit is None:
-        raise EditError(NO_TOMLKIT)
-    try:
-        document: Table = tomlkit.parse(text)
-    except tomlkit.exceptions.ParseError as error:
-        raise EditError(f"pyproject.toml cannot be read as TOML ({error}); correct it and run again.") from error
-    wanted = list(packages)
-    (_edit_uv if manager == "uv" else _edit_poetry)(document, f"pytorch-{index}", url, wanted)
+    document = _parse(text)
+    if isinstance(document, Refusal):
+        return document
+    edit_as = _edit_uv if manager == "uv" else _edit_poetry
+    if refusal := edit_as(document, f"pytorch-{index}", url, list(packages)):
+        return refusal
     return _spaced(text, tomlkit.dumps(document))
 
 
-def unedit(text: str, manager: str) -> str:
-    """The text without PyTorch's index, where others have changed it since: what refers to it goes along.
+def unedit(text: str, manager: str) -> str | Refusal:
+    """The text without PyTorch's index, where others have changed it since: what refers to it goes too.
 
-    A package that was named for the index's sake stays among the dependencies. Raises EditError.
+    A package that was named for the index's sake stays among the dependencies.
     """
-    if tomlkit is None:
-        raise EditError(NO_TOMLKIT)
-    document: Table = tomlkit.parse(text)
+    document = _parse(text)
+    if isinstance(document, Refusal):
+        return document
     key, kind = ("uv", "index") if manager == "uv" else ("poetry", "source")
     own = (document.get("tool") or {}).get(key) or {}
     entries = own.get(kind) or []
@@ -78,6 +80,15 @@ def unedit(text: str, manager: str) -> str:
         if name in own and len(own[name]) == 0:
             del own[name]
     return f"{tomlkit.dumps(document).rstrip()}\n"
+
+
+def _parse(text: str) -> Table | Refusal:
+    if tomlkit is None:
+        return NO_TOMLKIT
+    try:
+        return tomlkit.parse(text)
+    except tomlkit.exceptions.ParseError as error:
+        return not_toml(error)
 
 
 def _refers(value: Any, kind: str, name: str) -> bool:
@@ -115,45 +126,17 @@ def unified(name: str, before: str, after: str) -> list[str]:
     return [line for line in lines if line.strip() not in (f"--- {name}", f"+++ {name}")]
 
 
-def requirement_lists(document: Table) -> Iterator[tuple[str, Any]]:
-    """Every list of requirements of the standard tables, with the name of its group: '' for the project itself."""
-    project = document.get("project") or {}
-    if "dependencies" in project:
-        yield "", project["dependencies"]
-    for extra in (project.get("optional-dependencies") or {}).values():
-        yield "", extra
-    for name, group in (document.get("dependency-groups") or {}).items():
-        yield str(name), group
-
-
-def poetry_tables(document: Table) -> Iterator[Table]:
-    """Every table of dependencies in Poetry's own words."""
-    poetry = (document.get("tool") or {}).get("poetry") or {}
-    for table in (poetry, *(poetry.get("group") or {}).values()):
-        if "dependencies" in table:
-            yield table["dependencies"]
-    if "dev-dependencies" in poetry:
-        yield poetry["dev-dependencies"]
-
-
-def names(requirements: Iterable[Any]) -> set[str]:
-    """The normalised names in a list of requirements; a group may include others by a table."""
-    found = (_HEAD.match(entry) for entry in requirements if isinstance(entry, str))
-    return {normalise(match["name"]) for match in found if match}
-
-
-def _edit_uv(document: Table, name: str, url: str, packages: list[str]) -> None:
+def _edit_uv(document: Table, name: str, url: str, packages: list[str]) -> Refusal | None:
     direct = {found for _group, entries in requirement_lists(document) for found in names(entries)}
-    _add_dependencies(document, [package for package in packages if package not in direct])
+    if refusal := _add_dependencies(document, [package for package in packages if package not in direct]):
+        return refusal
     uv = _table(document, "tool", "uv", parent=True)
     sources = _table(document, "tool", "uv", "sources")
     for package in packages:
-        key = next((key for key in sources if normalise(key) == package), package)
+        key = next((key for key in sources if canonicalize_name(key) == package), package)
         if key in sources and not _is_index(sources[key]):
-            raise EditError(
-                f"pyproject.toml gives {package} a source that is not one index ({_short(sources[key])}), and it is "
-                f"left as it is; name the index {url} for it there by hand."
-            )
+            because = f"pyproject.toml gives {package} the source {show(sources[key])}; expected one index"
+            return Refusal(because, f"The file is not edited: set the index {url} for {package} there by hand.")
         entry = tomlkit.inline_table()
         entry["index"] = name
         if sources.get(key) != entry:
@@ -162,52 +145,51 @@ def _edit_uv(document: Table, name: str, url: str, packages: list[str]) -> None:
     if indexes is None:
         indexes = uv["index"] = tomlkit.aot()
     _put(indexes, {"name": name, "url": url, "explicit": True})
+    return None
 
 
 def _is_index(source: Any) -> bool:
     return isinstance(source, MutableMapping) and set(source) == {"index"}
 
 
-def _edit_poetry(document: Table, name: str, url: str, packages: list[str]) -> None:
+def _edit_poetry(document: Table, name: str, url: str, packages: list[str]) -> Refusal | None:
     project = document.get("project") or {}
     standard = "dependencies" in project
     groups = {found: group for group, entries in requirement_lists(document) for found in names(entries)}
-    own = {normalise(key): table for table in poetry_tables(document) for key in table}
+    own: dict[str, Table] = {canonicalize_name(key): table for table in poetry_tables(document) for key in table}
     absent = [package for package in packages if package not in groups and package not in own]
-    if standard:
-        _add_dependencies(document, absent)
+    if standard and (refusal := _add_dependencies(document, absent)):
+        return refusal
     for package in packages:
         table = own.get(package)
         if table is None:
             group = groups.get(package, "")
             where = ("group", group, "dependencies") if group else ("dependencies",)
             table = _table(document, "tool", "poetry", *where)
-        _set_source(table, package, name, "" if standard or package in groups else "*")
+        if refusal := _set_source(table, package, name, "" if standard or package in groups else "*"):
+            return refusal
     poetry = _table(document, "tool", "poetry", parent=True)
     sources = poetry.get("source")
     if sources is None:
         sources = poetry["source"] = tomlkit.aot()
     _put(sources, {"name": name, "url": url, "priority": "explicit"})
+    return None
 
 
-def _set_source(table: Table, package: str, source: str, version: str) -> None:
+def _set_source(table: Table, package: str, source: str, version: str) -> Refusal | None:
     """Give a dependency its source; its version and whatever else it says stay."""
-    key = next((key for key in table if normalise(key) == package), package)
+    key = next((key for key in table if canonicalize_name(key) == package), package)
     value = table.get(key)
+    by_hand = f"The file is not edited: set the source {source} for {package} there by hand."
     if isinstance(value, MutableMapping):
         if any(other in value for other in ("git", "url", "path")):
-            raise EditError(
-                f"pyproject.toml takes {package} from elsewhere than an index ({_short(value)}), and it is left as it "
-                f"is; give it the source {source} there by hand."
-            )
+            because = f"pyproject.toml installs {package} from {show(value)}; expected an index"
+            return Refusal(because, by_hand)
         if value.get("source") != source:
             value["source"] = source
-        return
+        return None
     if isinstance(value, list):
-        raise EditError(
-            f"pyproject.toml gives {package} several versions or sources, and it is left as it is; give each of them "
-            f"the source {source} there by hand."
-        )
+        return Refusal(f"pyproject.toml gives {package} several versions or sources; expected one", by_hand)
     entry = tomlkit.inline_table()
     if value is not None or version:
         entry["version"] = str(value) if value is not None else version
@@ -218,34 +200,36 @@ def _set_source(table: Table, package: str, source: str, version: str) -> None:
         comment, space = value.trivia.comment, value.trivia.comment_ws
         table[key] = entry
         table[key].trivia.comment, table[key].trivia.comment_ws = comment, space
+    return None
 
 
-def _add_dependencies(document: Table, packages: list[str]) -> None:
+def _add_dependencies(document: Table, packages: list[str]) -> Refusal | None:
     """Name packages among the project's own dependencies."""
     if not packages:
-        return
+        return None
     project = document.get("project") or {}
     entries = project.get("dependencies")
     if entries is None:
-        raise EditError(
-            f"pyproject.toml has no list project.dependencies, to which {', '.join(packages)} would be added, and it "
-            "is left as it is; name them among the project's dependencies by hand."
+        return Refusal(
+            f"pyproject.toml has no list project.dependencies to add {', '.join(packages)} to",
+            f"The file is not edited: add {', '.join(packages)} to the project's dependencies by hand.",
         )
     for package in packages:
         entries.append(package)
+    return None
 
 
-def _put(tables: Any, wanted: dict[str, Any]) -> None:
+def _put(tables: Any, index: dict[str, Any]) -> None:
     """Put an index among the others: in the place of PyTorch's last one, else at the end."""
     for entry in tables:
         named = str(entry.get("name", ""))
-        if named == wanted["name"] or (NAME.match(named) and URL.search(str(entry.get("url", "")))):
-            for key, value in wanted.items():
+        if named == index["name"] or (NAME.match(named) and URL.search(str(entry.get("url", "")))):
+            for key, value in index.items():
                 if entry.get(key) != value:
                     entry[key] = value
             return
     table = tomlkit.table()
-    table.update(wanted)
+    table.update(index)
     tables.append(table)
 
 
@@ -257,8 +241,3 @@ def _table(document: Table, *path: str, parent: bool = False) -> Table:
             found[key] = tomlkit.table(is_super_table=parent or depth < len(path) - 1)
         found = found[key]
     return found
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

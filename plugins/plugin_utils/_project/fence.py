@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files in an environment that keep installations from swapping PyTorch, and their removal to the byte. Pure."""
+"""The files in an environment that keep installations from replacing PyTorch, and their removal to the byte. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import BEGIN, END, without_block
 
 CONSTRAINTS = "podsmith-constraints.txt"
-HEAD = "# podsmith.gpu: keeps PyTorch at this host's build; project_environment_state=absent takes it out\n"
+MARK = "# podsmith.gpu: "  # how a file that is ours begins
+HEAD = f"{MARK}keeps PyTorch at the build for this host; project_environment_state=absent removes this file\n"
 _DEACTIVATE = re.compile(r"^deactivate *\(\) *\{[ ]*\n", re.MULTILINE)
 _START = re.compile(r"^deactivate nondestructive[ ]*\n", re.MULTILINE)
 _PLAIN = re.compile(r"[\w./+@:-]+")  # what neither a shell nor a list of paths takes apart
@@ -28,7 +29,7 @@ def render_pip_conf(folder: str, pip: Mapping[str, Any], url: str | None) -> str
     urls = [*pip.get("extra_index_urls", []), *([url] if url else [])]
     constraints = [*pip.get("constraints", []), f"{folder}/{CONSTRAINTS}"]
     lines = [HEAD]
-    if urls and not pip.get("secret"):  # a credential is not copied; pip goes on asking what it asks now
+    if urls and not pip.get("secret"):  # a credential is not copied; pip goes on using the indexes of now
         lines += ["[global]\n", "extra-index-url =\n", *(f"    {entry}\n" for entry in dict.fromkeys(urls))]
     lines += ["[install]\n", "constraint =\n", *(f"    {entry}\n" for entry in dict.fromkeys(constraints))]
     return "".join(lines)
@@ -59,7 +60,7 @@ def render_activate(text: str, folder: str) -> str | None:
 
 def is_ours(text: str | None) -> bool:
     """Whether a whole file is one of ours."""
-    return text is not None and text.startswith(HEAD)
+    return text is not None and text.startswith(MARK)
 
 
 def has_foreign_conf(environment: Mapping[str, Any]) -> bool:
@@ -73,23 +74,23 @@ def fence(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """What of the fence is to be written, and what could not be: a row a file, and sentences."""
     folder, there = environment["path"], environment["fence"]
-    wanted, notes = {CONSTRAINTS: render_constraints(versions)}, []
+    files, notes = {CONSTRAINTS: render_constraints(versions)}, []
     if has_foreign_conf(environment):
         notes.append(
-            f"{folder}/pip.conf is not ours and stays; to hold pip without activation, add to it: "
-            f"[install] constraint = {folder}/{CONSTRAINTS}"
+            f"{folder}/pip.conf was not written by this role and is not changed; to keep pip from replacing PyTorch "
+            f"without activation, add to it: [install] constraint = {folder}/{CONSTRAINTS}"
         )
     else:
-        wanted["pip.conf"] = render_pip_conf(folder, pip, url)
+        files["pip.conf"] = render_pip_conf(folder, pip, url)
     activate = there.get("bin/activate")
     fenced = render_activate(activate, folder) if activate is not None else None
     if fenced is None:
         notes.append(
-            f"{folder}/bin/activate is not as venv, virtualenv or uv write it, and stays; set PIP_CONSTRAINT and "
-            f"UV_CONSTRAINT to {folder}/{CONSTRAINTS} where you install into it."
+            f"{folder}/bin/activate is not as venv, virtualenv or uv write it, and is not changed; set PIP_CONSTRAINT "
+            f"and UV_CONSTRAINT to {folder}/{CONSTRAINTS} before installing into the environment."
         )
     else:
-        wanted["bin/activate"] = fenced
+        files["bin/activate"] = fenced
     rows = [
         {
             "path": f"{folder}/{name}",
@@ -99,7 +100,7 @@ def fence(
             "what": name,
             "action": "sets the constraints" if name == "bin/activate" else "written",
         }
-        for name, content in wanted.items()
+        for name, content in files.items()
         if there.get(name) != content
     ]
     return rows, notes

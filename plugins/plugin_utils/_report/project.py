@@ -20,20 +20,20 @@ SIGNS = {
     "fence": "+",
     "restore": "~",
 }
-WORDS = {  # how a change is told before and after
-    "repair": ("is put right", "put right"),
-    "remove": ("is taken out", "taken out"),
+WORDS = {  # a change before and after a run
+    "repair": ("is repaired", "repaired"),
+    "remove": ("is removed", "removed"),
     "edit": ("is edited", "edited"),
-    "restore": ("goes back to what it was,", "is again what it was,"),
+    "restore": ("is restored", "restored"),
 }
 VERDICTS = {
-    "ok": "PyTorch is as this host wants it",
-    "swapped": "another PyTorch is there than this host wants",
-    "mixed": "libraries of two CUDA majors lie side by side",
-    "missing": "PyTorch is not there",
+    "ok": "PyTorch is the build for this host",
+    "swapped": "the installed PyTorch is not the build for this host",
+    "mixed": "libraries of two CUDA majors are installed side by side",
+    "missing": "PyTorch is not installed",
     "damaged": "PyTorch is damaged",
-    "left_alone": "nothing was touched",
-    "unfenced": "what keeps PyTorch there goes, PyTorch itself stays",
+    "left_alone": "nothing was changed",
+    "unfenced": "the files that keep PyTorch are removed, PyTorch itself stays",
 }
 
 
@@ -47,13 +47,13 @@ def render_project(
     """The lines of a project's block. ``changed``: what a run has done, None where nothing was to be done."""
     ran = changed is not None
     changes = changed if ran else plan["changes"]
-    found, wanted, versions = plan["found"], plan["wanted"], plan["versions"]
+    found, expected, versions = plan["found"], plan["expected"], plan["versions"]
     python = f"Python {plan['python']}" if plan["python"] else ""
     about = " · ".join(part for part in (plan["manager"] or "", plan["environment"] or "", python) if part)
     lines = _wrap(f"{host}   ", " · ".join(part for part in (plan["path"], about) if part), len(host) + 3)
     for label, texts in (
-        ("found", [f"torch {found['build']}"] if found else ["no torch"] if wanted else []),
-        ("wanted", [_wanted(wanted)] if wanted else []),
+        ("found", [f"torch {found['build']}"] if found else ["no torch"] if expected else []),
+        ("expected", [_expected(expected)] if expected else []),
         ("versions", _versions(versions)),
         ("why", list(plan["why"])),
         ("changed" if ran else "change", _changes(changes or (), ran=ran)),
@@ -67,13 +67,14 @@ def render_project(
     failed = unfinished or not (plan["proof"] or {"ok": True})["ok"]
     verdict = "failed" if failed and plan["verdict"] != "left_alone" else plan["verdict"]
     told = "the run ended early, for the reason above" if verdict == "failed" else VERDICTS[verdict]
-    pending = f", {len(plan['changes'])} changes pending" if plan["changes"] and not ran and verdict != "failed" else ""
+    number = 0 if ran or verdict == "failed" else len(plan["changes"])
+    pending = f", {number} change{'s' if number > 1 else ''} pending" if number else ""
     return [*lines, f"  {'verdict':<9}{verdict}: {told}{pending}"]
 
 
-def _wanted(wanted: Mapping[str, Any]) -> str:
-    packages = " ".join(f"{name} {version}" for name, version in wanted["packages"].items())
-    return f"{packages} from {wanted['url'] or 'the wheels of this host'}"
+def _expected(expected: Mapping[str, Any]) -> str:
+    packages = " ".join(f"{name} {version}" for name, version in expected["packages"].items())
+    return f"{packages} from {expected['url'] or 'the wheels of this host'}"
 
 
 def _proof(proof: Mapping[str, Any] | None) -> list[str]:
@@ -81,8 +82,8 @@ def _proof(proof: Mapping[str, Any] | None) -> list[str]:
         return []
     if not proof["ok"]:
         return [f"torch does not import: {proof['error']}"]
-    gpu = "a GPU answers" if proof["available"] else "no GPU answers"
-    return [f"torch {proof['version']} imports; {gpu if proof['cuda'] else 'it is for the CPU'}"]
+    gpu = "a GPU is available" if proof["available"] else "no GPU is available"
+    return [f"torch {proof['version']} imports; {gpu if proof['cuda'] else 'it is built for the CPU'}"]
 
 
 def _versions(versions: Mapping[str, Any]) -> list[str]:

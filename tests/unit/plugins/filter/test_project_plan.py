@@ -28,15 +28,15 @@ def test_the_plan_is_plain_data() -> None:
     plan = project_plan(EMPTY, None, {"path": "/srv/app"})
     assert json.loads(json.dumps(plan)) == plan
     assert plan["verdict"] == "left_alone"
-    assert "/srv/app belongs to PDM (pdm.lock)" in plan["help"][0]
+    assert "/srv/app is managed by PDM (pdm.lock)" in plan["help"][0]
 
 
 @pytest.mark.parametrize("found", [None, {"project": EMPTY}])
 def test_what_project_facts_did_not_read_is_refused(found: object) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"wants what project_facts read.*Give it the key project"):
+    with pytest.raises(AnsibleFilterError, match=r"expected what project_facts read.*Use the key project"):
         project_plan(found, {}, {"path": "/srv/app"})
 
 
-def test_a_wish_that_is_refused() -> None:
+def test_a_request_that_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="project_environment_path is None"):
         project_plan(EMPTY, {}, {})

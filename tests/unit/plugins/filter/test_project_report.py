@@ -11,4 +11,4 @@ def test_the_lines_of_a_project_that_is_left_alone() -> None:
     plan = project_plan({**found, "environments": [], "environment": None}, {}, {"path": "/srv/app"})
     lines = project_report(plan, "pod", {"unfinished": True})
     assert lines[0] == "pod   /srv/app"
-    assert lines[-1] == "  verdict  left_alone: nothing was touched"
+    assert lines[-1] == "  verdict  left_alone: nothing was changed"

@@ -179,7 +179,7 @@ def test_what_cannot_be_written_is_named(root: Path, run: Run) -> None:
     assert "choose a prefix that this user may write to" in answer["msg"]
 
 
-def test_libraries_get_the_names_that_linkers_look_for(root: Path) -> None:
+def test_libraries_get_the_names_that_linkers_look_for(root: Path, run: Run) -> None:
     """A wheel has neither these names nor lib64; what is there under such a name stays."""
     folder = root / "cu13/lib"
     folder.mkdir(parents=True)
@@ -200,7 +200,7 @@ def test_libraries_get_the_names_that_linkers_look_for(root: Path) -> None:
     assert not run(**wished)["changed"]
 
 
-def test_a_link_may_need_the_folder_that_something_else_brings(root: Path) -> None:
+def test_a_link_may_need_the_folder_that_something_else_brings(root: Path, run: Run) -> None:
     link = {"path": str(root / "cu13/lib64"), "target": "lib", "make_folder": False}
     assert run(check=True, links=[link])["changed"]
     answer = run(fails=True, links=[link])

@@ -64,7 +64,7 @@ def test_nothing_is_left_of_a_lock_that_fails(app: App) -> None:
     before = app.snapshot()
     app.manager("echo half >uv.lock; echo 'no solution found' >&2; exit 1")
     answer = app.edit(fails=True)
-    words = [f"lock in {app.path} failed", "no solution found", "Every file is as it was before", "index of PyTorch"]
+    words = [f"lock in {app.path} failed", "no solution found", "All files were restored", "PyTorch's index"]
     assert [word for word in words if word not in answer["msg"]] == []
     assert app.snapshot() == before
 
@@ -116,7 +116,7 @@ def test_a_copy_that_is_gone_is_told(app: App) -> None:
     Path(answer["copies"], "pyproject.toml").unlink()
     answer = app.run(state="absent", fails=True)
     assert "pyproject.toml, the copy of" in answer["msg"]
-    assert "put the file right by hand" in answer["msg"]
+    assert "restore the file by hand" in answer["msg"]
 
 
 def test_check_mode_shows_and_changes_nothing(app: App) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import edit as editing
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.words import tell
 
 URL = "https://download.pytorch.org/whl/cu126"
 UV = """\
@@ -58,26 +60,38 @@ def diff(before: str, after: str) -> list[str]:
     return [line for line in lines if line[:1] in "+-" and line[1:].strip()]
 
 
+def edited(text: str, manager: str, index: str, url: str, packages: list[str]) -> str:
+    found = editing.edit(text, manager, index, url, packages)
+    assert isinstance(found, str), found
+    return found
+
+
+def refused(text: str, manager: str) -> Refusal:
+    found = editing.edit(text, manager, "cu126", URL, ["torch"])
+    assert isinstance(found, Refusal), found
+    return found
+
+
 def test_uv_gets_an_explicit_index() -> None:
-    assert editing.edit(UV, "uv", "cu126", URL, ["torch"]) == UV + UV_TAIL
+    assert edited(UV, "uv", "cu126", URL, ["torch"]) == UV + UV_TAIL
 
 
 def test_a_package_that_others_bring_is_named() -> None:
-    after = editing.edit(UV, "uv", "cu126", URL, ["torch", "torchvision"])
+    after = edited(UV, "uv", "cu126", URL, ["torch", "torchvision"])
     assert '+    "torchvision",' in diff(UV, after)
     assert '+torchvision = {index = "pytorch-cu126"}' in diff(UV, after)
 
 
 def test_the_next_cuda_takes_the_place_of_the_last() -> None:
-    before = editing.edit(UV, "uv", "cu126", URL, ["torch"])
-    after = editing.edit(before, "uv", "cu130", URL.replace("cu126", "cu130"), ["torch"])
+    before = edited(UV, "uv", "cu126", URL, ["torch"])
+    after = edited(before, "uv", "cu130", URL.replace("cu126", "cu130"), ["torch"])
     assert after == before.replace("cu126", "cu130")
-    assert editing.edit(after, "uv", "cu126", URL, ["torch"]) == before
+    assert edited(after, "uv", "cu126", URL, ["torch"]) == before
 
 
 def test_an_index_of_the_users_own_is_used() -> None:
     own = UV + UV_TAIL.replace("pytorch-cu126", "pytorch").replace("cu126", "cu124")
-    after = editing.edit(own, "uv", "cu126", URL, ["torch"])
+    after = edited(own, "uv", "cu126", URL, ["torch"])
     assert after.count("[[tool.uv.index]]") == 1
     assert diff(own, after) == [
         '-torch = {index = "pytorch"}',
@@ -90,7 +104,7 @@ def test_an_index_of_the_users_own_is_used() -> None:
 
 
 def test_poetry_keeps_the_version_and_the_comment() -> None:
-    after = editing.edit(POETRY, "poetry", "cu126", URL, ["torch"])
+    after = edited(POETRY, "poetry", "cu126", URL, ["torch"])
     assert diff(POETRY, after) == [
         '-torch = "^2.9"   # not older',
         '+torch = {version = "^2.9", source = "pytorch-cu126"}   # not older',
@@ -99,47 +113,47 @@ def test_poetry_keeps_the_version_and_the_comment() -> None:
         '+url = "https://download.pytorch.org/whl/cu126"',
         '+priority = "explicit"',
     ]
-    assert editing.edit(after, "poetry", "cu126", URL, ["torch"]) == after
-    following = editing.edit(after, "poetry", "cu130", URL.replace("cu126", "cu130"), ["torch"])
+    assert edited(after, "poetry", "cu126", URL, ["torch"]) == after
+    following = edited(after, "poetry", "cu130", URL.replace("cu126", "cu130"), ["torch"])
     assert following == after.replace("cu126", "cu130")
 
 
 def test_poetry_with_the_standard_tables() -> None:
-    after = editing.edit(STANDARD, "poetry", "cu126", URL, ["torch", "torchvision", "torchaudio"])
+    after = edited(STANDARD, "poetry", "cu126", URL, ["torch", "torchvision", "torchaudio"])
     lines = diff(STANDARD, after)
     assert '+dependencies = ["torchvision (>=0.24)", "torch"]' in lines
     assert '+torch = {source = "pytorch-cu126"}' in lines
     group = after.partition("[tool.poetry.group.train.dependencies]")[2]
     assert group.strip().startswith('torchaudio = {source = "pytorch-cu126"}')
-    assert editing.edit(after, "poetry", "cu126", URL, ["torch", "torchvision", "torchaudio"]) == after
+    assert edited(after, "poetry", "cu126", URL, ["torch", "torchvision", "torchaudio"]) == after
 
 
 @pytest.mark.parametrize(
     ("text", "manager", "words"),
     [
-        pytest.param("[project\n", "uv", ["cannot be read as TOML", "correct it"], id="not-toml"),
+        pytest.param("[project\n", "uv", ["is not valid TOML", "Correct it"], id="not-toml"),
         pytest.param(
             '[project]\ndependencies = ["torch"]\n[tool.uv.sources]\ntorch = {git = "https://x"}\n',
             "uv",
-            ["gives torch a source", "git", "left as it is", URL],
+            ["gives torch the source", "git", "expected one index", "not edited", URL],
             id="uv-from-git",
         ),
         pytest.param(
             '[project]\ndependencies = ["torch"]\n[tool.uv.sources]\ntorch = [{index = "a", marker = "x"}]\n',
             "uv",
-            ["not one index", "by hand"],
+            ["expected one index", "by hand"],
             id="uv-by-system",
         ),
         pytest.param(
             '[tool.poetry.dependencies]\ntorch = {url = "https://x/torch.whl"}\n',
             "poetry",
-            ["from elsewhere than an index", "by hand"],
+            ["installs torch from", "https://x/torch.whl", "expected an index", "by hand"],
             id="poetry-url",
         ),
         pytest.param(
             '[tool.poetry.dependencies]\ntorch = [{version = "2.9"}, {version = "2.8"}]\n',
             "poetry",
-            ["several versions or sources", "left as it is"],
+            ["several versions or sources; expected one", "not edited"],
             id="poetry-several",
         ),
         pytest.param(
@@ -151,19 +165,25 @@ def test_poetry_with_the_standard_tables() -> None:
     ],
 )
 def test_left_as_it_is(text: str, manager: str, words: list[str]) -> None:
-    with pytest.raises(editing.EditError) as caught:
-        editing.edit(text, manager, "cu126", URL, ["torch"])
-    assert [word for word in words if word not in str(caught.value)] == []
+    told = tell(refused(text, manager))
+    assert [word for word in words if word not in told] == []
+
+
+def test_a_source_is_quoted_on_one_line() -> None:
+    """What this file had of its own to quote a value kept the line break."""
+    text = '[project]\ndependencies = ["torch"]\n[tool.uv.sources]\ntorch = "a\\nb"\n'
+    assert refused(text, "uv").because == 'pyproject.toml gives torch the source "a\\nb"; expected one index'
 
 
 @pytest.mark.parametrize(("manager", "text"), [("uv", UV), ("poetry", POETRY)])
 def test_the_index_goes_again(manager: str, text: str) -> None:
-    edited = editing.edit(text, manager, "cu126", URL, ["torch"])
-    more = edited.replace("numpy", "numpy-quaternion")
+    after = edited(text, manager, "cu126", URL, ["torch"])
+    more = after.replace("numpy", "numpy-quaternion")
     assert editing.unedit(more, manager) == text.replace("numpy", "numpy-quaternion")
 
 
 def test_without_tomlkit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(editing, "tomlkit", None)
-    with pytest.raises(editing.EditError, match=r"has no tomlkit.*python -m pip install tomlkit"):
-        editing.edit(UV, "uv", "cu126", URL, ["torch"])
+    assert refused(UV, "uv").because.startswith("Ansible's Python has no tomlkit")
+    assert "python -m pip install tomlkit" in refused(UV, "uv").remedy
+    assert editing.unedit(UV, "uv") == refused(UV, "uv")

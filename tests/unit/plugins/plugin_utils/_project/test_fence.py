@@ -98,7 +98,7 @@ def test_a_pip_conf_of_somebody_else_stays() -> None:
     there = environment("/e", pip_conf="[global]\nindex-url = https://own.example.org\n")
     rows, notes = fencing.fence(there, {}, VERSIONS, URL)
     assert "pip.conf" not in [row["what"] for row in rows]
-    assert "/e/pip.conf is not ours and stays" in notes[0]
+    assert "/e/pip.conf was not written by this role and is not changed" in notes[0]
     assert fencing.has_foreign_conf(there)
     assert "pip.conf" not in [row["what"] for row in fencing.unfence(there)]
 

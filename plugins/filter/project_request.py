@@ -11,18 +11,18 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.project import parse_wish
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.request import parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
-def project_wish(wished: Mapping[str, Any], request: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The checked wish for a project."""
+def project_request(given: Mapping[str, Any], stack: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The checked request for a project."""
     try:
-        return dataclasses.asdict(parse_wish(wished, request, load_catalogue()))
+        return dataclasses.asdict(parse_request(given, stack, load_catalogue()))
     except RequestError as error:
         raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"project_wish": project_wish}
+        return {"project_request": project_request}
