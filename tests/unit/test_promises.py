@@ -29,7 +29,6 @@ UTILS = sorted(path.relative_to(ROOT / "plugins") for path in (ROOT / "plugins")
 TASK_FILES = sorted(
     path.relative_to(ROOT) for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("tasks/**/*.yml")
 )
-TESTS = sorted({*ROOT.glob("tests/**/*.py"), *ROOT.glob("molecule/**/*.py")} - {pathlib.Path(__file__).resolve()})
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
 TESTS = sorted(
     path.relative_to(ROOT)

@@ -5,22 +5,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-CODE = (
-    "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
-    "from ansible_collections.podsmith.gpu.plugins.modules.project_packages import main\n"
-    "with patch_module_args(json.loads(sys.stdin.read())): main()"
-)
 
 
 def find_uv() -> str:
@@ -48,7 +42,8 @@ def wheel(folder: pathlib.Path, name: str, version: str, files: dict[str, str]) 
 class Project:
     """A project's environment: NCCL of two CUDA majors, whose files have the same names."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, run_module: Callable[..., Any]) -> None:
+        self.run_module = run_module
         self.root, self.wheels, self.environment = root, root / "wheels", root / "app" / ".venv"
         wheel(self.wheels, "torch", "1.0+cu12", {"torch/__init__.py": "12"})
         wheel(self.wheels, "torch", "1.0+cu13", {"torch/__init__.py": "13"})
@@ -61,7 +56,7 @@ class Project:
             ["venv", "--quiet", "--python", sys.executable, str(self.environment)],
             ["pip", "install", "--quiet", *into, *packages],
         ):
-            subprocess.run([find_uv(), *words], check=True, env=environ, timeout=60)
+            subprocess.run([find_uv(), *words], check=True, env=environ, timeout=300)
         self.site = next((self.environment / "lib").glob("python3*/site-packages"))
 
     def change(self, *, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
@@ -73,21 +68,16 @@ class Project:
             "uv_path": find_uv(),
             "find_links": [str(self.wheels)],
         }
-        arguments = {**given, **params, "_ansible_check_mode": check, "_ansible_tmpdir": str(self.root)}
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "PYTHONPATH": os.pathsep.join(sys.path)}
-        environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
-        argv = [sys.executable, "-c", CODE]
-        done = subprocess.run(
-            argv, input=json.dumps(arguments), env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
-        answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"failed": True, "msg": done.stderr}))
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+        ran = self.run_module("project_packages", {**given, **params}, check=check, environ=environ)
+        answer = dict(ran.data)
         assert bool(answer.get("failed")) == fails, answer
         return answer
 
 
 @pytest.fixture
-def project(tmp_path: pathlib.Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: pathlib.Path, run_module: Callable[..., Any]) -> Project:
+    return Project(tmp_path, run_module)
 
 
 def test_two_cuda_majors_become_one(project: Project) -> None:
