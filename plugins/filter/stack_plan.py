@@ -21,7 +21,7 @@ def stack_plan(
     """The decision for an observed host."""
     if observed is not None and not isinstance(observed, Mapping):
         raise AnsibleFilterError(
-            f"stack_plan wants what gpu_facts observed, a mapping; found {type(observed).__name__}."
+            f"stack_plan expects the mapping that gpu_facts returns; found {type(observed).__name__}."
         )
     try:
         return to_decision(resolve(observed or {}, request or {}, known or load_catalogue()))

@@ -16,13 +16,13 @@ PROVIDER = "source"
 
 
 def check_source(request: Request, known: Catalogue) -> None:
-    """Raise RequestError for a package that cannot be built, a switch that is none, and a wish without PyTorch."""
+    """Raise RequestError for a package that cannot be built, a switch that is none, and a request without PyTorch."""
     packages, features = known["source"]["packages"], known["source"]["features"]
     extensions = [name for name in packages if name != TORCH]
     for name, version in wished_extensions(request).items():
         if name == TORCH:
             raise RequestError(
-                f"{NAME}.source.extensions lists torch, extensions of it are wanted; "
+                f"{NAME}.source.extensions lists torch; expected its extensions such as flash-attn; "
                 "set wheels.provider: source to build PyTorch itself."
             )
         if name not in packages:

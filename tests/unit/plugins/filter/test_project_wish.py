@@ -19,5 +19,5 @@ def test_the_wish_is_plain_data() -> None:
 
 
 def test_a_wish_that_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match='project_environment_cuda is "new", a version is wanted'):
+    with pytest.raises(AnsibleFilterError, match='project_environment_cuda is "new"; expected a version'):
         project_wish({"path": "/srv/app", "cuda": "new"}, {})
