@@ -46,9 +46,7 @@ def check_source(request: Request, known: Catalogue) -> None:
                 f"{nearest(name, sorted(features))}"
             )
     if request.wheels.provider == PROVIDER and request.pytorch == "none":
-        raise RequestError(
-            f"{NAME}.wheels.provider is source and pytorch is none; wish a PyTorch, or drop the provider."
-        )
+        raise RequestError(f"{NAME}.wheels.provider is source and pytorch is none; set pytorch, or drop the provider.")
 
 
 def wished_extensions(request: Request) -> dict[str, str | None]:

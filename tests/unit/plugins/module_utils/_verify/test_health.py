@@ -118,20 +118,20 @@ def test_a_healthy_gpu_has_no_finding_but_good_ones(load: bool) -> None:
         ("ecc", 0, [("ecc", "note", "ECC is off")]),
         ("ecc_corrected", 3, [("ecc", "note", "corrected memory errors since the driver was loaded: 3")]),
         ("ecc_uncorrected", 1, [("ecc", "warning", "uncorrected memory errors since the driver was loaded: 1")]),
-        ("ecc_uncorrected_ever", 2, [("ecc", "note", "uncorrected memory errors in the GPU's life: 2")]),
+        ("ecc_uncorrected_ever", 2, [("ecc", "note", "uncorrected memory errors over the GPU's lifetime: 2")]),
         (
             "sram_exceeded",
             1,
             [("ecc", "failure", "errors of the on-chip memory beyond the limit for replacing the GPU (1 is yes): 1")],
         ),
         ("rows_uncorrected", 4, [("rows", "note", "memory rows replaced because of uncorrected errors: 4")]),
-        ("rows_pending", 1, [("rows", "warning", "memory rows that wait for their replacement (1 is yes): 1")]),
+        ("rows_pending", 1, [("rows", "warning", "memory rows pending replacement (1 is yes): 1")]),
         ("rows_failure", 1, [("rows", "failure", "a memory row that could not be replaced (1 is yes): 1")]),
         ("pages_retired", 14, [("pages", "note", "memory pages retired: 14")]),
         ("pages_retired", 15, [("pages", "warning", "memory pages retired: 15")]),
         ("pages_retired", 60, [("pages", "failure", "memory pages retired: 60")]),
-        ("pages_pending", 1, [("pages", "warning", "memory pages that wait for their retirement (1 is yes): 1")]),
-        ("pcie_replays", 5, [("pcie", "note", "PCIe packets sent again: 5")]),
+        ("pages_pending", 1, [("pages", "warning", "memory pages pending retirement (1 is yes): 1")]),
+        ("pcie_replays", 5, [("pcie", "note", "PCIe packets resent: 5")]),
         ("persistence", 0, [("persistence", "note", "persistence mode is off")]),
         ("recovery_action", 1, [("recovery", "failure", "the driver wants to reset the GPU")]),
         ("recovery_action", 99, [("recovery", "failure", "the driver wants recovery action 99")]),
@@ -442,7 +442,7 @@ def test_what_is_unknown_is_said_once_for_each_reason() -> None:
             "Not known of GPU 0: whether memory errors are corrected (ECC) "
             "(not supported by this GPU or under this virtualization)."
         ),
-        "Not known of GPU 0: memory rows that wait for their replacement, the persistence mode (no permission).",
+        "Not known of GPU 0: memory rows pending replacement, the persistence mode (no permission).",
     ]
 
 
