@@ -54,7 +54,7 @@ def test_the_second_time_nothing_changes(rendered: pathlib.Path) -> None:
     before = {path.name: path.read_bytes() for path in rendered.iterdir()}
     done = play(rendered)
     assert re.search(r"image-of-h100 +: ok=\d+ +changed=0 ", done.stdout), done.stdout
-    assert "is as it was" in done.stdout
+    assert "is unchanged" in done.stdout
     assert {path.name: path.read_bytes() for path in rendered.iterdir()} == before
 
 
