@@ -39,7 +39,7 @@ WORKERS = 4  # docker calls at once; on two cores more of them wait for each oth
 
 
 class PodError(Exception):
-    """What was found, what was wanted and what to do."""
+    """What was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter: those of some packages that would bring an NVIDIA driver."""
+"""Filter: those of some packages that would install an NVIDIA driver."""
 
 from __future__ import annotations
 

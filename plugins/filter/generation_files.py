@@ -19,7 +19,7 @@ def to_generation_files(environment: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [asdict(file) for file in generation_files(environment)]
     except KeyError as error:
         raise AnsibleFilterError(
-            f"The environment has no {error}; generation_files wants prefix, path and, with pytorch, site_packages."
+            f"The environment has no {error}; generation_files expects prefix, path and, with pytorch, site_packages."
         ) from error
 
 

@@ -20,7 +20,9 @@ def to_host_files(
     try:
         files = host_files(environment) + ([decision_file(decision)] if decision else [])
     except KeyError as error:
-        raise AnsibleFilterError(f"The environment has no {error}; podsmith.gpu.host_files wants it.") from error
+        raise AnsibleFilterError(
+            f"The environment has no {error}; host_files expects the environment of a decision."
+        ) from error
     return [{**asdict(file), "state": state} for file in files]
 
 

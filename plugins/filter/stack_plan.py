@@ -25,7 +25,7 @@ def stack_plan(
     """The decision for an observed host; ``checked``: the request is what ``stack_request`` returned."""
     if observed is not None and not isinstance(observed, Mapping):
         raise AnsibleFilterError(
-            f"stack_plan wants what gpu_facts observed, a mapping; found {type(observed).__name__}."
+            f"stack_plan expects the mapping that gpu_facts returns; found {type(observed).__name__}."
         )
     try:
         wished = restore_request(request) if checked and request else request or {}

@@ -49,7 +49,7 @@ def find_row(catalogue: Any, terms: list[str]) -> Any:
     found = catalogue
     if len(terms) not in (2, 3):
         raise AnsibleLookupError(
-            f"The catalogue lookup got {len(terms)} words; give a file, a section and a key, as 'tools', 'tools', 'uv'."
+            f"The lookup catalogue has {len(terms)} terms; expected file, section and key, as 'tools', 'tools', 'uv'."
         )
     for depth, term in enumerate(terms):
         if term not in found:

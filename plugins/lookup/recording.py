@@ -13,7 +13,7 @@ author:
 description:
   - Turns what was recorded on a host into what M(podsmith.gpu.gpu_facts) would return there, so that a plan can be made
     for a machine before it is rented again.
-  - What the recording does not tell is absent, which a plan takes as unknown.
+  - What the recording does not contain is absent, and unknown to a plan.
 options:
   _terms:
     description:
@@ -72,7 +72,7 @@ def read_recording(term: str, base: Path) -> dict[str, Any]:
     path = next((place for place in (Path(term), base / term) if place.exists()), None)
     if path is None:
         raise AnsibleLookupError(
-            f"The recording {term} does not exist; give a folder of recorded texts or a JSON file of facts."
+            f"The recording {term} does not exist; expected a folder of recorded texts or a JSON file of facts."
         )
     try:
         if path.is_file():
@@ -81,10 +81,10 @@ def read_recording(term: str, base: Path) -> dict[str, Any]:
             return observe_recording(path)
         texts = {name: (path / name).read_text(encoding="utf-8") for name in (FACTS, *TEXTS) if (path / name).is_file()}
         if not texts:
-            wanted = ", ".join((FACTS, *TEXTS))
+            readable = ", ".join((FACTS, *TEXTS))
             raise AnsibleLookupError(
-                f"The recording {term} has none of {wanted}; record at least one of them on the host."
+                f"The recording {term} has none of {readable}; record at least one of them on the host."
             )
         return parse_recording(texts)
     except (RecordingError, OSError, UnicodeDecodeError) as error:
-        raise AnsibleLookupError(f"The recording {term} can't be read: {error}") from error
+        raise AnsibleLookupError(f"The recording {term} cannot be read: {error}") from error

@@ -122,7 +122,7 @@ PARTS = "/etc/apt/preferences.d"
 ELSEWHERE = {
     "container": "This is a container, which uses its host's driver and cannot upgrade it; upgrade the "
     "driver on the host itself.",
-    "wsl2": "This is WSL2, where Windows brings the driver and a Linux driver breaks CUDA; update the NVIDIA "
+    "wsl2": "This is WSL2, where the driver is the one of Windows and a Linux driver breaks CUDA; update the NVIDIA "
     "driver in Windows.",
 }
 BY_BRANCH = re.compile(r"(?<![\d.])\d{3,}(?![\d.])")  # nvidia-open-580, not libcuda1

@@ -56,6 +56,38 @@ FORMS = [
     Form(r"\bis about\b(?! [\d~{])", "the hosts that it is about", "the hosts to work on"),
     Form(r"\b(his|her|its|their|and) kin\b", "`cuda-drivers` and their kin", "`cuda-drivers` and similar packages"),
     Form(r"\b[Pp]uts? (\w+ ){0,3}right\b", "the command that puts it right", "the command that fixes it"),
+    Form(
+        r"\bis there and is used\b",
+        "CUDA toolkit 13.0.88  is there and is used as it is",
+        "CUDA toolkit 13.0.88  already installed, used as it is",
+    ),
+    Form(r"\b(is|are|was|were|be) taken out\b", "cuda-compat-12-8  is taken out", "cuda-compat-12-8  to be removed"),
+    Form(r"\btaken (?=[\d{])", "observed 580.159.04, taken 570.133.20", "observed 580.159.04, used 570.133.20"),
+    Form(r"\b(this|the) very\b", "this very stack passed its checks here", "this stack passed its checks here"),
+    Form(
+        r"\b([Aa]|[Tt]he|is) wish(ed)?\b",
+        "What is wished, as C(stack_plan_request).",
+        "The request, as C(stack_plan_request).",
+    ),
+    Form(
+        r"\bwants\b(?! to\b)",
+        "stack_plan wants what gpu_facts observed, a mapping; found list.",
+        "stack_plan expects the mapping that gpu_facts returns; found list.",
+    ),
+    Form(
+        r"\b(brings?|brought) (?!(it |them )?(to|back)\b)\w",
+        "a package that brings a driver",
+        "a package that pulls in a driver",
+    ),
+    Form(r"\bis no \w+ and no\b", '"x" is no group and no host', '"x" is neither a group nor a host'),
+    Form(r"\bcomes? again\b", "Where it comes again, return this pod.", "If it recurs, return this pod."),
+    Form(r"\b[Tt]ake another\b", "Take another pod.", "Use another pod."),
+    Form(r"\bsent again\b", "PCIe packets sent again: 5", "PCIe packets resent: 5"),
+    Form(r"\bbelongs? into\b", "a secret does not belong into a file", "a secret does not belong in a file"),
+    Form(r"\bparted by\b", "names, parted by commas", "names, separated by commas"),
+    Form(r"\bstands? for (an )?images?\b", "the hosts that stand for images", "the hosts that represent images"),
+    Form(r"\bcame of\b", "Tell what came of a library", "Report whether a library works"),
+    Form(r"\bmatter of versions\b", "this is no matter of versions", "the versions are not the cause"),
     Form(r"\b(come|comes|came) along\b", "a driver that would come along", "a package that pulls in a driver"),
 ]
 TASK_NAMES = [

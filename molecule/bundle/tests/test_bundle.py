@@ -72,7 +72,7 @@ def test_it_holds_what_the_decision_fetches(manifest: dict[str, Any]) -> None:
     assert {name.split("-")[0].replace("_", "-") for name in wheels} == WHEELS
     assert [name for name in wheels if "+cu130" in name.replace("%2B", "+")] != []
     purposes = {row["for"] for row in manifest["files"].values()}
-    assert {"CUTLASS 4.3.0", "PyTorch 2.9.1+cu130 and what stands beside it"} <= purposes
+    assert {"CUTLASS 4.3.0", "PyTorch 2.9.1+cu130 and what is installed with it"} <= purposes
     assert manifest["left_out"] == []
 
 

@@ -112,11 +112,11 @@ def test_on_its_first_host_only_the_proof_was_outstanding() -> None:
 STARTS = [
     pytest.param("", "cpu", None, "no NVIDIA driver in this container", id="none"),
     pytest.param(f"driver 535.183.01\ncuda 12.2\n{H100}\n", "ok", 13000, "by cuda-compat-13-0", id="535"),
-    pytest.param(f"driver 560.35.03\ncuda 12.6\n{H100}\n", "failed", None, "is for the branches 535, 550", id="560"),
+    pytest.param(f"driver 560.35.03\ncuda 12.6\n{H100}\n", "failed", None, "supports the branches 535, 550", id="560"),
     pytest.param(f"driver 570.133.20\ncuda 12.8\n{H100}\n", "ok", 13000, "by cuda-compat-13-0", id="570"),
     pytest.param(f"driver 580.95.05\ncuda 13.0\n{H100}\n", "ok", 13000, "cuda-compat-13-0 stays off", id="580"),
     pytest.param(f"driver 610.43.02\ncuda 13.3\n{H100}\n", "ok", 13030, "cuda-compat-13-0 stays off", id="newer"),
-    pytest.param(f"driver 570.133.20\ncuda 12.8\n{RTX4090}\n", "failed", None, "is not for this GPU", id="geforce"),
+    pytest.param(f"driver 570.133.20\ncuda 12.8\n{RTX4090}\n", "failed", None, "does not support this", id="geforce"),
     pytest.param(f"driver 580.95.05\ncuda 13.0\n{RTX4090}\n", "ok", 13000, "by the driver itself", id="geforce-580"),
 ]  # fmt: skip
 

@@ -27,7 +27,7 @@ KNOWN = {name: row["results"]["gemm/8192-fp16"] for name, row in ROWS.items() if
 LEAST = min(value for name, value in KNOWN.items() if ROWS[name]["device"] == GPU)
 FLOOR = f"{0.85 * LEAST:.0f}"
 
-# What goes wrong, and what is told of it: where, what was found, what was wanted and what helps.
+# What goes wrong, and what the report says: where, what was found, what was expected and what helps.
 FAULTS = {
     "slow": [
         f"GPU 0 ({GPU}): gemm/8192-fp16: found 344 TFLOPS (at 525 MHz, 122 W, 39 °C)",

@@ -45,7 +45,7 @@ BY_HAND = 8  # pods that the script is timed on; it takes one after the other, s
 
 
 class MeasureError(Exception):
-    """What was found, what was wanted and what to do."""
+    """What was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)

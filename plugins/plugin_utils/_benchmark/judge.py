@@ -17,11 +17,11 @@ Record = dict[str, Any]
 
 SCHEMA = 1
 LINKS = ("memory", "nvlink", "pcie")  # peaks in GB/s; the others are precisions, in TFLOPS
-KEEP = "End what else runs on the GPU (nvidia-smi names it) and run it again; if it stays like this, return this pod."
-WRONG = "Return this pod; if another one computes the same, this PyTorch is broken, and bootstrap.yml builds another."
-MEMORY = "Free the GPU's memory (nvidia-smi names who holds it) and run it again."
-ERROR = "Look at the kernel's log for Xid and run playbooks/verify.yml; if both blame the GPU, return this pod."
-TIME = "Run it again with more time (gpu_benchmark_timeout); if the GPU stays as slow, return this pod."
+KEEP = "Stop what else runs on the GPU (nvidia-smi lists it) and run it again; if nothing changes, return this pod."
+WRONG = "Return this pod; if another pod computes the same, this PyTorch is broken: bootstrap.yml installs another."
+MEMORY = "Free the GPU's memory (nvidia-smi lists what uses it) and run it again."
+ERROR = "Search the kernel log for Xid and run playbooks/verify.yml; if both point to the GPU, return this pod."
+TIME = "Run it again with a longer gpu_benchmark_timeout; if the GPU is still as slow, return this pod."
 ADVICE = {"out_of_memory": MEMORY, "failed": ERROR, "unsupported": ERROR, "skipped": TIME}
 COLUMN = 44  # characters of a case's name in the report
 
@@ -40,7 +40,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Finding:
-    """Why a run is a failed proof: on which device, what was found, what was wanted, what to do."""
+    """Why a run is a failed proof: on which device, what was found, what was expected, what to do."""
 
     device: str
     case: str
@@ -50,7 +50,7 @@ class Finding:
 
     def sentence(self) -> str:
         """The finding for a person."""
-        return f"{self.device}: {self.case}: found {self.found}, wanted {self.wanted}. {self.advice}"
+        return f"{self.device}: {self.case}: found {self.found}; expected {self.wanted}. {self.advice}"
 
 
 def judge(result: Mapping[str, Any], known: Catalogue) -> Record:
@@ -63,7 +63,7 @@ def judge(result: Mapping[str, Any], known: Catalogue) -> Record:
     """
     if result.get("schema") != SCHEMA or not isinstance(result.get("cases"), Sequence):
         found = f"schema {result.get('schema')!r}"
-        raise ResultError(f"Found {found}, wanted the results.json of a benchmark, schema {SCHEMA}; measure again.")
+        raise ResultError(f"Found {found}; expected the results.json of a benchmark, schema {SCHEMA}. Measure again.")
     names = {device["index"]: device["name"] for device in result["devices"]}
     cases = [judge_case(case, names.get(case["device"], ""), known) for case in result["cases"]]
     findings = [finding for case in cases for finding in find_faults(case, name_device(case["device"], names))]
@@ -154,7 +154,7 @@ def find_faults(case: Case, device: str) -> Iterator[Finding]:
 def find_notes(cases: Sequence[Case], names: Mapping[int, str], known: Catalogue) -> Iterator[str]:
     """What is worth a word and fails nothing."""
     for name in sorted(set(names.values()) - set(known["devices"]["devices"])):
-        yield f"The catalogue has no data sheet of {name}: its figures are compared with nothing."
+        yield f"The catalogue has no data sheet for {name}: its figures are not compared."
     for case in cases:
         if case["status"] in ADVICE and not case["floor"]:
             yield f"{case['name']}: {case['status'].replace('_', ' ')}: {case['reason']}"

@@ -44,7 +44,7 @@ _LOGIN = re.compile(r"://[^/@\s]+@")
 
 
 class ImageError(Exception):
-    """An image cannot be described; the text says what was found, what was wanted and what to do."""
+    """An image cannot be described; the text says what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Settings:
     environment: Mapping[str, str]
 
 
-def find_hosts(wanted: str, groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def find_hosts(hosts: str, groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """For each named profile, or host, the host that stands for its image: {host, groups}.
 
     A profile's image needs no host of it: one is made up, which nothing is ever sent to.
     """
     found = []
-    names = [name for name in re.split(r"[:,\s]+", wanted) if name]
+    names = [name for name in re.split(r"[:,\s]+", hosts) if name]
     for name in names:
         if name in groups and name not in ("all", "ungrouped"):
             found.append({"host": f"image-of-{name}", "groups": [name, GROUP]})
@@ -79,9 +79,9 @@ def find_hosts(wanted: str, groups: Mapping[str, Sequence[str]]) -> list[dict[st
             found.append({"host": name, "groups": [GROUP]})
         else:
             known = sorted({*groups, *groups.get("all", ())} - {"all", "ungrouped"})
-            raise ImageError(f'"{name}" is no group and no host of the inventory; {nearest(name, known)}')
+            raise ImageError(f'"{name}" is neither a group nor a host of the inventory; {nearest(name, known)}')
     if not found:
-        raise ImageError("No image is named; name a group or a host with -e image_hosts=h100.")
+        raise ImageError("No image is named; name a group or host, such as -e image_hosts=h100.")
     return found
 
 
@@ -91,7 +91,7 @@ def check_settings(given: Mapping[str, Any], decision: Decision, target: Target,
         raise ImageError(f"{decision['summary']}: there is no image for this target.")
     if decision["route"] == "cpu" or not decision["cuda"]:
         raise ImageError(
-            "The wish is for no CUDA, an image is for GPUs; wish for a release in stack_plan_request.cuda."
+            "The request has no CUDA, and an image is for GPUs; set stack_plan_request.cuda to a release such as 13.0."
         )
     name = _match("name", given["name"], _NAME, "h100")
     digest = str(decision["digest"])[:12]
@@ -100,7 +100,7 @@ def check_settings(given: Mapping[str, Any], decision: Decision, target: Target,
     gpu = str(given.get("gpu") or next((gpu for gpu in target.gpus if not gpu[:1].isdigit()), ""))
     if not gpu:
         raise ImageError(
-            "container_image_target.gpus names compute capabilities alone, a GPU to rent is wanted; "
+            "container_image_target.gpus has compute capabilities only; expected a GPU to rent: "
             "set container_image_gpu to RunPod's name of one, such as NVIDIA H200."
         )
     return Settings(
@@ -204,8 +204,8 @@ def build_variables(decision: Decision, request: Mapping[str, Any], given: Mappi
     for name, value in sorted(given.items()):
         if _LOGIN.search(json.dumps(value)):
             raise ImageError(
-                f"{name} holds a login, which everybody who has the image could read; "
-                "use an address without one, and give PIP_INDEX_URL as a build argument where pip needs another."
+                f"{name} contains a login, which anyone who has the image could read; "
+                "use an address without one, and pass PIP_INDEX_URL as a build argument if pip needs the login."
             )
     pinned = {**bundle.pin(request, decision), "prefix": decision["environment"]["prefix"]}
     return {"stack_plan_request": pinned, **{name: given[name] for name in sorted(given)}}
@@ -255,9 +255,7 @@ def dump(content: Any) -> str:
 def _match(where: str, value: Any, form: re.Pattern[str], example: str) -> str:
     text = str(value)
     if not form.fullmatch(text) or ".." in text:
-        raise ImageError(
-            f"container_image_{where} is {show(value)}, something else is wanted; write it such as {example}."
-        )
+        raise ImageError(f"container_image_{where} is {show(value)}; expected a value such as {example}.")
     return text
 
 
@@ -266,8 +264,8 @@ def _reference(where: str, value: Any) -> str:
     match = _REFERENCE.fullmatch(text)
     if not match or (match["tag"] in (None, "latest") and not match["digest"]):
         raise ImageError(
-            f"container_image_{where} is {show(value)}, an image with a tag that stays the same is wanted; "
-            "write it such as registry.example.com/team/h100:1."
+            f"container_image_{where} is {show(value)}; expected an image with a fixed tag or a digest, "
+            "such as registry.example.com/team/h100:1."
         )
     return text
 
@@ -275,9 +273,7 @@ def _reference(where: str, value: Any) -> str:
 def _port(value: Any) -> str:
     match = _PORT.fullmatch(str(value))
     if not match or not 0 < int(match[1]) < 2**16:
-        raise ImageError(
-            f"container_image_ports holds {show(value)}, a port is wanted; write it such as 22/tcp or 8888/http."
-        )
+        raise ImageError(f"container_image_ports holds {show(value)}; expected a port such as 22/tcp or 8888/http.")
     return str(value)
 
 
@@ -285,7 +281,7 @@ def _size(where: str, value: Any, least: int, *, most: int = MOST, zero: bool = 
     if isinstance(value, bool) or not isinstance(value, int) or not (least <= value <= most or (zero and value == 0)):
         none = "0 or " if zero else ""
         raise ImageError(
-            f"container_image_{where} is {show(value)}, {none}a number from {least} to {most} is wanted; correct it."
+            f"container_image_{where} is {show(value)}; expected {none}a whole number from {least} to {most}."
         )
     return int(value)
 
@@ -295,18 +291,18 @@ def _environment(values: Mapping[Any, Any]) -> dict[str, str]:
         where = f"container_image_environment.{name}"
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             raise ImageError(
-                f"container_image_environment has the key {show(name)}, the name of a variable is wanted; correct it."
+                f"container_image_environment has the key {show(name)}; expected a variable's name such as HF_HOME."
             )
         if name == "LD_LIBRARY_PATH":
             raise ImageError(
-                f"{where} would hold for every driver; leave it out, the activation sets it by the driver it meets."
+                f"{where} would apply with every driver; remove it: the activation sets it for the loaded driver."
             )
         if not isinstance(value, str):
-            raise ImageError(f"{where} is {show(value)}, text is wanted; put it in quotes.")
+            raise ImageError(f"{where} is {show(value)}; expected text: put it in quotes.")
         if _SECRET.search(name) and not _REFERENCED.fullmatch(value):
             raise ImageError(
-                f"{where} looks like a secret, which does not belong into a file; "
-                "keep it as a secret at RunPod and write {{ RUNPOD_SECRET_name }} in its place."
+                f"{where} looks like a secret, which does not belong in a file; "
+                "store it as a secret at RunPod and write {{ RUNPOD_SECRET_name }} instead."
             )
     return {str(name): str(value) for name, value in values.items()}
 

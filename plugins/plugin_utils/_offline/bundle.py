@@ -26,7 +26,7 @@ BUILT_HERE = "{{ stack_plan_decision['source']['links'] | default([]) }}"  # whe
 
 
 class BundleError(Exception):
-    """The bundle cannot be written; the text says what was found, what was wanted and what to do."""
+    """The bundle cannot be written; the text says what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def find_target(decision: Decision, observed: Observed, given: Mapping[str, Any]
     unknown = [name for name, value in values.items() if not value]
     if unknown:
         raise BundleError(
-            f"The observation does not tell the host's {' and '.join(unknown)}, which choose the wheels;"
-            f" name {'it' if len(unknown) == 1 else 'them'} in bundle_target."
+            f"The observation does not contain the host's {' and '.join(unknown)}, which decide the wheels;"
+            f" set {'it' if len(unknown) == 1 else 'them'} in bundle_target."
         )
     minor = ".".join(str(values["python"]).split(".")[:2])
     return Target(minor, str(values["glibc"]), str(values["arch"]))
@@ -116,7 +116,7 @@ def host_variables(decision: Decision, observed: Observed, request: Mapping[str,
 
     The host's own folders of wheels stay; its indexes, which an offline host does not reach, do not.
 
-    :param request: the wish as the operator wrote it; parts that were decided are pinned in it.
+    :param request: as the operator wrote it; parts that were decided are pinned in it.
     :param folder: the bundle on the controller; a relative path counts from the working directory.
     """
     prefix = (decision.get("environment") or {}).get("prefix")
@@ -148,7 +148,7 @@ def host_variables(decision: Decision, observed: Observed, request: Mapping[str,
 
 
 def pin(request: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
-    """The wish with the releases that were decided: what is newest may be another when the bundle is used."""
+    """The request with the releases that were decided: what is newest may be another when the bundle is used."""
     decided = {"cuda": decision.get("cuda")}
     decided |= {name: (decision.get(name) or {}).get("version") for name in ("pytorch", "cutlass")}
     wished = {name: value for name, value in decided.items() if value and request.get(name) != "none"}
@@ -205,7 +205,7 @@ def _environment(
     urls = [mirrors.get("pytorch_index_url") or str(indexes[key]["url"]) for key in sorted(keys & set(indexes))]
     if outstanding:
         yield Wheels(
-            f"PyTorch {torch['local']}{' (adopted)' if torch.get('adopt') else ''} and what stands beside it",
+            f"PyTorch {torch['local']}{' (adopted)' if torch.get('adopt') else ''} and what is installed with it",
             target.python,
             tuple(str(wish) for wish in outstanding),
             tuple(pin for pin in decision["environment"]["constraints"] if not adopted and pin not in compiled),
@@ -228,7 +228,7 @@ def _is_there(requirement: Requirement, adopted: Mapping[str, str]) -> bool:
 
 
 def _tools(known: Catalogue) -> list[str]:
-    """What the pytorch role installs beside PyTorch."""
+    """What the pytorch role installs with PyTorch."""
     return [_tool(name, known) for name in known["tools"]["tools"] if name != "uv"]
 
 
@@ -263,8 +263,8 @@ def _left_out(decision: Decision, pending: Mapping[str, Any]) -> Iterator[dict[s
     for role, part in pending.items():
         for one in [part, *(decision.get("toolkits") or () if role == "cuda_toolkit" else ())]:
             if one.get("provider") == "apt" or role == "nvidia_driver":
-                why = "packages of NVIDIA's repository bring others of the system along"
-                remedy = "ask for toolkit.provider pypi" if role == "cuda_toolkit" else ask
+                why = "packages of NVIDIA's repository depend on others of the system"
+                remedy = "set toolkit.provider: pypi" if role == "cuda_toolkit" else ask
                 yield {"what": ", ".join(one.get("packages") or [one["package"]]), "why": f"{why}; {remedy}"}
             if one.get("system_packages"):
                 why = f"packages of the system are not bundled; {ask}"

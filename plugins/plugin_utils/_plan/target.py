@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import find_model, level
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError, nearest, show
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError, expected, nearest, show
 
 NAME = "stack_plan_target"
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -35,11 +35,11 @@ class Target:
 
 
 def parse_target(value: Any, known: Catalogue) -> Target:
-    """Check ``stack_plan_target``. Raises RequestError with what was found, what was wanted and what to do."""
+    """Check ``stack_plan_target``. Raises RequestError with what was found, what was expected and what to do."""
     if not isinstance(value, Mapping):
         raise RequestError(
-            f"{NAME} is {show(value)}, a mapping is wanted; "
-            'write it as keys and values, such as {gpus: [NVIDIA H200], driver: "570"}.'
+            f"{NAME} is {show(value)}; expected a mapping of keys and values, "
+            'such as {gpus: [NVIDIA H200], driver: "570"}.'
         )
     for key in value:
         if key not in Target.__dataclass_fields__:
@@ -116,8 +116,8 @@ def _device(index: int, name: str, known: Catalogue) -> dict[str, Any]:
 def _gpus(value: Any, known: Catalogue) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise RequestError(
-            f"{NAME}.gpus is {show(value)}, a list of GPUs is wanted; "
-            "write it such as [NVIDIA H200], or as compute capabilities."
+            f"{NAME}.gpus is {show(value)}; expected a list of GPUs such as [NVIDIA H200], or of compute capabilities "
+            "such as [9.0]."
         )
     names = tuple(dict.fromkeys(_text("gpus", item, _GPU, "NVIDIA H200") for item in value))
     for name in names:
@@ -127,7 +127,7 @@ def _gpus(value: Any, known: Catalogue) -> tuple[str, ...]:
             choice = nearest(name, list(listed))
             raise RequestError(
                 f"{NAME}.gpus names {show(name)}, which the catalogue does not have; {choice}"
-                f"{'' if capability else ' Or give its compute capability in its place.'}"
+                f"{'' if capability else ' Or give its compute capability instead.'}"
             )
     return names
 
@@ -136,23 +136,19 @@ def _driver(value: Any, known: Catalogue) -> str:
     text = _text("driver", value, _DRIVER, "570")
     if level(text, known) is None:
         oldest = min(known["drivers"]["branches"], key=int)
-        raise RequestError(
-            f'{NAME}.driver is {show(text)}, a branch of {oldest} or newer is wanted; write it such as "570".'
-        )
+        raise RequestError(f'{NAME}.driver is {show(text)}; expected a branch of {oldest} or newer, such as "570".')
     return text
 
 
 def _text(where: str, value: Any, form: re.Pattern[str], example: str) -> str:
     if isinstance(value, (bool, int, float)):
-        raise RequestError(f'{NAME}.{where} is {value!r}, text is wanted; put it in quotes, such as "{example}".')
+        raise RequestError(f'{NAME}.{where} is {value!r}; expected text: put it in quotes, such as "{example}".')
     if not isinstance(value, str) or not form.fullmatch(value):
-        raise RequestError(f'{NAME}.{where} is {show(value)}, something else is wanted; write it such as "{example}".')
+        raise RequestError(f'{NAME}.{where} is {show(value)}; expected a value such as "{example}".')
     return str(value)
 
 
 def _choice(where: str, value: Any, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
-        raise RequestError(
-            f"{NAME}.{where} is {show(value)}, one of {', '.join(choices)} is wanted; {nearest(str(value), choices)}"
-        )
+        raise RequestError(f"{NAME}.{where} is {show(value)}; {expected(str(value), choices)}")
     return str(value)

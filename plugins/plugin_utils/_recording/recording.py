@@ -43,7 +43,7 @@ BRAND_IDS = {name: number for number, name in BRANDS.items()}
 
 
 class RecordingError(ValueError):
-    """The recording can't be read as facts; its message says what was found and what was wanted."""
+    """The recording can't be read as facts; its message says what was found and what was expected."""
 
 
 def parse_recording(texts: Mapping[str, str]) -> Facts:
@@ -134,14 +134,12 @@ def parse_facts(text: str) -> Facts:
     try:
         facts = json.loads(text)
     except ValueError as error:
-        raise RecordingError(
-            f"a recording is not JSON ({error}); record it again with podsmith.gpu.gpu_facts."
-        ) from error
+        raise RecordingError(f"it is not JSON ({error}); record it again with podsmith.gpu.gpu_facts.") from error
     for key in ("ansible_facts", "gpu"):
         facts = facts[key] if isinstance(facts, dict) and isinstance(facts.get(key), dict) else facts
     if not isinstance(facts, dict) or not {"platform", "driver", "devices"} & facts.keys():
         raise RecordingError(
-            "a recording's JSON has none of platform, driver and devices; give what podsmith.gpu.gpu_facts returned."
+            "its JSON has none of platform, driver and devices; expected what podsmith.gpu.gpu_facts returned."
         )
     return facts
 

@@ -90,9 +90,8 @@ def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: boo
     if verdict == "pending":
         driver = decision["driver"]
         return (
-            f": driver {driver['version']} is installed and driver {driver['loaded']} still runs; nothing "
-            "that needs the new one"
-            " was changed. Reboot, then run this again; or allow the reboot with nvidia_driver_reboot: true"
+            f": driver {driver['version']} is installed, driver {driver['loaded']} is still loaded; nothing "
+            "that needs the new one was changed. Reboot and run this again, or set nvidia_driver_reboot: true"
         )
     return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
 
@@ -138,7 +137,9 @@ def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] |
     if not rows:
         return ["nothing had to change" if ran else "nothing to change"]
     touched = {change["role"] for change in changes or ()}
-    rows += [("=", what, "is there and is used as it is") for role, what in _adopted(decision) if role not in touched]
+    rows += [
+        ("=", what, "already installed, used as it is") for role, what in _adopted(decision) if role not in touched
+    ]
     width = min(max(len(what) for _unused, what, _unused in rows), 44)
     return [f"{sign} {what:<{width}}  {how}".rstrip() for sign, what, how in rows]
 
@@ -148,9 +149,9 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     what, old, new = str(change["what"]), change.get("from"), change.get("to")
     words = {
         "prove": "the stack was proved" if ran else "the stack is proved before it goes live",
-        "remove": "removed" if ran else "is taken out",
-        "repair": f"{old or 'missing'}: put right",
-        "replace": f"{old} → {new}, swapped by hand: put right",
+        "remove": "removed" if ran else "to be removed",
+        "repair": f"{old or 'missing'}: repaired",
+        "replace": f"{old} → {new}, replaced by hand: repaired",
         "switch": f"{old} → {new}" if old else str(new),
         "install": str(new or ""),
         "reboot": f"{old} → {new} by a reboot",
@@ -227,7 +228,7 @@ def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[st
     if decision["changes"] or state.get("verdict") != "ok":
         return []
     driver = f" with driver {state['driver']}" if state.get("driver") else ""
-    return [f"this very stack passed its checks here{driver}"]
+    return [f"this stack passed its checks here{driver}"]
 
 
 def _evidence(result: Mapping[str, Any]) -> str:

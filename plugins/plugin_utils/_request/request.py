@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wished: the request, checked before any host is touched."""
+"""The request, checked before any host is touched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import NAME, RequestError, nearest, show
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import (
+    NAME,
+    RequestError,
+    expected,
+    nearest,
+    show,
+)
 
 POLICIES = ("forward_compat", "fallback", "fail")
 AUTO, STANDBY = "auto", "standby"
@@ -41,7 +47,7 @@ _ADDRESS = re.compile(r"(?:https?|file|ssh)://[^\s'\"`$\\\x00-\x1f\x7f]+")
 
 @dataclass(frozen=True)
 class Toolkit:
-    """The wish for the CUDA toolkit."""
+    """The CUDA toolkit that is requested."""
 
     provider: str = "auto"
     components: tuple[str, ...] = ("compiler",)
@@ -50,14 +56,14 @@ class Toolkit:
 
 @dataclass(frozen=True)
 class Wheels:
-    """The wish for the source of PyTorch's wheels."""
+    """Where PyTorch's wheels are requested from."""
 
     provider: str = "auto"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The wish for run-time settings of every process; None: left as it is."""
+    """Run-time settings that are requested for every process; None: left as it is."""
 
     tf32: bool | None = None
     module_loading: str | None = None
@@ -67,7 +73,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Source:
-    """The wish for what is compiled here: extensions as ``name`` or ``name==version``; jobs None: as memory allows."""
+    """What is requested to be compiled: extensions as ``name`` or ``name==version``; jobs None: as memory allows."""
 
     extensions: tuple[str, ...] = ()
     features: dict[str, bool] = field(default_factory=dict)
@@ -111,12 +117,12 @@ class Request:
     overrides: Overrides = field(default_factory=Overrides)
 
 
-def parse_request(wished: Mapping[str, Any]) -> Request:
+def parse_request(given: Mapping[str, Any]) -> Request:
     """Check ``stack_plan_request`` and fill in what it leaves out.
 
     Raises RequestError for an unknown key, a wrong type, a malformed version and a value outside its choices.
     """
-    values = _mapping(NAME, wished, Request.__dataclass_fields__)
+    values = _mapping(NAME, given, Request.__dataclass_fields__)
     toolkit = _mapping(f"{NAME}.toolkit", values.get("toolkit", {}), Toolkit.__dataclass_fields__)
     wheels = _mapping(f"{NAME}.wheels", values.get("wheels", {}), Wheels.__dataclass_fields__)
     base = Request()
@@ -194,7 +200,7 @@ def _mapping(where: str, value: Any, known: Iterable[str]) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise RequestError(f"{where} is {show(value)}, a mapping is wanted; write it as keys and values.")
+        raise RequestError(f"{where} is {show(value)}; expected a mapping of keys and values.")
     for key in value:
         if key not in set(known):
             raise RequestError(f"{where} has the unknown key {show(key)}; {nearest(str(key), known)}")
@@ -205,10 +211,10 @@ def _text(where: str, value: Any, example: str) -> str:
     """``value`` as text. Numbers are refused: YAML reads 13.10 as 13.1."""
     if isinstance(value, (bool, int, float)):
         raise RequestError(
-            f'{NAME}.{where} is the number {value}, text is wanted; put it in quotes, such as "{example}".'
+            f'{NAME}.{where} is the number {value}; expected text: put it in quotes, such as "{example}".'
         )
     if not isinstance(value, str):
-        raise RequestError(f"{NAME}.{where} is {show(value)}, text is wanted; write it such as {example}.")
+        raise RequestError(f"{NAME}.{where} is {show(value)}; expected text such as {example}.")
     return str(value)
 
 
@@ -216,28 +222,24 @@ def _version(where: str, value: Any, form: re.Pattern[str], example: str) -> str
     text = _text(where, value, example)
     if text in ("newest", "none") or form.fullmatch(text):
         return text
-    raise RequestError(
-        f"{NAME}.{where} is {show(text)}, a version is wanted; write it such as {example}, or newest, or none."
-    )
+    raise RequestError(f"{NAME}.{where} is {show(text)}; expected a version such as {example}, newest or none.")
 
 
 def _choice(where: str, value: Any, choices: Sequence[str]) -> str:
     text = _text(where, value, choices[0])
     if text not in choices:
-        raise RequestError(
-            f"{NAME}.{where} is {show(text)}, one of {', '.join(choices)} is wanted; {nearest(text, choices)}"
-        )
+        raise RequestError(f"{NAME}.{where} is {show(text)}; {expected(text, choices)}")
     return text
 
 
 def _strings(where: str, value: Any, form: re.Pattern[str], example: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise RequestError(f"{NAME}.{where} is {show(value)}, a list is wanted; write it such as [{example}].")
+        raise RequestError(f"{NAME}.{where} is {show(value)}; expected a list such as [{example}].")
     texts = tuple(_text(where, item, example) for item in value)
     for text in texts:
         if not form.fullmatch(text):
             raise RequestError(
-                f"{NAME}.{where} holds {show(text)}, entries such as {example} are wanted; correct or remove it."
+                f"{NAME}.{where} holds {show(text)}; expected entries such as {example}; correct it or remove it."
             )
     return tuple(dict.fromkeys(texts))
 
@@ -248,7 +250,7 @@ def _policy(value: Any) -> tuple[str, ...]:
         _choice("on_old_driver", policy, POLICIES)
     if "fail" in policies and len(policies) > 1:
         raise RequestError(
-            f"{NAME}.on_old_driver is [{', '.join(policies)}], fail excludes the others; keep fail alone, or drop it."
+            f"{NAME}.on_old_driver is [{', '.join(policies)}]; expected fail alone, or a list without it."
         )
     return policies
 
@@ -258,8 +260,7 @@ def _driver(value: Any) -> str:
     if text == KEEP or _DRIVER.fullmatch(text):
         return text
     raise RequestError(
-        f"{NAME}.driver is {show(text)}, a branch or a version of the driver is wanted; write it such as 580 or "
-        "580.95.05, or keep."
+        f"{NAME}.driver is {show(text)}; expected a branch or version of the driver such as 580 or 580.95.05, or keep."
     )
 
 
@@ -268,7 +269,7 @@ def _python(value: Any) -> str:
     if text == "auto" or _PYTHON.fullmatch(text) or _PATH.fullmatch(text):
         return text
     raise RequestError(
-        f"{NAME}.python is {show(text)}, a Python is wanted; write 3.12, the path of an interpreter, or auto."
+        f"{NAME}.python is {show(text)}; expected a Python version such as 3.12, the path of an interpreter, or auto."
     )
 
 
@@ -278,13 +279,11 @@ def _prefix(value: Any) -> str:
         return text
     if not _PATH.fullmatch(text) or ".." in text.split("/") or any(mark in text for mark in ":'\"$`\\ "):
         raise RequestError(
-            f"{NAME}.prefix is {show(text)}, an absolute folder without blanks, quotes, colons or .. is wanted; "
-            "write it such as /opt/podsmith, or auto."
+            f"{NAME}.prefix is {show(text)}; expected an absolute path without spaces, quotes, colons or .., "
+            "such as /opt/podsmith, or auto."
         )
     if not text.strip("/"):
-        raise RequestError(
-            f"{NAME}.prefix is /, a folder of its own is wanted; write it such as /opt/podsmith, or auto."
-        )
+        raise RequestError(f"{NAME}.prefix is /; expected a folder of its own such as /opt/podsmith, or auto.")
     return text.rstrip("/")
 
 
@@ -292,9 +291,7 @@ def _architectures(value: Any) -> tuple[str, ...] | None:
     if isinstance(value, str):
         if value == "auto":
             return None
-        raise RequestError(
-            f"{NAME}.architectures is {show(value)}, auto or a list is wanted; write it such as [9.0a, 12.0]."
-        )
+        raise RequestError(f"{NAME}.architectures is {show(value)}; expected auto or a list such as [9.0a, 12.0].")
     return _strings("architectures", value, _ARCHITECTURE, "9.0a") or None
 
 
@@ -303,10 +300,7 @@ def _settings(value: Any) -> Settings:
     values = _mapping(where, value, Settings.__dataclass_fields__)
     for key, found in values.items():
         if key != "module_loading" and not isinstance(found, bool):
-            raise RequestError(
-                f"{where}.{key} is {show(found)}, true or false is wanted; "
-                "write null, or nothing, to leave it as it is."
-            )
+            raise RequestError(f"{where}.{key} is {show(found)}; expected true or false, or null to leave it as it is.")
     if "module_loading" in values:
         values["module_loading"] = _choice("settings.module_loading", values["module_loading"], LOADINGS)
     return Settings(**values)
@@ -328,10 +322,10 @@ def _source(value: Any) -> Source:
 def _features(value: Any) -> dict[str, bool]:
     """Switches of PyTorch's build; whether there is such a switch is the catalogue's to say."""
     features = _named("source.features", value, _SWITCH, "USE_NCCL: true")
-    for name, wanted in features.items():
-        if not isinstance(wanted, bool):
+    for name, enabled in features.items():
+        if not isinstance(enabled, bool):
             raise RequestError(
-                f"{NAME}.source.features.{name} is {show(wanted)}, true or false is wanted; write {name}: true."
+                f"{NAME}.source.features.{name} is {show(enabled)}; expected true or false, as in {name}: true."
             )
     return features
 
@@ -343,7 +337,7 @@ def _jobs(value: Any) -> int | None:
     if not isinstance(value, bool) and re.fullmatch(r"[1-9][0-9]{0,3}", str(value)):
         return int(value)
     raise RequestError(
-        f"{NAME}.source.jobs is {show(value)}, auto or a number of compilers at once is wanted; write it such as 8."
+        f"{NAME}.source.jobs is {show(value)}; expected auto or a number of compilers at once, such as 8."
     )
 
 
@@ -355,8 +349,8 @@ def _urls(value: Any) -> dict[str, str]:
     for name, url in urls.items():
         if not isinstance(url, str) or not _ADDRESS.fullmatch(url):
             raise RequestError(
-                f"{NAME}.source.urls.{name} is {show(url)}, the address of a repository or an archive is wanted; "
-                "write it such as https://mirror.example/pytorch.git or https://mirror.example/pytorch-v{version}.tar.gz."
+                f"{NAME}.source.urls.{name} is {show(url)}; expected the address of a repository or an archive, "
+                "such as https://mirror.example/pytorch.git or https://mirror.example/pytorch-v{version}.tar.gz."
             )
     return urls
 
@@ -366,12 +360,10 @@ def _named(where: str, value: Any, form: re.Pattern[str], example: str) -> dict[
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise RequestError(f"{NAME}.{where} is {show(value)}, a mapping is wanted; write it such as {{{example}}}.")
+        raise RequestError(f"{NAME}.{where} is {show(value)}; expected a mapping such as {{{example}}}.")
     for key in value:
         if not isinstance(key, str) or not form.fullmatch(key):
-            raise RequestError(
-                f"{NAME}.{where} has the key {show(key)}, a name is wanted; write it such as {{{example}}}."
-            )
+            raise RequestError(f"{NAME}.{where} has the key {show(key)}; expected a name, as in {{{example}}}.")
     return {str(key): item for key, item in value.items()}
 
 
@@ -381,18 +373,16 @@ def _overrides(value: Any) -> Overrides:
     for key in switches:
         if not isinstance(values.get(key, False), bool):
             raise RequestError(
-                f"{NAME}.overrides.{key} is {show(values[key])}, false or true is wanted; write false to skip it."
+                f"{NAME}.overrides.{key} is {show(values[key])}; expected true, or false to skip this check."
             )
     for key, form, example in (("driver", _DOTTED, "580.95.05"), ("compute_capability", _CAPABILITY, "9.0")):
         text = _text(f"overrides.{key}", values.get(key, example), example)
         if not form.fullmatch(text):
-            raise RequestError(
-                f"{NAME}.overrides.{key} is {show(text)}, a version is wanted; write it such as {example}."
-            )
+            raise RequestError(f"{NAME}.overrides.{key} is {show(text)}; expected a version such as {example}.")
     brand = values.get("brand_id")
     if brand is not None and (isinstance(brand, bool) or not isinstance(brand, int)):
         raise RequestError(
-            f"{NAME}.overrides.brand_id is {show(brand)}, NVML's number of a brand is wanted; write it such as 14."
+            f"{NAME}.overrides.brand_id is {show(brand)}; expected NVML's number of a brand, such as 14."
         )
     return Overrides(
         driver=str(values["driver"]) if "driver" in values else None,

@@ -15,7 +15,7 @@ NAME = "stack_plan_request"
 
 
 class RequestError(Exception):
-    """A wish that cannot be understood; the message is one sentence: what was found, what was wanted, what to do."""
+    """A request that cannot be understood; the message says what was found, what was expected and what to do."""
 
 
 def show(value: Any) -> str:
@@ -32,6 +32,13 @@ def nearest(found: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(listed)}."
 
 
+def expected(found: str, choices: Iterable[str]) -> str:
+    """A half sentence that lists all there is to choose from, and names what is nearest to ``found``."""
+    listed = [str(name) for name in choices]
+    close = difflib.get_close_matches(found, listed, n=1, cutoff=0.5)
+    return f"expected one of {', '.join(listed)}{f'; did you mean {close[0]}?' if close else '.'}"
+
+
 def nearest_version(found: str, listed: Iterable[str]) -> str:
     """A half sentence that names the newest listed version that is not newer, or else the oldest."""
     ordered = sorted(listed, key=parse_version)
@@ -40,6 +47,6 @@ def nearest_version(found: str, listed: Iterable[str]) -> str:
 
 
 def unlisted(where: str, found: str, listed: Iterable[str]) -> RequestError:
-    """The error for a wish that the catalogue does not have; it names what is nearest."""
+    """The error for a value that the catalogue does not have; it names what is nearest."""
     choice = nearest_version if found[:1].isdigit() else nearest
     return RequestError(f'{NAME}.{where} names "{found}", which the catalogue does not have; {choice(found, listed)}')

@@ -32,7 +32,7 @@ def read_driver(sysroot: str = "") -> str | None:
 
 
 def read_models(sysroot: str = "") -> list[str]:
-    """The GPUs' names as the kernel driver tells them."""
+    """The GPUs' names as the kernel driver reports them."""
     found = []
     for path in sorted(Path(sysroot or "/", "proc/driver/nvidia/gpus").glob("*/information")):
         line = path.read_text(encoding="utf-8").split("\n", 1)[0]
@@ -74,10 +74,10 @@ def judge(
     if old and not active:
         because = f"it is too old for CUDA {cuda}"
         if package and models and all(map(is_consumer, models)):
-            because += f", and {package} is not for this GPU"
+            because += f", and {package} does not support this GPU"
         elif package and branch not in image["branches"]:
-            because += f", and {package} is for the branches {', '.join(map(str, image['branches']))}"
-        text = f"{host}: {because}; take a host with driver {least} or newer."
+            because += f", and {package} supports the branches {', '.join(map(str, image['branches']))}"
+        text = f"{host}: {because}; use a host with driver {least} or newer."
         return {**told, "verdict": "failed", "route": "none", "text": text}
     if code is None:
         text = f"{host}: there is no libcuda.so.1. Start the container with --gpus all."

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154  # home and prefix stand above, in the file that is made of this one
-# The first process of a container: the way in, what the driver of this host means for the image, then whatever was asked for.
+# The first process of a container: starts sshd, checks this host's driver, then runs the command that was given.
 # PUBLIC_KEY      keys that may log in as root, as RunPod sets it
 # PODSMITH_START  check (default), prove: then also the whole bootstrap with its proof on this GPU, off: neither
 mode=${PODSMITH_START:-check}
@@ -7,7 +7,7 @@ mode=${PODSMITH_START:-check}
 say() { echo "podsmith: $*"; }
 
 enter() {
-    [ -n "${PUBLIC_KEY-}" ] || [ -s /root/.ssh/authorized_keys ] || { say "no PUBLIC_KEY: nobody may log in, no sshd." && return 1; }
+    [ -n "${PUBLIC_KEY-}" ] || [ -s /root/.ssh/authorized_keys ] || { say "no PUBLIC_KEY: nobody can log in, so sshd is not started." && return 1; }
     mkdir -p /run/sshd /root/.ssh
     chmod 700 /root/.ssh
     touch /root/.ssh/authorized_keys
@@ -23,7 +23,7 @@ check() {
         # shellcheck disable=SC1091 # is there in the image
         . "$prefix/activate.sh"
         exec timeout 60 python3 "$home/check.py" "$home/image.json" /run/podsmith-start.json
-    ) || say "this image does not run on this host; the line above says why. The container stays, so that you can look."
+    ) || say "this image does not run on this host; the line above says why. The container keeps running so that you can inspect it."
 }
 
 prove() {
@@ -39,7 +39,7 @@ prove() {
 
 case $mode in
     check | prove | off) ;;
-    *) say "PODSMITH_START is $mode, one of check, prove, off is wanted; taken as check." && mode=check ;;
+    *) say "PODSMITH_START is $mode; expected check, prove or off; using check." && mode=check ;;
 esac
 entered=
 if enter; then entered=1; fi

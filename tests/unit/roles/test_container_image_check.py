@@ -30,14 +30,14 @@ H100, RTX = ["NVIDIA H100 80GB HBM3"], ["NVIDIA GeForce RTX 4090"]
 CASES = [
     (IMAGE, None, [], False, None, "cpu", "no NVIDIA driver in this container"),
     (IMAGE, "535.183.01", H100, True, 0, "ok", "NVIDIA H100 80GB HBM3: CUDA 13.0 by cuda-compat-13-0"),
-    (IMAGE, "560.35.03", H100, False, 0, "failed", "is for the branches 535, 570, 580; take a host with"),
+    (IMAGE, "560.35.03", H100, False, 0, "failed", "supports the branches 535, 570, 580; use a host with"),
     (IMAGE, "580.95.05", H100, False, 0, "ok", "by the driver itself; cuda-compat-13-0 stays off."),
     (IMAGE, "615.71.09", [], False, 0, "ok", "driver 615.71.09: CUDA 13.0 by the driver itself"),
-    (IMAGE, "570.26", RTX, False, 0, "failed", "too old for CUDA 13.0, and cuda-compat-13-0 is not for this GPU"),
+    (IMAGE, "570.26", RTX, False, 0, "failed", "too old for CUDA 13.0, and cuda-compat-13-0 does not support this GPU"),
     (IMAGE, "580.95.05", H100, False, 803, "failed", "SYSTEM_DRIVER_MISMATCH (803): It is older. Take it off."),
     (IMAGE, "580.95.05", H100, False, 999, "failed", "error 999 (999): cuInit failed"),
     (IMAGE, "580.95.05", H100, False, None, "failed", "there is no libcuda.so.1. Start the container with --gpus all."),
-    (PLAIN, "570.26", H100, False, 0, "failed", "it is too old for CUDA 13.0; take a host with driver 580 or newer."),
+    (PLAIN, "570.26", H100, False, 0, "failed", "it is too old for CUDA 13.0; use a host with driver 580 or newer."),
     (PLAIN, "580.95.05", H100, False, 0, "ok", "CUDA 13.0 by the driver itself."),
 ]  # fmt: skip
 

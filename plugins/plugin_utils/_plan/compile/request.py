@@ -16,13 +16,13 @@ PROVIDER = "source"
 
 
 def check_source(request: Request, known: Catalogue) -> None:
-    """Raise RequestError for a package that cannot be built, a switch that is none, and a wish without PyTorch."""
+    """Raise RequestError for a package that cannot be built, a switch that is none, and a request without PyTorch."""
     packages, features = known["source"]["packages"], known["source"]["features"]
     extensions = [name for name in packages if name != TORCH]
     for name, version in wished_extensions(request).items():
         if name == TORCH:
             raise RequestError(
-                f"{NAME}.source.extensions lists torch, extensions of it are wanted; "
+                f"{NAME}.source.extensions lists torch; expected its extensions such as flash-attn; "
                 "set wheels.provider: source to build PyTorch itself."
             )
         if name not in packages:
@@ -46,9 +46,7 @@ def check_source(request: Request, known: Catalogue) -> None:
                 f"{nearest(name, sorted(features))}"
             )
     if request.wheels.provider == PROVIDER and request.pytorch == "none":
-        raise RequestError(
-            f"{NAME}.wheels.provider is source and pytorch is none; wish a PyTorch, or drop the provider."
-        )
+        raise RequestError(f"{NAME}.wheels.provider is source and pytorch is none; set pytorch, or drop the provider.")
 
 
 def wished_extensions(request: Request) -> dict[str, str | None]:

@@ -32,6 +32,6 @@ def test_plain_data_for_a_recorded_host() -> None:
 def test_an_unknown_target_is_refused() -> None:
     observed = json.loads(RECORDING.read_text(encoding="utf-8"))["gpu"]
     del observed["platform"]["glibc"]
-    with pytest.raises(AnsibleFilterError, match="name it in bundle_target"):
+    with pytest.raises(AnsibleFilterError, match="set it in bundle_target"):
         contents(observed)
     assert contents(observed, target={"glibc": "2.35"})["target"]["glibc"] == "2.35"

@@ -19,7 +19,7 @@ def test_the_files_suit_the_module() -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"path": "/p"}, "has no 'prefix'; generation_files wants prefix, path and, with pytorch, site_packages"),
+        ({"path": "/p"}, "has no 'prefix'; generation_files expects prefix, path and, with pytorch, site_packages"),
         ({"prefix": "/p", "path": "/p/e", "pytorch": True}, "has no 'site_packages'"),
     ],
 )

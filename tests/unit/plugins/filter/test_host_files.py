@@ -28,5 +28,5 @@ def test_the_record_of_a_decision_does_not_change_with_what_was_installed() -> N
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"has no 'prefix'; podsmith\.gpu.host_files wants it"):
+    with pytest.raises(AnsibleFilterError, match=r"has no 'prefix'; host_files expects the environment of a decision"):
         host_files({})

@@ -70,7 +70,7 @@ def test_only_variables_of_roles_that_install_go_along(decision: dict[str, Any])
 @pytest.mark.parametrize(
     ("settings", "target", "told"),
     [
-        ({"disk_gb": 0}, TARGET, "container_image_disk_gb is 0, a number from 5 to 10000 is wanted; correct it."),
+        ({"disk_gb": 0}, TARGET, "container_image_disk_gb is 0; expected a whole number from 5 to 10000."),
         ({}, {}, "container_image_target has no gpus, which an image cannot be planned without"),
     ],
 )

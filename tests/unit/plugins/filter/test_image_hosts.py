@@ -15,5 +15,5 @@ def test_a_profile_needs_no_host() -> None:
 
 
 def test_a_name_that_is_nothing() -> None:
-    with pytest.raises(AnsibleFilterError, match="is no group and no host of the inventory"):
+    with pytest.raises(AnsibleFilterError, match="is neither a group nor a host of the inventory"):
         image_hosts("h200", {"all": [], "h100": []})

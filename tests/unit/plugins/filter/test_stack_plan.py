@@ -61,7 +61,7 @@ def test_a_wish_that_cannot_be_understood() -> None:
 
 
 def test_what_is_no_observation() -> None:
-    with pytest.raises(AnsibleFilterError, match="a mapping; found list"):
+    with pytest.raises(AnsibleFilterError, match="stack_plan expects the mapping that gpu_facts returns; found list"):
         stack_plan([])
 
 

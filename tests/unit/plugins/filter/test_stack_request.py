@@ -30,19 +30,21 @@ def test_the_shortcut_for_the_wheels() -> None:
     request = stack_request({"wheels": {"provider": "pypi"}}, {"wheels": "source", "cuda": None})
     assert request["wheels"] == {"provider": "source"}
     assert stack_request(request) == request
-    with pytest.raises(AnsibleFilterError, match=r'wheels\.provider is "sorce", .*; did you mean source\?'):
+    with pytest.raises(
+        AnsibleFilterError, match=r'wheels\.provider is "sorce"; expected one of .*; did you mean source\?'
+    ):
         stack_request({}, {"wheels": "sorce"})
 
 
 @pytest.mark.parametrize(
     ("wished", "told"),
     [
-        ({"pytorch": "2.9; rm -rf /"}, 'stack_plan_request.pytorch is "2.9; rm -rf /", a version is wanted'),
+        ({"pytorch": "2.9; rm -rf /"}, 'stack_plan_request.pytorch is "2.9; rm -rf /"; expected a version'),
         (
             {"cuda": "13.9"},
             'stack_plan_request.cuda names "13.9", which the catalogue does not have; the nearest is 13.4.',
         ),
-        (["cuda"], "stack_plan_request is ['cuda'], a mapping is wanted"),
+        (["cuda"], "stack_plan_request is ['cuda']; expected a mapping"),
     ],
 )
 def test_refusals(wished: Any, told: str) -> None:

@@ -24,7 +24,7 @@ def test_row_and_section() -> None:
     [
         (["tools", "tools", "pip"], "catalogue/tools/tools has no 'pip'; it has uv, ninja."),
         (["tool", "tools", "uv"], "catalogue has no 'tool'; it has tools."),
-        (["tools"], "got 1 words; give a file, a section and a key"),
+        (["tools"], "has 1 terms; expected file, section and key"),
     ],
 )
 def test_what_is_not_there(terms: list[str], words: str) -> None:

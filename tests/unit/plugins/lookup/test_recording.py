@@ -37,14 +37,16 @@ def test_the_lookup_gives_one_result_for_each_term(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        pytest.param(lambda path: None, "does not exist; give a folder of recorded texts or a JSON file", id="absent"),
+        pytest.param(
+            lambda path: None, "does not exist; expected a folder of recorded texts or a JSON file", id="absent"
+        ),
         pytest.param(
             lambda path: path.mkdir(),
             r"has none of gpu\.json, nvidia-smi-q\.xml.*; record at least one of them",
             id="empty",
         ),
-        pytest.param(lambda path: path.write_text("{"), r"can't be read: .*not JSON.*; record it again", id="cut-off"),
-        pytest.param(lambda path: path.write_bytes(b"\xff\xfe"), "can't be read: 'utf-8' codec", id="not-text"),
+        pytest.param(lambda path: path.write_text("{"), r"cannot be read: .*not JSON.*; record it again", id="cut-off"),
+        pytest.param(lambda path: path.write_bytes(b"\xff\xfe"), "cannot be read: 'utf-8' codec", id="not-text"),
     ],
 )
 def test_what_is_no_recording_is_refused(tmp_path: Path, make: object, words: str) -> None:

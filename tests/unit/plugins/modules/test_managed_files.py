@@ -205,7 +205,7 @@ def test_a_link_may_need_the_folder_that_something_else_brings(root: Path, run: 
     assert run(check=True, links=[link])["changed"]
     answer = run(fails=True, links=[link])
     assert answer["msg"] == (
-        f"{root}/cu13 is missing, where the link lib64 is to be; install what brings that folder first, or correct the"
+        f"{root}/cu13 is missing, where the link lib64 is to be; install what creates that folder first, or correct the"
         " link's path."
     )
     assert not (root / "cu13").exists()

@@ -118,7 +118,7 @@ def test_a_healthy_gpu_has_no_finding_but_good_ones(load: bool) -> None:
         ("ecc", 0, [("ecc", "note", "ECC is off")]),
         ("ecc_corrected", 3, [("ecc", "note", "corrected memory errors since the driver was loaded: 3")]),
         ("ecc_uncorrected", 1, [("ecc", "warning", "uncorrected memory errors since the driver was loaded: 1")]),
-        ("ecc_uncorrected_ever", 2, [("ecc", "note", "uncorrected memory errors in the GPU's life: 2")]),
+        ("ecc_uncorrected_ever", 2, [("ecc", "note", "uncorrected memory errors over the GPU's lifetime: 2")]),
         (
             "sram_exceeded",
             1,

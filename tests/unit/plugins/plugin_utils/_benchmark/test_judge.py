@@ -140,11 +140,11 @@ def test_the_floor_is_sharp(value: float, ok: bool) -> None:
     assert judge(result(case(value=value)), known())["verdict"]["ok"] is ok
 
 
-def test_a_figure_below_the_floor_names_device_case_found_wanted_and_what_to_do() -> None:
+def test_a_figure_below_the_floor_names_device_case_found_expected_and_what_to_do() -> None:
     found = "400 TFLOPS (at 1200 MHz, 700 W, 88 °C, hardware thermal slowdown)"
     wanted = "at least 595 TFLOPS (85% of the 700 TFLOPS measured on slower H200)"
     assert sentences(judge(result(case(value=400.0, device=1)), known())) == [
-        f"GPU 1 (NVIDIA H200): gemm/8192-fp16: found {found}, wanted {wanted}. {KEEP}"
+        f"GPU 1 (NVIDIA H200): gemm/8192-fp16: found {found}; expected {wanted}. {KEEP}"
     ]
     assert "return this pod" in KEEP
 
@@ -152,7 +152,7 @@ def test_a_figure_below_the_floor_names_device_case_found_wanted_and_what_to_do(
 def test_a_wrong_result_fails_whatever_its_speed_and_floor() -> None:
     judged = judge(result(case("softmax/8x8-fp16", 9.0, status="wrong", error=0.31)), known())
     assert sentences(judged) == [
-        f"GPU 0 (NVIDIA H200): softmax/8x8-fp16: found results off by 0.31, wanted at most 0.0078. {WRONG}"
+        f"GPU 0 (NVIDIA H200): softmax/8x8-fp16: found results off by 0.31; expected at most 0.0078. {WRONG}"
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_floor_without_a_figure_fails_and_any_other_case_is_noted(status: str)
     judged = judge(result(case(value=None, **absent), case("gemm/64-fp16", None, **absent)), known())
     wanted = "at least 595 TFLOPS (85% of the 700 TFLOPS measured on slower H200)"
     assert sentences(judged) == [
-        f"GPU 0 (NVIDIA H200): gemm/8192-fp16: found no figure: it said why, wanted {wanted}. {ADVICE[status]}"
+        f"GPU 0 (NVIDIA H200): gemm/8192-fp16: found no figure: it said why; expected {wanted}. {ADVICE[status]}"
     ]
     assert judged["verdict"]["notes"] == [f"gemm/64-fp16: {status.replace('_', ' ')}: it said why"]
 
@@ -170,24 +170,24 @@ def test_a_floor_without_a_figure_fails_and_any_other_case_is_noted(status: str)
 def test_a_run_that_was_cut_short_fails() -> None:
     cut = result(case(), complete=False, running="gemm/64-fp16", stopped="did not end within 9 s: it said nothing")
     (sentence,) = sentences(judge(cut, known()))
-    assert sentence.startswith("the program: gemm/64-fp16: found it did not end within 9 s: it said nothing, wanted")
+    assert sentence.startswith("the program: gemm/64-fp16: found it did not end within 9 s: it said nothing; expected")
 
 
 def test_a_run_without_cases_proves_nothing() -> None:
-    assert "found no case, wanted figures" in sentences(judge(result(), known()))[0]
+    assert "found no case; expected figures" in sentences(judge(result(), known()))[0]
 
 
 def test_an_unknown_device_is_compared_with_nothing_and_says_so() -> None:
     judged = judge(result(case(value=1.0), device="NVIDIA Unheard Of"), known())
     assert judged["verdict"]["ok"]
     assert judged["verdict"]["notes"] == [
-        "The catalogue has no data sheet of NVIDIA Unheard Of: its figures are compared with nothing."
+        "The catalogue has no data sheet for NVIDIA Unheard Of: its figures are not compared."
     ]
 
 
 @pytest.mark.parametrize("answer", [{}, {"schema": 2, "cases": []}, {"schema": 1}])
 def test_what_is_no_result_is_refused(answer: dict[str, Any]) -> None:
-    with pytest.raises(ResultError, match=r"wanted the results\.json of a benchmark, schema 1; measure again"):
+    with pytest.raises(ResultError, match=r"expected the results\.json of a benchmark, schema 1\. Measure again"):
         judge(answer, known())
 
 

@@ -151,26 +151,26 @@ def test_a_base_that_the_catalogue_lacks(check: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"name": "H 100"}, 'container_image_name is "H 100", something else is wanted; write it such as h100.'),
+        ({"name": "H 100"}, 'container_image_name is "H 100"; expected a value such as h100.'),
         ({"name": "../h100"}, 'container_image_name is "../h100"'),
-        ({"reference": "podsmith/h100"}, "an image with a tag that stays the same is wanted"),
+        ({"reference": "podsmith/h100"}, "expected an image with a fixed tag or a digest"),
         ({"reference": "podsmith/h100:latest"}, 'container_image_reference is "podsmith/h100:latest"'),
         ({"base": "debian:bookworm; rm -rf /"}, "container_image_base is"),
         ({"packages": ["openssh-server; id"]}, "container_image_packages is"),
         (
             {"ports": ["22"]},
-            'container_image_ports holds "22", a port is wanted; write it such as 22/tcp or 8888/http.',
+            'container_image_ports holds "22"; expected a port such as 22/tcp or 8888/http.',
         ),
         ({"ports": ["70000/tcp"]}, 'container_image_ports holds "70000/tcp"'),
         ({"ports": ["22/udp"]}, 'container_image_ports holds "22/udp"'),
-        ({"disk_gb": 1}, "container_image_disk_gb is 1, a number from 5 to 10000 is wanted; correct it."),
-        ({"volume_gb": 5}, "container_image_volume_gb is 5, 0 or a number from 10 to 10000 is wanted"),
+        ({"disk_gb": 1}, "container_image_disk_gb is 1; expected a whole number from 5 to 10000."),
+        ({"volume_gb": 5}, "container_image_volume_gb is 5; expected 0 or a whole number from 10 to 10000"),
         ({"volume_path": "workspace"}, 'container_image_volume_path is "workspace"'),
-        ({"gpu_count": 0}, "container_image_gpu_count is 0, a number from 1 to 16 is wanted"),
-        ({"environment": {"LD_LIBRARY_PATH": "/usr/local/cuda/compat"}}, "would hold for every driver; leave it out"),
-        ({"environment": {"HF_TOKEN": "hf_abc"}}, "looks like a secret, which does not belong into a file"),
-        ({"environment": {"A-B": "1"}}, 'has the key "A-B", the name of a variable is wanted'),
-        ({"environment": {"A": 1}}, "container_image_environment.A is 1, text is wanted; put it in quotes."),
+        ({"gpu_count": 0}, "container_image_gpu_count is 0; expected a whole number from 1 to 16"),
+        ({"environment": {"LD_LIBRARY_PATH": "/usr/local/cuda/compat"}}, "would apply with every driver; remove it"),
+        ({"environment": {"HF_TOKEN": "hf_abc"}}, "looks like a secret, which does not belong in a file"),
+        ({"environment": {"A-B": "1"}}, 'has the key "A-B"; expected a variable\'s name such as HF_HOME'),
+        ({"environment": {"A": 1}}, "container_image_environment.A is 1; expected text: put it in quotes."),
     ],
 )
 def test_a_setting_that_cannot_be_used(given: dict[str, Any], told: str, check: Any) -> None:
@@ -188,7 +188,7 @@ def test_a_gpu_to_rent_is_needed(check: Any) -> None:
 @pytest.mark.parametrize(
     ("wish", "target", "told"),
     [
-        ({"cuda": "none"}, {}, "The wish is for no CUDA, an image is for GPUs"),
+        ({"cuda": "none"}, {}, "The request has no CUDA, and an image is for GPUs"),
         ({"cuda": "13.0", "on_old_driver": ["fail"]}, {"driver": "535"}, "there is no image for this target"),
     ],
 )
@@ -209,7 +209,7 @@ def test_the_wish_is_pinned_and_its_prefix_stays(plan: Plan) -> None:
 
 def test_a_login_does_not_go_into_an_image(plan: Plan) -> None:
     decision, _aim = plan(STANDBY)
-    with pytest.raises(image.ImageError, match="ml_extensions_index_urls holds a login, which everybody"):
+    with pytest.raises(image.ImageError, match="ml_extensions_index_urls contains a login, which anyone"):
         image.build_variables(decision, STANDBY, {"ml_extensions_index_urls": ["https://me:pw@mirror.example.com/"]})
 
 
@@ -262,9 +262,9 @@ def test_an_image_stands_for_a_profile_or_a_host(wanted: str, found: list[dict[s
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ("h1000", '"h1000" is no group and no host of the inventory; did you mean h100?'),
-        ("all", '"all" is no group and no host'),
-        ("", "No image is named; name a group or a host"),
+        ("h1000", '"h1000" is neither a group nor a host of the inventory; did you mean h100?'),
+        ("all", '"all" is neither a group nor a host'),
+        ("", "No image is named; name a group or host"),
     ],
 )
 def test_a_name_that_is_nothing(wanted: str, told: str) -> None:

@@ -118,7 +118,7 @@ def test_what_cannot_be_bundled_is_named_with_the_way_out() -> None:
     observed["installed"].update(toolkits=[])
     left_out = {row["what"]: row["why"] for row in needs(observed).left_out}
     toolkit = next(what for what in left_out if "cuda-nvcc-13-0" in what)
-    assert "ask for toolkit.provider pypi" in left_out[toolkit]
+    assert "set toolkit.provider: pypi" in left_out[toolkit]
     assert "g++" in left_out
 
 
@@ -132,8 +132,8 @@ def test_a_blocked_decision_is_refused_with_its_remedies() -> None:
 @pytest.mark.parametrize(
     ("unknown", "given", "message"),
     [
-        pytest.param(("glibc",), {}, "the host's glibc, which choose the wheels; name it in bundle_target", id="one"),
-        pytest.param(("glibc", "arch"), {}, "glibc and arch, .* name them in bundle_target", id="two"),
+        pytest.param(("glibc",), {}, "the host's glibc, which decide the wheels; set it in bundle_target", id="one"),
+        pytest.param(("glibc", "arch"), {}, "glibc and arch, .* set them in bundle_target", id="two"),
         pytest.param(("glibc",), {"glibc": "2.31"}, None, id="given"),
     ],
 )

@@ -72,13 +72,13 @@ def pending(decision: Decision) -> list[tuple[str, str, str | None, str | None]]
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        pytest.param(580, 'is the number 580, text is wanted; put it in quotes, such as "580".', id="number"),
-        pytest.param("5800.1.2.3", "a branch or a version of the driver is wanted; write it such as 580", id="form"),
-        pytest.param("580; reboot", "a branch or a version of the driver is wanted", id="shell"),
-        pytest.param("newest", "a branch or a version of the driver is wanted", id="newest"),
+        pytest.param(580, 'is the number 580; expected text: put it in quotes, such as "580".', id="number"),
+        pytest.param("5800.1.2.3", "expected a branch or version of the driver such as 580", id="form"),
+        pytest.param("580; reboot", "expected a branch or version of the driver", id="shell"),
+        pytest.param("newest", "expected a branch or version of the driver", id="newest"),
         pytest.param("581", 'names "581", which the catalogue does not have; the nearest is 580.', id="branch"),
         pytest.param("581.42", 'names "581", which the catalogue does not have; the nearest is 580.', id="windows"),
-        pytest.param("57", "a branch or a version of the driver is wanted", id="short"),
+        pytest.param("57", "expected a branch or version of the driver", id="short"),
     ],
 )
 def test_a_wish_that_cannot_be_understood(wish: Any, words: str, known: Catalogue) -> None:
@@ -377,7 +377,7 @@ def test_what_is_missing_is_a_reboot(waiting: dict[str, Any], decide: Decide) ->
 def test_the_report_says_so(waiting: dict[str, Any], decide: Decide) -> None:
     decision = decide(waiting, driver="580")
     text = " ".join(render_text(decision, waiting, "box", changed=[]).split())
-    assert "verdict pending: driver 580.95.05 is installed and driver 570.133.20 still runs" in text
+    assert "verdict pending: driver 580.95.05 is installed, driver 570.133.20 is still loaded" in text
     assert "nothing that needs the new one was changed. Reboot, then run this again" in text
     assert "nvidia_driver_reboot: true" in text
     assert "activate with" not in text, "nothing was built yet"

@@ -178,7 +178,7 @@ def test_facts_are_taken_as_they_are(wrap: object) -> None:
     ("text", "words"),
     [
         ("{", r"not JSON \(.*\); record it again with podsmith\.gpu\.gpu_facts"),
-        ("[]", "none of platform, driver and devices; give what podsmith.gpu.gpu_facts returned"),
+        ("[]", "none of platform, driver and devices; expected what podsmith.gpu.gpu_facts returned"),
         ('{"gpu": {"a": 1}}', "none of platform, driver and devices"),
     ],
 )

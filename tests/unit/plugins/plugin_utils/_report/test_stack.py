@@ -24,7 +24,7 @@ h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod contai
            + PyTorch 2.9.1+cu130   new environment, 2.9 GiB to fetch
            ~ proof                 the stack is proved before it goes live
            ~ live environment      1-torch2.9.1-cu130
-           = CUDA toolkit 13.0.88  is there and is used as it is
+           = CUDA toolkit 13.0.88  already installed, used as it is
   not      native cu130 of PyTorch 2.9.1: driver 570.133.20 is older than 580, which CUDA 13 needs
            vllm: 0.16.0 is built for CUDA 12.8, not for CUDA 13.0
   better   A host with driver 580 or newer needs no forward compatibility.
@@ -78,7 +78,7 @@ def test_a_run_tells_what_it_changed_and_proved(pod: Any, decide: Decide, applie
     )
     assert lines(text, "verdict") == ["ok"]
     assert [line for line in lines(text, "changed") if line.startswith("=")] == [
-        "= CUDA toolkit 13.0.88  is there and is used as it is"
+        "= CUDA toolkit 13.0.88  already installed, used as it is"
     ]
 
 
@@ -118,7 +118,7 @@ def test_the_verdict_of_a_run(verdict: str, unfinished: bool, told: str, pod: An
 def test_a_converged_host_tells_of_its_proof(pod: Any, decide: Decide, applied: Any) -> None:
     host = applied(pod, decide(pod, **WISH))
     text = render_text(decide(host, **WISH), host, "h100-1")
-    assert lines(text, "proof") == ["this very stack passed its checks here with driver 570.133.20"]
+    assert lines(text, "proof") == ["this stack passed its checks here with driver 570.133.20"]
 
 
 def test_a_blocked_host_says_why_and_what_would_help(host: Any, decide: Decide) -> None:
@@ -136,7 +136,7 @@ def test_repairs_say_what_was_wrong(pod: Any, decide: Decide, applied: Any) -> N
     text = render_text(decide(host, **WISH), host, "h100-1")
     assert (
         lines(text, "change")[0]
-        == "~ torch                       2.15.0 → 2.9.1+cu130, swapped by hand: put right, 2.9 GiB to fetch"
+        == "~ torch                       2.15.0 → 2.9.1+cu130, replaced by hand: repaired, 2.9 GiB to fetch"
     )
 
 

@@ -68,26 +68,38 @@ def build(decision: dict[str, Any], name: str) -> dict[str, Any]:
                 "the cuDNN frontend is header-only and comes with USE_CUDNN; remove it."
             ),
         ),
-        ({"features": {"USE_NCCL": "yes"}}, 'USE_NCCL is "yes", true or false is wanted; write USE_NCCL: true.'),
-        ({"features": ["USE_NCCL"]}, "a mapping is wanted; write it such as {USE_NCCL: true}."),
-        ({"features": {"use nccl": True}}, 'source.features has the key "use nccl", a name is wanted'),
+        ({"features": {"USE_NCCL": "yes"}}, 'USE_NCCL is "yes"; expected true or false, as in USE_NCCL: true.'),
+        ({"features": ["USE_NCCL"]}, "expected a mapping such as {USE_NCCL: true}."),
+        (
+            {"features": {"use nccl": True}},
+            'source.features has the key "use nccl"; expected a name, as in {USE_NCCL: true}.',
+        ),
         ({"feature": {}}, 'stack_plan_request.source has the unknown key "feature"; did you mean features?'),
         (
             {"extensions": ["flash_atn"]},
             'source.extensions names "flash-atn", which the catalogue cannot build; did you mean flash-attn?',
         ),
-        ({"extensions": ["torch"]}, "set wheels.provider: source to build PyTorch itself."),
-        ({"extensions": "flash-attn"}, "a list is wanted; write it such as [flash-attn or flash-attn=="),
-        ({"extensions": ["flash-attn>=2"]}, 'holds "flash-attn>=2", entries such as flash-attn or flash-attn=='),
+        (
+            {"extensions": ["torch"]},
+            "lists torch; expected its extensions such as flash-attn; set wheels.provider: source",
+        ),
+        ({"extensions": "flash-attn"}, "expected a list such as [flash-attn or flash-attn=="),
+        (
+            {"extensions": ["flash-attn>=2"]},
+            'holds "flash-attn>=2"; expected entries such as flash-attn or ',
+        ),
         (
             {"extensions": ["gsplat==1.0.0"]},
             'source.extensions: gsplat names "1.0.0", which the catalogue does not have',
         ),
-        ({"jobs": 0}, "stack_plan_request.source.jobs is 0, auto or a number of compilers at once is wanted"),
-        ({"jobs": "all"}, 'source.jobs is "all", auto or a number of compilers at once is wanted'),
+        ({"jobs": 0}, "stack_plan_request.source.jobs is 0; expected auto or a number of compilers at once"),
+        ({"jobs": "all"}, 'source.jobs is "all"; expected auto or a number of compilers at once'),
         ({"jobs": True}, "source.jobs is True"),
-        ({"urls": {"torch": "pytorch.git"}}, 'source.urls.torch is "pytorch.git", the address of a repository or an'),
-        ({"urls": {"torch": "https://x/$(id).git"}}, "the address of a repository or an archive is wanted"),
+        (
+            {"urls": {"torch": "pytorch.git"}},
+            'source.urls.torch is "pytorch.git"; expected the address',
+        ),
+        ({"urls": {"torch": "https://x/$(id).git"}}, "expected the address of a repository or an archive"),
         (
             {"urls": {"tourch": "https://x/y.git"}},
             'source.urls names "tourch", which the catalogue cannot build; did you',
