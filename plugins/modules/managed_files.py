@@ -244,7 +244,7 @@ class Host:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         elif not path.parent.is_dir():
             self.module.fail_json(
-                msg=f"{path.parent} is missing, where the link {path.name} is to be; install what brings that folder"
+                msg=f"{path.parent} is missing, where the link {path.name} is to be; install what creates that folder"
                 " first, or correct the link's path."
             )
         replace_link(path, target)

@@ -31,5 +31,5 @@ def test_the_role_refuses_by_itself(pod: Pod) -> None:
     run = pod.play("molecule/nvidia_driver/role.yml", BOTH, nvidia_driver_repository="")
     assert run.rc != 0
     assert "This is a container, which uses its host's driver and cannot upgrade it" in run.told
-    assert "This is WSL2, where Windows brings the driver" in run.told
+    assert "This is WSL2, where the driver is the one of Windows" in run.told
     assert "Nothing was changed." in run.told
