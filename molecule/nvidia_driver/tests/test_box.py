@@ -34,7 +34,7 @@ def test_without_leave_to_reboot_the_driver_is_installed_and_nothing_else(pod: P
     new = "the newest of branch 580, open kernel modules, pinned; then a reboot"
     assert run.applied == [Change("nvidia_driver", "replace", "NVIDIA driver 580", OLD, new)]
     assert f"verdict pending: driver {NEW} is installed, driver {OLD} is still loaded" in run.told
-    assert "Reboot, then run this again; or allow the reboot with nvidia_driver_reboot: true" in run.told
+    assert "Reboot and run this again, or set nvidia_driver_reboot: true" in run.told
     driver = run.decision["driver"]
     assert (driver["reboot"], driver["version"], driver["loaded"]) == ("pending", NEW, OLD)
     assert pod.sh(INSTALLED).splitlines() == packages_of(NEW)

@@ -378,7 +378,7 @@ def test_the_report_says_so(waiting: dict[str, Any], decide: Decide) -> None:
     decision = decide(waiting, driver="580")
     text = " ".join(render_text(decision, waiting, "box", changed=[]).split())
     assert "verdict pending: driver 580.95.05 is installed, driver 570.133.20 is still loaded" in text
-    assert "nothing that needs the new one was changed. Reboot, then run this again" in text
+    assert "nothing that needs the new one was changed. Reboot and run this again, or set" in text
     assert "nvidia_driver_reboot: true" in text
     assert "activate with" not in text, "nothing was built yet"
 
