@@ -100,15 +100,18 @@ package() {
 
   export ANSIBLE_COLLECTIONS_PATH=$made/collections
   ansible-galaxy collection install --offline --collections-path "$made/collections" "$tarball"
-  local installed=$made/collections/ansible_collections/$namespace/$name kind plugin playbook
+  local installed=$made/collections/ansible_collections/$namespace/$name kind shown plugins playbooks
   for kind in module filter lookup callback; do
-    for plugin in "$installed/plugins/${kind/module/modules}"/[!_]*.py; do
-      ansible-doc --type "$kind" "$namespace.$name.$(basename "$plugin" .py)" >/dev/null
-    done
+    plugins=("$installed/plugins/${kind/module/modules}"/[!_]*.py)
+    plugins=("${plugins[@]##*/}")
+    plugins=("${plugins[@]%.py}")
+    shown=$(ansible-doc --type "$kind" "${plugins[@]/#/$namespace.$name.}" | grep -c '^> ') # one that is not found is a warning
+    [ "$shown" = ${#plugins[@]} ] || { echo "ansible-doc shows $shown of these plugins; expected all: ${plugins[*]}" && return 1; }
   done
-  for playbook in "$installed"/playbooks/*.yml; do
-    ansible-playbook --syntax-check --inventory localhost, "$namespace.$name.$(basename "$playbook" .yml)"
-  done
+  playbooks=("$installed"/playbooks/*.yml)
+  playbooks=("${playbooks[@]##*/}")
+  playbooks=("${playbooks[@]%.yml}")
+  ansible-playbook --syntax-check --inventory localhost, "${playbooks[@]/#/$namespace.$name.}"
   ansible-playbook --inventory h200, -e "stack_plan_recording=$installed/tests/fixtures/h200-driver-580" "$namespace.$name.plan"
 }
 

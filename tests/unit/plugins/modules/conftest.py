@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import json
+import locale
 import os
 import subprocess
 import sys
@@ -71,14 +72,16 @@ def run_here(
 ) -> Ran:
     """Call ``main()`` of the module in this process.
 
-    ``environ`` is all of its environment, this process's own where there is none. The environment, the working folder
-    and the umask are put back afterwards. The module has a temporary folder for the time of the call, as from Ansible.
+    ``environ`` is all of its environment, this process's own where there is none. The environment, the working
+    folder, the umask and the locale are put back afterwards. As from Ansible, the module has a temporary folder for
+    the time of the call.
     """
     main = importlib.import_module(f"{MODULES}.{name}").main
     out = io.StringIO()
     with contextlib.ExitStack() as stack:
         tmpdir = stack.enter_context(tempfile.TemporaryDirectory())
         stack.callback(os.umask, get_umask())
+        stack.callback(locale.setlocale, locale.LC_ALL, locale.setlocale(locale.LC_ALL))  # AnsibleModule sets environ's
         stack.enter_context(contextlib.chdir(cwd or Path.cwd()))
         stack.enter_context(mock.patch.dict(os.environ, environ or {}, clear=environ is not None))
         stack.enter_context(patch_module_args({"_ansible_tmpdir": tmpdir, **to_arguments(params, check, diff)}))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import sys
 import types
@@ -70,16 +71,22 @@ def test_nothing_is_left_behind(tmp_path: Path, run_module: RunModule, stand_in:
         os.umask(0o077)
         os.chdir("/")
         os.environ["LEFT"] = "behind"
+        locale.setlocale(locale.LC_ALL, "C")
         module.exit_json()
 
-    before = (dict(os.environ), Path.cwd())
-    old = os.umask(0o027)
+    def state() -> tuple[object, ...]:
+        return dict(os.environ), Path.cwd(), locale.setlocale(locale.LC_ALL)
+
+    was = locale.setlocale(locale.LC_ALL)
+    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    before, old = state(), os.umask(0o027)
     try:
         run_module(stand_in(body), {})
         assert os.umask(0o027) == 0o027
+        assert state() == before
     finally:
         os.umask(old)
-    assert (dict(os.environ), Path.cwd()) == before
+        locale.setlocale(locale.LC_ALL, was)
 
 
 @pytest.mark.parametrize("words", ["a word", '{"changed": false}'])
