@@ -161,7 +161,7 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
         draft.block(Refusal("no PyTorch for the CPU fits"), *advice.python_remedies(case))
     elif build.wheel:
         offer = f"this host's pip configuration offers PyTorch {build.wheel['version']}"
-        text = f'{offer}, which is used as "{request.pytorch}"'
+        text = f'{offer}, used as "{request.pytorch}"'
         reasons.append(Reason("host-wheels", text, str(build.wheel.get("path") or "the host's pip configuration")))
     return Choice("cpu", build, tuple(reasons), tuple(rejected))
 
