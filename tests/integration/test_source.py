@@ -105,7 +105,7 @@ def built(site: Site) -> Run:
 
 def test_it_is_built_against_the_pytorch_that_is_there(site: Site, built: Run) -> None:
     assert built.rc == 0, built.out
-    assert "the build of scaler 0.1 begins" in built.out
+    assert "the build of scaler 0.1 started" in built.out
     [record] = [json.loads(path.read_text(encoding="utf-8")) for path in site.prefix.glob("wheels/*/build.json")]
     log = (site.prefix / "wheels" / record["key"] / "build.log").read_text(encoding="utf-8")
     assert f"{site.current.resolve()}/lib" in log  # PyTorch's headers

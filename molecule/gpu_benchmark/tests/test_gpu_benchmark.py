@@ -37,9 +37,9 @@ FAULTS = {
     ],
     "wrong": [f"GPU 1 ({GPU}): gemm/8192-fp16: found results off by 0.5", "Return this pod"],
     "memory": ["gemm/8192-fp16: found no figure: CUDA out of memory. Tried to allocate 128.00 MiB", "nvidia-smi"],
-    "killed": ["the program: gemm/8192-fp16: found it ended with status -9", "playbooks/verify.yml"],
-    "hangs": ["the program: gemm/8192-fp16: found it did not end within 8 s", "playbooks/verify.yml"],
-    "broken": ["ended with status 1: ImportError: libcudart.so.13: cannot open shared object", "playbooks/verify.yml"],
+    "killed": ["the program: gemm/8192-fp16: found it exited with status -9", "playbooks/verify.yml"],
+    "hangs": ["the program: gemm/8192-fp16: found it did not finish within 8 s", "playbooks/verify.yml"],
+    "broken": ["exited with status 1: ImportError: libcudart.so.13: cannot open shared object", "playbooks/verify.yml"],
     "bare": ["/opt/bare/current/bin/python", "bootstrap.yml", "gpu_benchmark_environment"],
 }  # fmt: skip
 MEASURED = {"slow": 8, "wrong": 8, "memory": 8, "killed": 2, "hangs": 2}  # cases that stand in the result
