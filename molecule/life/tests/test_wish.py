@@ -58,7 +58,7 @@ def test_a_failed_proof_leaves_it_alone_too(pod: Pod) -> None:
     before = pod.snapshot()
     run = pod.bootstrap(wish=newer(pod))
     assert run.rc == 2, run.out
-    assert "kernel: nvcc ended with status 126" in run.told
+    assert "kernel: nvcc exited with status 126" in run.told
     assert "verdict failed: nothing was switched" in run.told
     differing = {path for path in touched(before, pod.snapshot()) if f"{PREFIX}/environments/{NEW}/" not in path}
     assert differing == states("verdict")
