@@ -20,7 +20,7 @@ BLOCKED = {
     "lost-580": ("the driver knows of a GPU that does not answer: it has fallen off the bus or failed", XID),
     "mismatch-570": (
         "the kernel runs driver 570.133.20 and its libraries on the disk are of 565.57.01 (driver/library mismatch)",
-        "Restart the container: its runtime then brings the libraries of the host's driver.",
+        "Restart the container: its runtime then mounts the libraries of the host's driver.",
     ),
     "v100-595": (
         "driver branch 580 is the last for Volta (Tesla V100-SXM2-16GB); found 595.71.05",
