@@ -471,6 +471,14 @@ def test_every_util_is_reached_by_a_test() -> None:
     assert sorted(map(str, set(UTILS) - reached)) == []
 
 
+def test_tests_stand_in_the_tree_of_the_code() -> None:
+    """Who knows where a function is knows where its test is."""
+    top = ROOT / "tests" / "unit" / "plugins"
+    folders = {path.parent.relative_to(top) for path in top.glob("*_utils/**/test_*.py")}
+    assert {str(folder) for folder in folders if not (ROOT / "plugins" / folder).is_dir()} == set()
+    assert {util.parent for util in UTILS if util.parent not in folders} == set()
+
+
 HARNESS = re.compile(
     r"patch_module_args|ANSIBLE_MODULE_ARGS|_ANSIBLE_ARGS|[\"']AnsibleModule[\"']|ansiballz"
     r"|plugins[./]modules[./][\w.]+ import main\b|\bmodule\.main\(",
