@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 
-from packaging.version import InvalidVersion, Version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import InvalidVersion, Version
 
 PARTS = 5
 _PHASES = {"a": -3, "b": -2, "rc": -1}

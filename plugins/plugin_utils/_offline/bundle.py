@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import local_path
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import Requirement, canonicalize_name
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.fetches import Mirrors, pending_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import roles_where
 

@@ -9,9 +9,8 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import InvalidSpecifier, SpecifierSet
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case

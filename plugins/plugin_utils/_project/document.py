@@ -10,9 +10,11 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import (
+    InvalidRequirement,
+    Requirement,
+    canonicalize_name,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 
 _TAIL = re.compile(r"(?:^|\s+)(?:#|--?[A-Za-z]|\\\s*$).*")  # a comment, an option or a continuation of a line

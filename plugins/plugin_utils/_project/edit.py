@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import canonicalize_name
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.document import (
     names,

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
-
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import (
+    Requirement,
+    SpecifierSet,
+    canonicalize_name,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.case import ProjectCase
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.document import (

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import canonicalize_name
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import (
     NAME,
     RequestError,

@@ -22,6 +22,10 @@ class FailedError(Exception):
     """The module failed; its answer is ``args[0]``."""
 
 
+def raise_failed(**answer: Any) -> None:
+    raise FailedError(answer)
+
+
 class Host:
     """A module whose commands are functions: each uv is a path with a version."""
 
@@ -50,7 +54,7 @@ class Host:
         module.params = {name: option.get("default") for name, option in OPTIONS.items()}
         module.params |= {"prefix": str(self.root / "prefix"), "uv_version": "0.13.8", **params}
         module.run_command.side_effect = self.run_command
-        module.fail_json.side_effect = lambda **answer: (_ for _ in ()).throw(FailedError(answer))
+        module.fail_json.side_effect = raise_failed
         return Environment(module, str(self.root / "env"), PYTHON, is_environment=is_environment)
 
     def fails(self, environ: Environment, call: str, *arguments: Any) -> dict[str, Any]:
