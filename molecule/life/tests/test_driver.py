@@ -16,6 +16,8 @@ SWITCHED = [  # the activation and the hook say whether forward compatibility ma
     Change("gpu_environment", "repair", "site-packages/_podsmith_cuda.py", "edited", "as generated"),
 ]
 WRITTEN = {f"~ {GENERATION}/activate.sh", f"~ {GENERATION}/{HOOK}"} | states("compat", "decision", "history", "verdict")
+# NVIDIA's repository goes with the last package that came from it, and comes back with the next one.
+REPOSITORY = ("/etc/apt/keyrings/podsmith-cuda.gpg", "/etc/apt/sources.list.d/podsmith-cuda.sources")
 
 
 def test_an_old_driver_gets_forward_compatibility(pod: Pod) -> None:
@@ -53,7 +55,11 @@ def test_a_new_driver_takes_the_library_away_and_nothing_else(pod: Pod) -> None:
     assert run.rc == 0, run.out
     assert run.decision["route"] == "native"
     assert run.applied == [Change("forward_compat", "remove", "cuda-compat-13-0", "installed"), *SWITCHED]
-    assert touched(before, pod.snapshot()) == WRITTEN | {"- /usr/local/cuda-13.0/", "- package cuda-compat-13-0"}
+    assert touched(before, pod.snapshot()) == WRITTEN | {
+        "- /usr/local/cuda-13.0/",
+        "- package cuda-compat-13-0",
+        *(f"- {path}" for path in REPOSITORY),
+    }
     assert pod.cuda() == everywhere(NEW)
     converged(pod)
 
@@ -66,6 +72,10 @@ def test_moved_back_the_pod_says_what_it_lacks_and_the_next_run_brings_it(pod: P
     assert run.rc == 0, run.out
     assert run.decision["route"] == "forward_compat"
     assert run.applied == [Change("forward_compat", "install", "cuda-compat-13-0", None, COMPAT), *SWITCHED]
-    assert touched(before, pod.snapshot()) == WRITTEN | {"+ /usr/local/cuda-13.0/", "+ package cuda-compat-13-0"}
+    assert touched(before, pod.snapshot()) == WRITTEN | {
+        "+ /usr/local/cuda-13.0/",
+        "+ package cuda-compat-13-0",
+        *(f"+ {path}" for path in REPOSITORY),
+    }
     assert pod.cuda() == everywhere(COMPAT)
     converged(pod)
