@@ -76,7 +76,7 @@ FLEET = {
         torch="2.9.1+cpu",
         libcuda=None,
         remedy="Start the container with --gpus all.",
-        rejected="the driver is there and no GPU",
+        rejected="the driver is there, but there is no GPU",
         warning="The driver is there and this container sees no GPU.",
     ),
     "adopt-570": forward("documented", toolkit=("13.0", "adopt"), adopted=True),
