@@ -49,7 +49,7 @@ def test_what_would_bring_a_driver_along_is_refused(pod: Pod) -> None:
     run = pod.bootstrap(cuda_toolkit_packages=["cuda-nvcc-12-6", "nvidia-cuda-dev"])
     assert run.rc == 2, run.out
     assert "apt would install libcuda1" in run.told
-    assert "which nvidia-cuda-dev brings: a part of NVIDIA's driver for Linux" in run.told
+    assert "which nvidia-cuda-dev pulls in: a part of NVIDIA's driver for Linux" in run.told
     assert "Nothing was installed; name the toolkit's own packages in cuda_toolkit_packages" in run.told
     after = pod.snapshot()
     assert after.packages == before.packages
