@@ -57,7 +57,7 @@ def test_the_page_needs_nothing_else(page_of_the_run: tuple[dict[str, Any], str]
 
 
 def test_a_failed_run_says_why_at_its_top(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "HAS_MATPLOTLIB", False)  # the top has no plot
+    monkeypatch.setattr(page, "load_matplotlib", lambda: None)  # the top has no plot
     result = judged(complete=False, running="gemm/64-fp32", stopped="did not end within 9 s")
     head = render(result).partition("<h2>")[0]
     assert "<span class=failed>failed</span>" in head
