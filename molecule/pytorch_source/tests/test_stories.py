@@ -150,11 +150,11 @@ def test_a_source_that_does_not_compile_says_why(host: Any) -> None:
     [
         pytest.param({"origin": {"kind": "svn"}}, ["value of kind must be one of: archive, git, pypi"], id="kind"),
         pytest.param(
-            {"key": None, "cuda_home": "/usr/local/cuda-9.9"}, ["/usr/local/cuda-9.9/bin/nvcc is not there"], id="nvcc"
+            {"key": None, "cuda_home": "/usr/local/cuda-9.9"}, ["/usr/local/cuda-9.9/bin/nvcc was not found"], id="nvcc"
         ),
         pytest.param(
             {"key": None, "environment": {"TORCH_CUDA_ARCH_LIST": "7.0"}, "disk_mib": 1024000000},
-            ["does not know sm_70", "sm_120", "choose a newer toolkit", "the build wants 1000000"],
+            ["does not support sm_70", "sm_120", "use a newer toolkit", "the build needs 1000000"],
             id="gpu-and-disk",
         ),
     ],
