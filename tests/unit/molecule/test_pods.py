@@ -69,7 +69,7 @@ def test_pods_that_are_not_understood_are_refused(pods: ModuleType, text: str, c
 
 def test_a_pod_begins_with_what_was_asked_for(pods: ModuleType) -> None:
     [pod] = pods.parse_pods(
-        '{"a": {"driver": "driver 570.133.20", "volume": true, "environment": {"RUNPOD_POD_ID": "x"}}}'
+        '{"a": {"driver": "driver 570.133.20", "volume": true, "environment": {"RUNPOD_POD_ID": "x"}, "shm": "1m"}}'
     )
     pods.start(pod, "10.0.0.7")
     begun = next(line for line in pods.docker.asked if line.startswith("run "))
@@ -78,6 +78,7 @@ def test_a_pod_begins_with_what_was_asked_for(pods: ModuleType) -> None:
         "--cap-add SYS_ADMIN",
         "--volume podsmith-a:/workspace",
         "--env RUNPOD_POD_ID=x",
+        "--shm-size 1m",
         "--init",
     ):
         assert words in begun
