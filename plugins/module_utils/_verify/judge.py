@@ -75,10 +75,11 @@ ADVICE: Sequence[tuple[str, str]] = (
     ),
     # https://github.com/NVIDIA/nccl/issues/290, 328, 342
     (
-        r"(posix_fallocate|shared memory segment|shm_open)[^\n]*(No space left|failed|size \d+)",
+        r"Error while creating shared memory segment|(?:posix_fallocate|shm_open) failed",
         (
-            "NCCL could not create its shared memory: start the container with a larger --shm-size or with --ipc=host,"
-            " and remove what ended jobs left behind (/dev/shm/nccl-*)."
+            "NCCL could not create its shared memory; the line says why. With No space left on device, start the"
+            " container with a larger --shm-size or with --ipc=host, and remove what ended jobs left behind"
+            " (/dev/shm/nccl-*); with Permission denied, /dev/shm needs mode 1777."
         ),
     ),
     # https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html

@@ -366,6 +366,11 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "default": TEXT,
                 "torch": _or_null(SPECIFIER),
                 "unless": _list(VARIABLE),
+                "unless_platform": _optional(
+                    _mapping(
+                        WISH, _record(kinds=_list(_one_of(*map(str, CONTEXT["kind"]))), because=TEXT, source=CITED)
+                    )
+                ),
             },
         ),
         "programs": (
@@ -690,6 +695,8 @@ def _check_settings(catalogue: Catalogue) -> Iterator[str]:
         wishes = {*LOADINGS} if row["setting"] == "module_loading" else {"true", "false"}
         for wish in sorted(row["values"].keys() - wishes):
             yield f"{where}: {row['setting']} is never {wish}; its wishes are {', '.join(sorted(wishes))}."
+        for wish in sorted(row.get("unless_platform", {}).keys() - row["values"].keys()):
+            yield f"{where}: unless_platform has {wish}, which values has not; correct one of them."
         for other in row["unless"]:
             yield from _absent(f"{where}: unless", other, variables, "settings.yml variables")
     switched = {row["setting"] for row in variables.values()} | catalogue["settings"]["programs"].keys()
