@@ -91,7 +91,8 @@ def _list(row: Mapping[str, Any], causes: Sequence[Mapping[str, Any]]) -> tuple[
     """The causes and the remedies in one text each, so that a reader sees which remedy is for which cause."""
     if len(causes) == 1:
         (one,) = causes
-        return f"{row['cause']} Possible cause: {one['cause']} {one['tell']}", f"{one['remedy']} Else: {row['remedy']}"
+        cause = f"{row['cause']} Possible cause: {one['cause']} {one['tell']}"
+        return cause, f"If it is that: {one['remedy']} Else: {row['remedy']}"
     numbered = list(enumerate(causes, 1))
     cause = " ".join(f"({number}) {one['cause']} {one['tell']}" for number, one in numbered)
     remedy = " ".join(f"({number}) {one['remedy']}" for number, one in numbered)
