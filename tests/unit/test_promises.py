@@ -53,6 +53,7 @@ ARROWS = {
     "module_utils/_verify": {"module_utils/_host", "module_utils/_observe"},
     "plugin_utils/_benchmark": {"plugin_utils/_catalogue"},
     "plugin_utils/_image": {
+        "module_utils/_verify",
         "plugin_utils/_catalogue",
         "plugin_utils/_offline",
         "plugin_utils/_plan",
