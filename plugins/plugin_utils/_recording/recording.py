@@ -22,10 +22,10 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver impor
     parse_proc_version,
     parse_smi_csv,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import observe
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import ERRORS
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import SCHEMA, observe
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import FAMILIES
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_files import find_conflicts
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import ERRORS
 
 Facts = dict[str, Any]
 
@@ -57,7 +57,7 @@ def parse_recording(texts: Mapping[str, str]) -> Facts:
     driver, devices = smi["driver"], smi["devices"]
     proc = parse_proc_version(texts.get(PROC, ""))
     version = driver.get("version") or proc["version"]
-    facts: Facts = {"schema": 1, **parse_collect_env(texts.get(COLLECT_ENV, ""))}
+    facts: Facts = {"schema": SCHEMA, **parse_collect_env(texts.get(COLLECT_ENV, ""))}
     if version:
         facts["driver"] = {
             "status": "ok" if devices else "no_device",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import BRANDS
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import ERRORS
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import ERRORS
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import TEGRA
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 
