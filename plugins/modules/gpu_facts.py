@@ -98,8 +98,8 @@ ansible_facts:
           returned: always
         ways:
           description:
-            - Of each way into the host, the libcuda that a program gets there, whether CUDA starts with it, and what set
-              the variables behind an answer that is wrong.
+            - Of each way into the host, the libcuda that a program gets there, whether CUDA starts with it, and what
+              set the variables behind an answer that is wrong.
             - Empty where the host has no libcuda.
           type: dict
           returned: unless O(sysroot) is another folder

@@ -301,10 +301,11 @@ def list_ways(root: Root, sources: Sources, live_python: str | None = None) -> l
     inside = {**sources.login, **sources.image, **sources.pam}
     inside.update({key: sources.login[key] for key in ("HOME", "SHELL", "TERM")})
     address = {"SSH_CLIENT": "::1 50022 22", "SSH_CONNECTION": "::1 50022 ::1 22"}
+    multiplexed = {"TMUX": "/dev/null,0,0"}  # a start-up file that opens one for each shell finds itself inside it
     plain = {key: value for key, value in inside.items() if key != "BASH_ENV"}
     ways = [
         Way("login", shell, ("-lc",), _login_environment(sources), python),
-        Way("interactive", shell if name in INTERACTIVE else bash, ("-ic",), plain, python),
+        Way("interactive", shell if name in INTERACTIVE else bash, ("-ic",), {**plain, **multiplexed}, python),
         Way("pam", bash, ("-c",), session, python),
         Way("command", shell, ("-c",), {**session, **address}, python),
         Way("service", None, (), plain, python),

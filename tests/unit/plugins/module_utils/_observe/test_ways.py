@@ -293,6 +293,7 @@ def test_each_way_begins_as_its_users_do() -> None:
         "environment",
     ]
     assert all((way.env["HOME"], way.env["LANG"]) == ("/root", "de") for way in ways.values())
+    assert {name for name, way in ways.items() if "TMUX" in way.env} == {"interactive"}
     assert not any("SHLVL" in way.env for way in ways.values())
     assert (ways["service"].shell, ways["environment"].python[0]) == (None, "/p/current/bin/python")
     assert "-S" not in ways["environment"].python
