@@ -498,7 +498,7 @@ def test_a_library_is_asked_by_its_path(tmp_path: Path, monkeypatch: pytest.Monk
 def test_of_two_libraries_the_one_that_answers_is_told(tmp_path: Path) -> None:
     first = compile_library(tmp_path / "first", "libcuda.so.1", LIBCUDA, "CODE=803")
     second = compile_library(tmp_path / "second", "libcuda.so.1", LIBCUDA, "CODE=0")
-    env = {"LD_PRELOAD": str(first), "LD_LIBRARY_PATH": str(second.parent)}
+    env = {"LD_PRELOAD": f"{first}:{second}"}
     answer = parse_probe(start_way(Way("service", None, (), env, (sys.executable, "-I", "-S")), LIMIT).result())
     assert (answer["libcuda"], answer["init"]["code"]) == (str(first), 803)
     assert answer["environ"] == env
