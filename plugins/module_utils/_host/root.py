@@ -97,6 +97,10 @@ class Root:
         """Whether a folder is there."""
         return not self.is_closed(path) and os.path.isdir(self.at(path))
 
+    def is_file(self, path: str) -> bool:
+        """Whether a regular file is there, links followed."""
+        return not self.is_closed(path) and os.path.isfile(self.at(path))
+
     def is_executable(self, path: str) -> bool:
         """Whether a file is there that this user may run."""
         return self.exists(path) and os.path.isfile(self.at(path)) and os.access(self.at(path), os.X_OK)

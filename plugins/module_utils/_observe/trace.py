@@ -45,6 +45,7 @@ FISH_FILES = ("/etc/fish/conf.d/*.fish", "/etc/fish/config.fish")
 FISH_HOME_FILES = (".config/fish/conf.d/*.fish", ".config/fish/config.fish", ".config/fish/fish_variables")
 HIDING_CODES = (100, 101)  # cuInit where CUDA_VISIBLE_DEVICES names no GPU, or one twice
 SOURCING = re.compile(r"(?:\.|source) +(?P<file>'[^']*'|[^ ;]+)")
+EVALUATING = re.compile(r"(?:builtin |command )?eval\b")
 DECLARING = re.compile(r"(?:export|declare|typeset|readonly)\b")
 
 
@@ -55,6 +56,7 @@ class Step(NamedTuple):
     line: int
     values: tuple[str | None, ...]  # of SEEN
     command: str
+    depth: int = 1  # of sourced files and eval, in bash
 
 
 class Suspect(NamedTuple):
@@ -203,13 +205,14 @@ def list_bash_files(root: Root, way: Way) -> list[str]:
 def parse_trace(text: str) -> list[Step]:
     """The commands of a trace in order, without those of subshells, whose variables are their own."""
     steps = []
-    for part in text.split(BEGIN):
+    parts = re.split(f"({BEGIN}+)", text)
+    for marks, part in zip(parts[1::2], parts[2::2]):
         fields = part.split(SEP, 3 + len(SEEN))
         if len(fields) < 4 + len(SEEN) or fields[2] not in ("", "0"):
             continue
         values = tuple(None if value == UNSET else value for value in fields[3:-1])
         line = int(fields[1]) if fields[1].isdigit() else 0
-        steps.append(Step(fields[0], line, values, fields[-1].partition("\n")[0]))
+        steps.append(Step(fields[0], line, values, fields[-1].partition("\n")[0], len(marks)))
     return steps
 
 
@@ -234,7 +237,8 @@ def blame(
     if not way.shell:
         return found
     if not steps or (value is not None and steps[-1].values[position] != value):
-        return found if start == value else _search(root, suspect, trace.files, str(value)) or found
+        rows = [] if start == value else _search(root, name, trace.files, value)
+        return [row for row in rows if (suspect.entry or value or "") in row["text"]] or found
     for number, (step, after) in enumerate(zip(steps, steps[1:])):
         before, now = step.values[position], after.values[position]
         if before == now and not _sets_again(root, name, step, way.env["HOME"]):
@@ -277,28 +281,60 @@ def _sets_again(root: Root, name: str, step: Step, home: str) -> bool:
 
 def _cause(root: Root, suspect: Suspect, trace: Started, steps: Sequence[Step], value: str | None) -> Record:
     """The record of the last of the steps, which set the value."""
-    step, name, home = steps[-1], suspect.variable, trace.way.env["HOME"]
+    name, home = suspect.variable, trace.way.env["HOME"]
+    step = _find_line(root, steps, name, home)
     if step.file and not step.command.startswith("set +"):
         file = _absolute(root, step.file, home)
         return _row(name, value, file, *_locate(root, file, step.line, name))
     sourced = [match["file"].strip("'") for match in (SOURCING.match(step.command) for step in steps) if match]
     files = [step.file] if step.file else [*reversed(sourced), *reversed(trace.files)]
-    files = [_absolute(root, file, home) for file in files]
-    rows = _search(root, suspect, files, value or "")
+    rows = _search(root, name, [_absolute(root, file, home) for file in files], value)
     if step.line and not step.file:
-        rows = [row for row in rows if row["line"] == step.line] or rows
-    return rows[0] if rows else _row(name, value, files[0] if files else "", None, step.command)
+        rows = [row for row in rows if row["line"] == step.line]
+    named = [row for row in rows if (suspect.entry or value or "") in row["text"]]
+    if named or len(rows) == 1:
+        return (named or rows)[0]
+    return _row(name, value, "", None, step.command)
 
 
-def _search(root: Root, suspect: Suspect, files: Sequence[str], value: str) -> list[Record]:
-    """Every line of the files that sets the variable and names the entry, or where none does, that sets it at all."""
-    rows = [
-        _row(suspect.variable, value, file, number, line)
+def _find_line(root: Root, steps: Sequence[Step], name: str, home: str) -> Step:
+    """The last step, or the one that ran it where it stands in no file: what eval was given, what a program wrote."""
+    number = len(steps) - 1
+    while True:
+        step = steps[number]
+        file = _absolute(root, step.file, home)
+        is_lost = bool(step.file) and not root.is_file(file)
+        outer = next((index for index in range(number - 1, -1, -1) if steps[index].depth < step.depth), None)
+        if outer is None and step.file:  # a zsh, which does not tell how deep it is
+            is_foreign = is_lost or name not in _locate(root, file, step.line, name)[1]
+            earlier = range(number - 1, -1, -1) if is_foreign else range(0)
+            outer = next((index for index in earlier if _runs(steps[index], step, is_lost=is_lost)), None)
+        if outer is None or not (is_lost or EVALUATING.match(steps[outer].command)):
+            return step
+        number = outer
+
+
+def _runs(outer: Step, step: Step, *, is_lost: bool) -> bool:
+    """Whether an earlier step may be the one that ran a later one: it sourced its file, or evaluated its text."""
+    if is_lost:
+        return outer.file != step.file
+    length = outer.command.count("\\n") + 1  # lines, as a zsh quotes them; it counts them on from its own
+    return bool(EVALUATING.match(outer.command)) and outer.file == step.file and 0 < step.line - outer.line <= length
+
+
+def _search(root: Root, name: str, files: Sequence[str], value: str | None) -> list[Record]:
+    """Every line of the files that seems to set the variable."""
+    return [
+        _row(name, value, file, number, line)
         for file in dict.fromkeys(files)
-        for number, line in enumerate(root.read(file).splitlines(), 1)
-        if _assigns(line, suspect.variable)
+        for number, line in enumerate(_lines(root, file), 1)
+        if _assigns(line, name)
     ]
-    return [row for row in rows if (suspect.entry or "") in row["text"]] or rows
+
+
+def _lines(root: Root, file: str) -> list[str]:
+    """The lines of a file; none of what is no file, such as a pipe, which might be waited for."""
+    return root.read(file).splitlines() if root.is_file(file) else []
 
 
 def _assigns(line: str, name: str) -> bool:
@@ -326,7 +362,7 @@ def _absolute(root: Root, file: str, home: str) -> str:
 
 def _locate(root: Root, file: str, number: int, name: str) -> tuple[int, str]:
     """A line's number and text; of a command that goes over several, of the one that names the variable."""
-    lines = root.read(file).splitlines()
+    lines = _lines(root, file)
     if not 0 < number <= len(lines):
         return number, ""
     first = last = number

@@ -100,6 +100,7 @@ def host(tmp_path: Path) -> Host:
 
 COMPAT = {"LD_LIBRARY_PATH": "@/cuda/compat"}
 FIRST = {"LD_LIBRARY_PATH": "@/cuda/compat:@/x"}
+LAST = {"LD_LIBRARY_PATH": "@/x:@/cuda/compat"}
 
 
 @pytest.mark.parametrize(
@@ -114,17 +115,29 @@ FIRST = {"LD_LIBRARY_PATH": "@/cuda/compat:@/x"}
         pytest.param("export PATH=$PATH; export LD_LIBRARY_PATH=@/cuda/compat", COMPAT, [1], id="two-commands"),
         pytest.param("export PATH=$PATH LD_LIBRARY_PATH=@/cuda/compat", COMPAT, [1], id="two-in-one-command"),
         pytest.param('export LD_LIBRARY_PATH="@/cuda/compat":@/x', FIRST, [1], id="quoted-in-part"),
-        pytest.param("export LD_LIBRARY_PATH=@/x\nLD_LIBRARY_PATH+=:@/cuda/compat", FIRST, [2], id="added"),
+        pytest.param("export LD_LIBRARY_PATH=@/x\nLD_LIBRARY_PATH+=:@/cuda/compat", LAST, [2], id="added"),
         pytest.param("typeset -x LD_LIBRARY_PATH=@/cuda/compat", COMPAT, [1], id="typeset"),
         pytest.param("declare -x LD_LIBRARY_PATH=@/cuda/compat", COMPAT, [1], id="declare"),
         pytest.param("LD_LIBRARY_PATH=@/cuda/compat\nexport LD_LIBRARY_PATH", COMPAT, [1], id="exported-later"),
         pytest.param("f() {\n  export LD_LIBRARY_PATH=@/cuda/compat\n}\nf", COMPAT, [2], id="function"),
         pytest.param("export \\\n  LD_LIBRARY_PATH=@/cuda/compat", COMPAT, [2], id="over-two-lines"),
         pytest.param('eval "$(echo export LD_LIBRARY_PATH=@/cuda/compat)"', COMPAT, [1], id="eval"),
+        pytest.param(
+            "true\neval \"$(printf 'true\\ntrue\\nexport LD_LIBRARY_PATH=@/cuda/compat\\n')\"\n\ntrue",
+            COMPAT,
+            [2],
+            id="eval-of-lines",
+        ),
+        pytest.param(
+            "true\nsource <(printf 'true\\nexport LD_LIBRARY_PATH=@/cuda/compat\\n')",
+            COMPAT,
+            [2],
+            id="a-programs-output",
+        ),
         pytest.param("read -r LD_LIBRARY_PATH <<<@/cuda/compat\nexport LD_LIBRARY_PATH", COMPAT, [1], id="read"),
         pytest.param(
             "export LD_LIBRARY_PATH=@/cuda/compat\nexport LD_LIBRARY_PATH=@/x:$LD_LIBRARY_PATH",
-            {"LD_LIBRARY_PATH": "@/x:@/cuda/compat"},
+            LAST,
             [1],
             id="kept-by-another",
         ),
@@ -270,6 +283,20 @@ def test_a_script_of_bash_reads_bash_env(host: Host) -> None:
     assert [(file, line) for file, line, _text in causes] == [("env.sh", 1)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eval \"$(printf 'true\\ntrue\\nexport LD_LIBRARY_PATH=@/cuda/compat\\n')\"\n\n\n# the fourth",
+        "source <(printf 'true\\nexport LD_LIBRARY_PATH=@/cuda/compat\\n')",
+    ],
+)
+@pytest.mark.parametrize("shell", [path for path in map(shutil.which, ("bash", "zsh")) if path])
+def test_what_a_program_printed_is_its_callers(host: Host, shell: str, line: str) -> None:
+    name = f".{Path(shell).name}rc"
+    host.write(name, f"true\n{line}\n")
+    assert [(file, line) for file, line, _text in host.ask(COMPAT, "-ic", shell)] == [(name, 2)]
+
+
 @pytest.mark.parametrize("shell", [path for path in map(shutil.which, ("sh", "dash", "zsh")) if path])
 def test_other_shells_name_the_line(host: Host, shell: str) -> None:
     """A dash tells no file of its trace: those that it sourced are searched."""
@@ -300,7 +327,7 @@ def test_a_trace_is_read() -> None:
     text += f"{BEGIN}/c{SEP}5{SEP}1{SEP}in a subshell{SEP}{SEP}{SEP}:\n{BEGIN}torn"
     assert parse_trace(text) == [
         Step("/a", 3, (None, None, None), "export X=1"),
-        Step("/b", 4, ("/x:/y", None, None), ":"),
+        Step("/b", 4, ("/x:/y", None, None), ":", depth=2),
     ]
     assert len(SEEN) == 3
 
