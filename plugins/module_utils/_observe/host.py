@@ -61,6 +61,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import 
     absent,
     find_libcuda,
     find_live_python,
+    find_native,
     is_wrong,
     list_way_problems,
     list_ways,
@@ -248,11 +249,12 @@ def _hear_ways(
     answers = {name: parse_probe(child.result()) for name, child in asked.children.items()}
     if not any(is_wrong(answer, driver, devices) for answer in answers.values()):
         return answers, None
-    native = start_native(driver["libcuda"], timeout) if driver["libcuda"] else None
+    heard = find_native(answers.values(), driver)
+    native = start_native(driver["libcuda"], timeout) if driver["libcuda"] and not heard else None
     causes = find_causes(root, asked.ways, asked.sources, answers, (driver, devices), timeout)
     for name, rows in causes.items():
         answers[name]["causes"] = rows
-    heard = parse_probe(native.result()) if native else {}
+    heard = parse_probe(native.result()) if native else heard
     return answers, {key: heard[key] for key in ("init", "devices")} if heard else None
 
 

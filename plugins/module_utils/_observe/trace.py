@@ -344,11 +344,13 @@ def _assigns(line: str, name: str) -> bool:
 
 def _origin(root: Root, name: str, value: str | None, sources: Sources) -> Record:
     """Where a variable has its value from before any shell: PAM, else the container's image."""
-    if name in sources.pam:
-        text = root.read(PAM)
-        number = [number for number, other, _value in list_pam_lines(text) if other == name][-1]
-        return _row(name, value, PAM, number, text.splitlines()[number - 1])
-    return _row(name, value, FIRST, None, f"{name}={value}")
+    if name not in sources.pam:
+        return _row(name, value, FIRST, None, f"{name}={value}")
+    text = root.read(PAM)
+    numbers = [number for number, other, _value in list_pam_lines(text) if other == name]
+    if not numbers:  # it was changed since
+        return _row(name, value, PAM, None, f"{name}={value}")
+    return _row(name, value, PAM, numbers[-1], text.splitlines()[numbers[-1] - 1])
 
 
 def _absolute(root: Root, file: str, home: str) -> str:

@@ -10,7 +10,7 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Child, Outcome, start_command
@@ -139,10 +139,9 @@ def parse_probe(outcome: Outcome) -> Record:
         not return: name ``TIMEOUT``, ``SIGNAL_11`` for a crash, ``ENDED`` where the library ended the process. Empty
         where the probe did not even start.
     """
-    lines = [line[len(MARK) :] for line in outcome.out.splitlines() if line.startswith(MARK)]
-    if not lines:
+    answer = _last_answer(outcome.out)
+    if answer is None:
         return {} if outcome.code is not None else _way({}, {"code": None, "name": TIMEOUT})
-    answer = json.loads(lines[-1])
     code = answer.get("code")
     if code is not None:
         return _way(answer, {"code": code, "name": error_name(code)})
@@ -151,6 +150,17 @@ def parse_probe(outcome: Outcome) -> Record:
     if outcome.code is None:
         return _way(answer, {"code": None, "name": TIMEOUT})
     return _way(answer, {"code": None, "name": f"SIGNAL_{-outcome.code}" if outcome.code < 0 else "ENDED"})
+
+
+def _last_answer(out: str) -> Record | None:
+    for line in reversed(out.splitlines()):
+        try:
+            answer = json.loads(line[len(MARK) :]) if line.startswith(MARK) else None
+        except ValueError:  # cut off in the middle
+            continue
+        if isinstance(answer, dict):
+            return answer
+    return None
 
 
 def _way(answer: Mapping[str, Any], init: Record | None) -> Record:
@@ -212,6 +222,12 @@ def is_wrong(way: Mapping[str, Any], driver: Mapping[str, Any], devices: Sequenc
 
 def _numbers(version: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in (version or "0").split("."))
+
+
+def find_native(ways: Iterable[Record], driver: Mapping[str, Any]) -> Record | None:
+    """The answer of a way that loaded the driver's own libcuda, and whose variables have no part in it."""
+    free = (way for way in ways if way and not {"LD_PRELOAD", "CUDA_VISIBLE_DEVICES"} & way["environ"].keys())
+    return next((way for way in free if way["libcuda"] and way["libcuda"] == driver.get("libcuda")), None)
 
 
 def find_libcuda(root: Root, driver: Mapping[str, Any], more: Sequence[str] = ()) -> str | None:
@@ -389,7 +405,7 @@ def list_way_problems(ways: Mapping[str, Record], timeout: float) -> list[str]:
 def parse_environ(data: bytes) -> dict[str, str]:
     """Parse ``/proc/<pid>/environ``."""
     pairs = (item.partition("=") for item in data.decode("utf-8", "replace").split("\0") if "=" in item)
-    return {name: value for name, _sign, value in pairs}
+    return {name: value for name, _sign, value in pairs if name}
 
 
 def parse_pam_environment(text: str) -> dict[str, str]:

@@ -110,9 +110,21 @@ def test_what_breaks_interactive_shells_is_named(pod: Callable[..., Pod]) -> Non
             }
         ]
     assert [name for name, way in ways.items() if "causes" in way] == wrong
+    assert facts["driver"]["native"] == {"init": {"code": 0, "name": "CUDA_SUCCESS"}, "devices": 1}
+    assert broken.forks == 1 + len(ways) + len(wrong)
+
+
+def test_where_no_way_loads_the_drivers_library_it_is_asked_by_itself(pod: Callable[..., Pod]) -> None:
+    broken = pod()
+    compat = str(broken.driver.build_compat("550.54.15", "12.4", [535], []))
+    facts = broken.observe({"LD_LIBRARY_PATH": compat})
+    assert {way["init"]["code"] for way in facts["ways"].values()} == {803}
+    assert {(cause["file"], cause["value"]) for way in facts["ways"].values() for cause in way["causes"]} == {
+        ("/etc/environment", compat)
+    }
     native = facts["driver"]["native"]["init"]["code"]
-    assert native == 100, "it is asked without any variable, also without the one that names the simulated host"
-    assert broken.forks == 1 + len(ways) + 1 + len(wrong)
+    assert native == 100, "no variable reaches it, not even the one that names the simulated host"
+    assert broken.forks == 1 + len(facts["ways"]) + 1 + len(SHELLS)
 
 
 def test_a_repeated_device_is_named_by_its_line_of_the_profile(pod: Callable[..., Pod]) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import 
     Way,
     find_libcuda,
     find_live_python,
+    find_native,
     fresh_environment,
     is_wrong,
     list_way_problems,
@@ -95,6 +96,9 @@ FOUND = {"libcuda": "/usr/lib64/libcuda.so.570.133.20", "driver_api": 12080}
         pytest.param(Outcome(None, said(FOUND)), FOUND["libcuda"], (None, "TIMEOUT"), 0, id="hang-in-cuinit"),
         pytest.param(Outcome(None, "Welcome!\n"), None, (None, "TIMEOUT"), 0, id="hang-in-the-shell"),
         pytest.param(Outcome(-11, said(FOUND)), FOUND["libcuda"], (None, "SIGNAL_11"), 0, id="crash"),
+        pytest.param(
+            Outcome(None, said(FOUND) + f'{MARK}{{"libcu'), FOUND["libcuda"], (None, "TIMEOUT"), 0, id="cut-off"
+        ),
         pytest.param(Outcome(0, said({}, {"libcuda": None, "error": "not found"})), None, None, 0, id="no-libcuda"),
         pytest.param(Outcome(None, said({})), None, (None, "TIMEOUT"), 0, id="hang-in-the-loader"),
         pytest.param(Outcome(1, said(FOUND)), FOUND["libcuda"], (None, "ENDED"), 0, id="it-called-exit"),
@@ -266,6 +270,16 @@ def test_the_drivers_own_library_is_found_by_its_version(
     assert find_libcuda(root, {"version": "570.26", "flavor": "open", **driver}, more) == expected
 
 
+def test_the_drivers_own_answer_is_that_of_a_way_without_variables() -> None:
+    driver = {"libcuda": OWN}
+    bare = parse_probe(Outcome(0, said({"libcuda": OWN, "code": 0, "devices": 8})))
+    hiding = parse_probe(Outcome(0, said({"libcuda": OWN, "code": 100, "environ": {"CUDA_VISIBLE_DEVICES": ""}})))
+    other = parse_probe(Outcome(0, said({"libcuda": OLDER, "code": 803})))
+    assert find_native([{}, hiding, other, bare], driver) is bare
+    assert find_native([hiding, other], driver) is None
+    assert find_native([parse_probe(Outcome(0, said({"error": "none"})))], {"libcuda": None}) is None
+
+
 def sources(
     shell: str = "/bin/bash", image: dict[str, str] | None = None, pam: dict[str, str] | None = None
 ) -> Sources:
@@ -379,7 +393,7 @@ def test_pam_environment() -> None:
 
 
 def test_environ() -> None:
-    assert parse_environ(b"A=1\0B=x=y\0broken\0") == {"A": "1", "B": "x=y"}
+    assert parse_environ(b"A=1\0B=x=y\0broken\0=C:\0") == {"A": "1", "B": "x=y"}
 
 
 def root_with(tmp_path: Path, files: dict[str, bytes]) -> Root:
