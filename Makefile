@@ -86,9 +86,10 @@ lock: ## Regenerate the lock files from requirements*.in; ARGS=--upgrade also up
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' \
 	    $(ARGS) --output-file $$name.txt $$name.in; done
 
-readmes: ## Regenerate the variable tables of the role READMEs from the argument specs
+readmes: ## Regenerate the variable tables of the role READMEs, and what docs/troubleshooting.md says of CUDA's errors
 	@scripts/prepare.sh dev
 	@.venv/bin/python scripts/role_readmes.py
+	@.venv/bin/python scripts/error_page.py
 
 fixtures: ## Turn a recording of scripts/record.sh into a test fixture and a simulated pod: RECORDING=recording NAME=h200-driver-580
 	@scripts/prepare.sh dev

@@ -45,6 +45,7 @@ docs() {
   antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
   antsibull-changelog lint
   python scripts/role_readmes.py --check
+  python scripts/error_page.py --check
 }
 
 # Images and mirror of the simulated pods: the longest part of a first run, and nothing on later ones.

@@ -15,7 +15,11 @@ description:
   - What is absent is a finding, never a failure. Each child that may hang has a time limit, and a hung driver is
     reported as such.
   - The kernel driver is read through NVML, sysfs, proc and C(nvidia-smi --query-gpu), which no compatibility library
-    changes. What a fresh login shell gets from its loader is a fact of its own.
+    changes. What a process gets from its loader is a fact of its own, asked side by side for every way into the host, a
+    login shell, an interactive one, a script, an ssh command, a program without a shell and the live environment's
+    own Python.
+  - Where a shell answers wrongly it is run once more with its own trace, which names the file and the line that set
+    C(LD_LIBRARY_PATH), C(LD_PRELOAD) or C(CUDA_VISIBLE_DEVICES).
 author:
   - Podsmith developers (@podsmith)
 options:
@@ -69,7 +73,7 @@ ansible_facts:
           description: Version of this shape.
           type: int
           returned: always
-          sample: 1
+          sample: 2
         platform:
           description: Kind of machine, provider, system, interpreters, compiler, tools, memory and free space.
           type: dict
@@ -78,17 +82,56 @@ ansible_facts:
           description: The kernel driver.
           type: dict
           returned: always
-          sample: {status: ok, version: 570.133.20, branch: 570, cuda: "12.8", flavor: open, source: nvml}
+          sample:
+            status: ok
+            version: 570.133.20
+            branch: 570
+            cuda: "12.8"
+            flavor: open
+            source: nvml
+            libcuda: /usr/lib/x86_64-linux-gnu/libcuda.so.570.133.20
+            native: null
         devices:
           description: The GPUs.
           type: list
           elements: dict
           returned: always
-        loader:
-          description: The libcuda that a fresh login shell gets, and whether CUDA starts with it.
+        ways:
+          description:
+            - Of each way into the host, the libcuda that a program gets there, whether CUDA starts with it, and what
+              set the variables behind an answer that is wrong.
+            - Empty where the host has no libcuda.
           type: dict
           returned: unless O(sysroot) is another folder
-          sample: {libcuda: null, driver_api: null, compat_active: false, init: null, devices: 0}
+          sample:
+            interactive:
+              libcuda: /usr/local/cuda-12.4/compat/libcuda.so.550.54.15
+              version: 550.54.15
+              driver_api: "12.4"
+              compat_active: true
+              stub: false
+              init: {code: 803, name: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH}
+              devices: 0
+              environ: {LD_LIBRARY_PATH: /usr/local/cuda-12.4/compat}
+              causes:
+                - variable: LD_LIBRARY_PATH
+                  value: /usr/local/cuda-12.4/compat
+                  file: /root/.bashrc
+                  line: 12
+                  text: export LD_LIBRARY_PATH=/usr/local/cuda-12.4/compat
+        loader:
+          description: What RV(ansible_facts.gpu.ways) says of the login shell.
+          type: dict
+          returned: unless O(sysroot) is another folder
+          sample:
+            libcuda: null
+            version: null
+            driver_api: null
+            compat_active: false
+            stub: false
+            init: null
+            devices: 0
+            environ: {}
         sources:
           description: Where the host's own pip configuration fetches packages from, credentials masked.
           type: dict

@@ -66,6 +66,11 @@ libcuda:
   returned: always
   type: str
   sample: /usr/local/cuda-13.0/compat/libcuda.so.580.95.05
+version:
+  description: The driver's version in the name of that file; V(null) where it has none.
+  returned: always
+  type: str
+  sample: 580.95.05
 driver_api:
   description: The CUDA level that the library answers for.
   returned: always
@@ -73,6 +78,10 @@ driver_api:
   sample: "13.0"
 compat_active:
   description: Whether the library is a compatibility library.
+  returned: always
+  type: bool
+stub:
+  description: Whether the library is a toolkit's stub, made for linking only.
   returned: always
   type: bool
 devices:
@@ -86,7 +95,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import (
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (
     absent,
     fresh_environment,
     parse_probe,
@@ -108,6 +117,8 @@ def main() -> None:
     env = fresh_environment(Root(), dict(os.environ))
     outcome = start_probe(env, params["timeout"], params["library_path"], params["python"]).result()
     loader = parse_probe(outcome)
+    for told_by_gpu_facts in ("environ", "error"):
+        loader.pop(told_by_gpu_facts, None)
     init = (loader or absent()).pop("init") or {"code": None, "name": "LIBRARY_NOT_FOUND" if loader else "NOT_STARTED"}
     module.exit_json(changed=False, **init, **loader)
 

@@ -82,7 +82,9 @@ options:
     type: dict
     required: true
   errors:
-    description: Advice for CUDA errors, code to a row with C(name), C(cause) and C(remedy).
+    description:
+      - What CUDA's errors mean, code to a row with C(name), C(cause), C(remedy) and, where several things lead to it,
+        C(causes); the role gpu_verify passes the collection's catalogue.
     type: dict
     default: {}
   health:
@@ -236,6 +238,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import
     run_order,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import parse_architecture
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import read_context
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import capability, shell_environment
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.results import conclude, lack, skip, summarize
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import run_jobs
@@ -318,6 +321,7 @@ def prove(params: dict[str, Any], folder: str, *, check_mode: bool) -> list[dict
         level=params["level"],
         expected=params["expected"],
         errors=params["errors"],
+        host=read_context(Root(), shell_environment(os.environ)),
         health=params["health"],
         timeout=params["timeout"],
     )

@@ -67,7 +67,7 @@ def observe(
     name, version = os.split()
     family = "debian" if name in ("ubuntu", "debian") else "redhat"
     return {
-        "schema": 1,
+        "schema": 2,
         "platform": {
             "kind": kind,
             "os": {"id": name, "version": version, "family": family},

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several parts must spell and read alike: names of packages and wheels, and the marks of our lines in files."""
+"""What several parts must spell and read alike: names of packages, wheels and errors, marks in files."""
 
 from __future__ import annotations
 
@@ -50,10 +50,39 @@ DRIVER = (
     "xserver-xorg-video-nvidia*",
     "firmware-nvidia-*",
 )
+# The names of catalogue/drivers.yml "errors", which hosts do not have: CUresult, and of cudaError_t what is not in it.
+CUDA_ERRORS = {
+    0: "CUDA_SUCCESS",
+    1: "CUDA_ERROR_INVALID_VALUE",
+    2: "CUDA_ERROR_OUT_OF_MEMORY",
+    3: "CUDA_ERROR_NOT_INITIALIZED",
+    34: "CUDA_ERROR_STUB_LIBRARY",
+    35: "cudaErrorInsufficientDriver",
+    36: "cudaErrorCallRequiresNewerDriver",
+    46: "CUDA_ERROR_DEVICE_UNAVAILABLE",
+    100: "CUDA_ERROR_NO_DEVICE",
+    101: "CUDA_ERROR_INVALID_DEVICE",
+    201: "CUDA_ERROR_INVALID_CONTEXT",
+    209: "CUDA_ERROR_NO_BINARY_FOR_GPU",
+    214: "CUDA_ERROR_ECC_UNCORRECTABLE",
+    222: "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+    304: "CUDA_ERROR_OPERATING_SYSTEM",
+    500: "CUDA_ERROR_NOT_FOUND",
+    801: "CUDA_ERROR_NOT_SUPPORTED",
+    802: "CUDA_ERROR_SYSTEM_NOT_READY",
+    803: "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+    804: "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
+    999: "CUDA_ERROR_UNKNOWN",
+}
 _WHEEL = re.compile(
     r"^(?P<name>[\w.]+)-(?P<version>[^-]+)(?:-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
 )
 _BLOCK = re.compile(rf"^[ ]*{BEGIN}\n(?P<lines>(?:(?![ ]*{BEGIN}\n).*\n)*?)[ ]*{END}(?:\n|\Z)", re.MULTILINE)
+
+
+def error_name(code: int) -> str:
+    """The name of a CUDA error; ``CUDA_ERROR_719`` where the table has none."""
+    return CUDA_ERRORS.get(code, f"CUDA_ERROR_{code}")
 
 
 def normalise(name: str) -> str:

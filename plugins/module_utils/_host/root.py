@@ -15,6 +15,8 @@ from typing import Any
 LIMIT = 4 * 1024 * 1024  # bytes; no text read here is larger than dpkg's status file
 CHUNK = 65536  # bytes; files below /proc/sys refuse to be read by the megabyte
 
+TEGRA_DIRS = ("/usr/lib/aarch64-linux-gnu/nvidia", "/usr/lib/aarch64-linux-gnu/tegra")  # Jetson's driver
+
 LIBRARY_DIRS = (
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -28,6 +30,13 @@ LIBRARY_DIRS = (
     "/lib/aarch64-linux-gnu",
     "/lib64",
     "/usr/lib",
+    "/usr/lib/aarch64-linux-gnu/nvidia/current",
+    "/usr/lib64/nvidia",
+    "/usr/lib/nvidia",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "/run/nvidia/driver/usr/lib/aarch64-linux-gnu",
+    "/run/nvidia/driver/usr/lib64",
+    *TEGRA_DIRS,
 )  # where a driver's libraries live, never a toolkit's
 
 COMPAT_PARTS = {"compat", "compat_orin", "stubs"}
@@ -88,6 +97,10 @@ class Root:
         """Whether a folder is there."""
         return not self.is_closed(path) and os.path.isdir(self.at(path))
 
+    def is_file(self, path: str) -> bool:
+        """Whether a regular file is there, links followed."""
+        return not self.is_closed(path) and os.path.isfile(self.at(path))
+
     def is_executable(self, path: str) -> bool:
         """Whether a file is there that this user may run."""
         return self.exists(path) and os.path.isfile(self.at(path)) and os.access(self.at(path), os.X_OK)
@@ -98,6 +111,13 @@ class Root:
             return None
         try:
             return os.stat(self.at(path)).st_size
+        except OSError:
+            return None
+
+    def owner(self, path: str) -> int | None:
+        """The user id of its owner, links followed; None where there is no such file."""
+        try:
+            return None if self.is_closed(path) else os.stat(self.at(path)).st_uid
         except OSError:
             return None
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The kernel driver and its GPUs: NVML first, then sysfs and proc, then ``nvidia-smi --query-gpu``; never its prose.
 
-Only what no compatibility library can change is read here. What a shell's loader finds is ``_observe_loader``'s.
+Only what no compatibility library can change is read here. What a process gets from its loader is found by ``ways``.
 """
 
 from __future__ import annotations

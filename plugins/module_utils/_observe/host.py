@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import (
     Child,
@@ -28,17 +28,11 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver impor
     run_smi,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import observe_disk
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import (
-    TIMEOUT,
-    absent,
-    fresh_environment,
-    parse_probe,
-    start_probe,
-)
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import (
     BIN_DIRS,
     Mount,
     find_compiler,
+    find_persistent_dir,
     find_tool,
     measure_free,
     network_mounts,
@@ -60,10 +54,36 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits imp
     find_toolkits,
     find_wheels,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.trace import find_causes
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (
+    Sources,
+    Way,
+    absent,
+    find_libcuda,
+    find_live_python,
+    find_native,
+    is_wrong,
+    list_way_problems,
+    list_ways,
+    parse_environ,
+    parse_probe,
+    read_sources,
+    start_native,
+    start_way,
+)
 
-SCHEMA = 1
+SCHEMA = 2
 
 Record = dict[str, Any]
+
+
+class Asked(NamedTuple):
+    """The ways into the host while they are asked."""
+
+    sources: Sources
+    ways: list[Way]
+    children: dict[str, Child]
+    problems: list[str]  # why one of them was not asked
 
 
 def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapping[str, str]) -> Record:
@@ -77,11 +97,12 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     root, mounts, problems = open_root(sysroot, timeout)
     own_environ = environ if root.is_live else {}
     home = find_home(own_environ)
-    children = _start(root, environ, timeout, prefixes)
+    volume = find_persistent_dir(root, environ, mounts)
+    places = list(dict.fromkeys(prefixes)) or default_prefixes(volume, home)
+    children = _start(root, environ, timeout)
+    asked = _ask_ways(root, environ, places, timeout) if has_libcuda(root, own_environ) else None
 
     platform = observe_platform(root, environ, mounts)
-    volume = platform["persistent_dir"]
-    places = list(dict.fromkeys(prefixes)) or default_prefixes(volume, home)
     platform["free_gib"] = measure_free(root, ["/", home, *([volume] if volume else []), *places])
     sources = observe_sources(root, home, own_environ)
     installed = observe_installed(root, places, platform, own_environ, timeout)
@@ -90,7 +111,7 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     timings = {"driver": time.monotonic() - driver_begin}
     installed["state"] = read_state(root, live_prefix(root, places), driver["version"])
     conflicts = find_conflicts(root, home, own_environ, driver)
-    facts = {
+    facts: Record = {
         "schema": SCHEMA,
         "platform": {**platform, "compiler": _compiler(root, own_environ, children.get("compiler"))},
         "driver": driver,
@@ -101,14 +122,14 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     }
     problems += driver_problems
     if root.is_live:
-        loader_begin = time.monotonic()
-        probe = children.get("loader")
-        if not probe and (installed["compat"] or conflicts):
-            probe = start_probe(fresh_environment(root, environ, places), timeout)
-        loader = parse_probe(probe.result()) if probe else absent()
-        facts["loader"] = loader
-        problems += _loader_problems(loader, timeout)
-        timings["loader"] = time.monotonic() - loader_begin
+        ways_begin = time.monotonic()
+        driver["libcuda"] = find_libcuda(root, driver, search_path(root, environ))
+        if not asked and (installed["compat"] or conflicts):
+            asked = _ask_ways(root, environ, places, timeout)
+        facts["ways"], driver["native"] = _hear_ways(root, asked, driver, devices, timeout)
+        facts["loader"] = facts["ways"].get("login", absent())
+        problems += [*(asked.problems if asked else []), *list_way_problems(facts["ways"], timeout)]
+        timings["ways"] = time.monotonic() - ways_begin
     timings["total"] = time.monotonic() - begin
     facts["problems"] = problems
     facts["timings"] = {name: round(seconds, 3) for name, seconds in timings.items()}
@@ -181,23 +202,60 @@ def observe_installed(
     }
 
 
-def _start(root: Root, environ: Mapping[str, str], timeout: float, prefixes: Sequence[str]) -> dict[str, Child]:
+def search_path(root: Root, environ: Mapping[str, str]) -> list[str]:
+    """The folders on the loader's search path of this process and of the container's first one."""
+    first = parse_environ(root.read_bytes("/proc/1/environ"))
+    return [*split_path(environ.get("LD_LIBRARY_PATH")), *split_path(first.get("LD_LIBRARY_PATH"))]
+
+
+def has_libcuda(root: Root, environ: Mapping[str, str]) -> bool:
+    """Whether this running host has a libcuda at all: else there is nothing to ask."""
+    if not root.is_live:
+        return False
+    found = root.find_library("libcuda.so.1", tuple(search_path(root, environ)))
+    return bool(found) or b"libcuda.so.1" in root.read_bytes("/etc/ld.so.cache")
+
+
+def _start(root: Root, environ: Mapping[str, str], timeout: float) -> dict[str, Child]:
     """Start what may take long, each only where there is something to ask."""
     if not root.is_live:
         return {}
     children = {}
-    cache = root.read_bytes("/etc/ld.so.cache")
     more = tuple(split_path(environ.get("LD_LIBRARY_PATH")))
     own_cuda, nvml = root.find_library("libcuda.so.1", more), root.find_library("libnvidia-ml.so.1", more)
-    if nvml or b"libnvidia-ml.so.1" in cache:
+    if nvml or b"libnvidia-ml.so.1" in root.read_bytes("/etc/ld.so.cache"):
         libraries = ["libnvidia-ml.so.1", *([nvml] if nvml else [])]
         children["nvml"] = start_call(partial(read_nvml, libraries, own_cuda), timeout)
-    if own_cuda or b"libcuda.so.1" in cache:
-        children["loader"] = start_probe(fresh_environment(root, environ, prefixes), timeout)
     compiler = find_compiler(root, environ)
     if compiler:
         children["compiler"] = start_command([compiler, "-dumpfullversion", "-dumpversion"], environ, timeout)
     return children
+
+
+def _ask_ways(root: Root, environ: Mapping[str, str], prefixes: Sequence[str], timeout: float) -> Asked:
+    """Start the probe by every way into the host, all of them side by side."""
+    sources = read_sources(root, environ, prefixes)
+    python, problems = find_live_python(root, prefixes)
+    ways = list_ways(root, sources, python)
+    return Asked(sources, ways, {way.name: start_way(way, timeout) for way in ways}, problems)
+
+
+def _hear_ways(
+    root: Root, asked: Asked | None, driver: Mapping[str, Any], devices: Sequence[Record], timeout: float
+) -> tuple[dict[str, Record], Record | None]:
+    """The contract's ``ways`` and ``driver.native``: where one is wrong, what is behind it is asked as well."""
+    if not asked:
+        return {}, None
+    answers = {name: parse_probe(child.result()) for name, child in asked.children.items()}
+    if not any(is_wrong(answer, driver, devices) for answer in answers.values()):
+        return answers, None
+    heard = find_native(answers.values(), driver)
+    native = start_native(driver["libcuda"], timeout) if driver["libcuda"] and not heard else None
+    causes = find_causes(root, asked.ways, asked.sources, answers, (driver, devices), timeout)
+    for name, rows in causes.items():
+        answers[name]["causes"] = rows
+    heard = parse_probe(native.result()) if native else heard
+    return answers, {key: heard[key] for key in ("init", "devices")} if heard else None
 
 
 def _driver(
@@ -217,13 +275,3 @@ def _compiler(root: Root, environ: Mapping[str, str], child: Child | None) -> Re
     path = find_compiler(root, environ)
     version = child.result().out.strip() if child else ""
     return {"path": path, "version": version or None} if path else None
-
-
-def _loader_problems(loader: Mapping[str, Any], timeout: float) -> list[str]:
-    if not loader:
-        return ["the login shell did not start the CUDA probe; check its start-up files for an error or an exit"]
-    name = (loader["init"] or {}).get("name", "")
-    if name == TIMEOUT:
-        where = f"cuInit of {loader['libcuda']}" if loader["libcuda"] else "the login shell"
-        return [f"{where}: no answer within {timeout:g} s"]
-    return [f"cuInit of {loader['libcuda']} crashed: {name}"] if name.startswith("SIGNAL_") else []

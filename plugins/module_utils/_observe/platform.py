@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import resource
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, find_home, split_path
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import parse_environ
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import parse_environ
 
 FAMILIES = {
     "debian": "debian",
@@ -31,6 +32,7 @@ PROVIDERS = {
     "lambda": ((), ("/lambda/nfs",)),
 }  # variables that its machines set, files that only they have
 VOLUMES = ("/workspace", "/runpod-volume", "/data")  # where RunPod and Vast mount what outlives the pod
+KEEPING = ("runpod", "vast")  # providers whose pods lose all but their volume
 NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse", "ceph", "lustre", "gpfs", "9p", "beegfs", "afs", "glusterfs", "virtiofs")
 BIN_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PYTHON = re.compile(r"^python3\.\d+$")
@@ -122,9 +124,8 @@ def parse_cpus(available: int, quotas: Iterable[str]) -> int:
 def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mount]) -> dict[str, Any]:
     """The contract's ``platform``, without ``compiler`` and ``free_gib``."""
     user, home = pwd.getpwuid(os.geteuid()), find_home(environ if root.is_live else {})
-    pid1 = parse_environ(root.read_bytes("/proc/1/environ"))
     path = [*split_path(environ.get("PATH")), *BIN_DIRS] if root.is_live else list(BIN_DIRS)
-    provider = _provider(root, {**pid1, **environ} if root.is_live else pid1)
+    provider = find_provider(root, environ)
     groups = _cgroups(root)
     libc = os.confstr("CS_GNU_LIBC_VERSION") if root.is_live and "CS_GNU_LIBC_VERSION" in os.confstr_names else None
     cpus = len(os.sched_getaffinity(0)) if root.is_live else root.read("/proc/cpuinfo").count("processor\t") or 1
@@ -147,7 +148,8 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
             "ccache": find_tool(root, "ccache", path),
             "apt": find_tool(root, "apt-get", path),
         },
-        "persistent_dir": find_volume(root, mounts) if provider in ("runpod", "vast") else None,
+        "persistent_dir": find_volume(root, mounts) if provider in KEEPING else None,
+        **({"limits": read_limits()} if root.is_live else {}),
         "boot_id": root.read("/proc/sys/kernel/random/boot_id").strip() or None,
         "memory_gib": parse_memory(
             root.read("/proc/meminfo"),
@@ -246,6 +248,40 @@ def find_volume(root: Root, mounts: Sequence[Mount]) -> str | None:
     )
 
 
+def find_persistent_dir(root: Root, environ: Mapping[str, str], mounts: Sequence[Mount]) -> str | None:
+    """The volume that outlives the pod, where the machine is a provider's whose pods lose the rest."""
+    return find_volume(root, mounts) if find_provider(root, environ) in KEEPING else None
+
+
+def find_provider(root: Root, environ: Mapping[str, str]) -> str | None:
+    """Whose machine it is, by what only theirs have; ``None`` for all others."""
+    first = parse_environ(root.read_bytes("/proc/1/environ"))
+    known = {**first, **environ} if root.is_live else first
+    texts = root.read("/etc/environment")
+    for provider, (variables, files) in PROVIDERS.items():
+        if any(name in known or name in texts for name in variables) or any(root.exists(path) for path in files):
+            return provider
+    return None
+
+
+def read_limits() -> dict[str, int | None]:
+    """What processes here may take: the size of ``/dev/shm``, open files, locked memory; ``None`` is unlimited.
+
+    ``shm_mib`` is also ``None`` where there is no ``/dev/shm``, in which case nothing can be shared through it.
+    """
+    try:
+        shared = os.statvfs("/dev/shm")  # noqa: S108  its size is asked, nothing is put there
+        shm_mib: int | None = shared.f_blocks * shared.f_frsize >> 20
+    except OSError:
+        shm_mib = None
+    files, locked = resource.getrlimit(resource.RLIMIT_NOFILE)[0], resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return {
+        "shm_mib": shm_mib,
+        "open_files": None if files == resource.RLIM_INFINITY else files,
+        "memlock_kib": None if locked == resource.RLIM_INFINITY else locked >> 10,
+    }
+
+
 def measure_free(root: Root, paths: Iterable[str]) -> dict[str, float]:
     """GiB that this user may still write, for the nearest existing folder of each path."""
     free = {}
@@ -261,14 +297,6 @@ def measure_free(root: Root, paths: Iterable[str]) -> dict[str, float]:
             continue
         free[path] = round(stat.f_bavail * stat.f_frsize / GIB, 1)
     return free
-
-
-def _provider(root: Root, environ: Mapping[str, str]) -> str | None:
-    texts = root.read("/etc/environment")
-    for provider, (variables, files) in PROVIDERS.items():
-        if any(name in environ or name in texts for name in variables) or any(root.exists(path) for path in files):
-            return provider
-    return None
 
 
 def _is_container(root: Root, pid1: Mapping[str, str], environ: Mapping[str, str]) -> bool:

@@ -60,7 +60,10 @@ REST_LIMIT, LOAD_LIMIT = 10.0, 45.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to be proved; ``expected`` has any of nvcc, torch, cuda, arch_list, site_packages, features."""
+    """What is to be proved; ``expected`` has any of nvcc, torch, cuda, arch_list, site_packages, features.
+
+    ``host`` is what is known of it where an error is explained, see module_utils/_verify/errors.py.
+    """
 
     folder: str
     python: str
@@ -72,7 +75,8 @@ class Settings:
     gpu: bool = False
     level: str = "standard"
     expected: Mapping[str, Any] = field(default_factory=dict)
-    errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    host: Mapping[str, Any] = field(default_factory=dict)
     health: health.Rules = field(default_factory=dict)
     timeout: float = 120.0
     cpus: int = 2

@@ -16,13 +16,12 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage impo
     parse_architecture,
     split_architecture,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error
 
 Record = dict[str, Any]
 
 EM_CUDA = 190  # the ELF machine number of device code
 NVCC_RELEASE = re.compile(r"release (?P<release>\d+\.\d+), V(?P<exact>\d+(?:\.\d+)+)")
-ERROR_CODE = re.compile(r'"code": (\d+)|\b[Ee]rror (\d+):|\bCUDA error[: ]+(\d+)\b')
-NO_KERNEL_IMAGE = "no kernel image is available"
 CUDA_MAJOR = re.compile(r"-cu(\d+)$")
 # USE_NCCL=1 of PyTorch's own build summary, and -DUSE_FBGEMM among its compiler's flags
 SETTING = re.compile(r"(?<![\w-])(USE_\w+)=(\w+)")
@@ -32,8 +31,73 @@ ONLY_DEFINED = ("USE_FBGEMM", "USE_FBGEMM_GENAI", "USE_KINETO", "USE_MSLK", "USE
 # Packages without a CUDA suffix in their name whose own version is CUDA's.
 CUDA_VERSIONED = ("nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cublas", "cuda-toolkit")
 
-# What a tool says → what helps; the first that is found counts.
+# What a tool says, as a pattern → what helps; the first that is found counts. CUDA's own errors are the catalogue's.
 ADVICE: Sequence[tuple[str, str]] = (
+    # https://github.com/pytorch/pytorch/issues/152783, 111469; https://github.com/infiniflow/ragflow/issues/4466
+    (
+        r"undefined symbol: __nvJitLink",
+        (
+            "An older libnvJitLink than the one that PyTorch comes with was loaded, most often a toolkit's: ldd on the"
+            " library in the message shows which. Remove that toolkit's lib64 from LD_LIBRARY_PATH."
+        ),
+    ),
+    # https://github.com/Dao-AILab/flash-attention/issues/2219, 1832
+    (
+        r"undefined symbol: (c10_|_ZNK?3c10|_ZNK?2at|_ZNK?5torch)",
+        (
+            "The library in the message was built for another PyTorch than the one installed. Install the wheel for"
+            " this PyTorch, or compile it here (source.extensions); another toolkit or driver changes nothing."
+        ),
+    ),
+    # https://github.com/vllm-project/vllm/issues/52300, 43435
+    (
+        r"libcudart\.so\.[\d.]+: cannot open shared object file",
+        (
+            "A library that is imported was built for the CUDA major version after .so, and the environment has"
+            " another. Install its build for the CUDA in torch.version.cuda, or a PyTorch for that major version."
+        ),
+    ),
+    # https://github.com/pytorch/pytorch/issues/103417, 107960; https://github.com/triton-lang/triton/pull/1981
+    (
+        r"cannot find -l(:libcuda\.so|cuda\b)|libcuda\.so cannot found",
+        (
+            "The linker finds no libcuda.so. Add the folder with the driver's libcuda to LIBRARY_PATH, or the toolkit's"
+            " lib64/stubs; never add the stubs to LD_LIBRARY_PATH."
+        ),
+    ),
+    # https://github.com/NVIDIA/nvidia-container-toolkit/issues/48
+    (
+        r"Failed to initialize NVML: Unknown Error",
+        (
+            "If nvidia-smi works on the host, the container has lost its GPUs, as after systemctl daemon-reload there:"
+            " start it anew. See NVIDIA's page on containers that lose access to their GPUs."
+        ),
+    ),
+    # https://github.com/NVIDIA/nccl/issues/290, 328, 342
+    (
+        r"Error while creating shared memory segment|(?:posix_fallocate|shm_open) failed",
+        (
+            "NCCL could not create its shared memory; the line says why. With No space left on device, start the"
+            " container with a larger --shm-size or with --ipc=host, and remove what ended jobs left behind"
+            " (/dev/shm/nccl-*); with Permission denied, /dev/shm needs mode 1777."
+        ),
+    ),
+    # https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html
+    (
+        r"unhandled (cuda|system) error",
+        (
+            "NCCL does not say here what failed. Run it with NCCL_DEBUG=INFO: the first line with NCCL WARN names the"
+            " call. Most frequent are a small /dev/shm, used-up GPU memory, and a GPU that fails on its own."
+        ),
+    ),
+    # https://pip.pypa.io/en/stable/cli/pip_install/
+    (
+        r"No matching distribution found for",
+        (
+            "None of the indexes that pip asked has this version for this Python, machine and glibc; versions such as"
+            " +cu130 are on PyTorch's own indexes only. The lines above it say which indexes were asked."
+        ),
+    ),
     ("No space left on device", "Free some space in the temporary folder, or set TMPDIR to a larger one."),
     ("Permission denied", "Use a temporary folder from which programs may be run (mounted without noexec)."),
     ("unsupported GNU version", "Install a g++ that this CUDA release supports, and set NVCC_CCBIN to it."),
@@ -287,23 +351,14 @@ def judge_fence(record: Record) -> list[str]:
     )
 
 
-def find_cuda_error(text: str, errors: Mapping[str, Mapping[str, str]]) -> Mapping[str, str] | None:
-    """The row of the error that an output names by code, by name or in CUDA's words; ``errors`` is code → row."""
-    for found in ERROR_CODE.finditer(text):
-        row = errors.get(next(group for group in found.groups() if group))
-        if row:
-            return row
-    if NO_KERNEL_IMAGE in text:
-        return errors.get("209")
-    return next((row for row in errors.values() if re.search(rf"\b{re.escape(row['name'])}\b", text)), None)
-
-
-def advise(text: str, errors: Mapping[str, Mapping[str, str]], otherwise: str) -> str:
-    """What helps against a failure with this output."""
-    row = find_cuda_error(text, errors)
-    if row:
-        return f"{row['name']}: {row['cause']} {row['remedy']}"
-    return next((advice for words, advice in ADVICE if words in text), otherwise)
+def advise(
+    text: str, errors: Mapping[str, Mapping[str, Any]], otherwise: str, context: Mapping[str, Any] | None = None
+) -> str:
+    """What helps against a failure with this output; ``context`` is what is known of the host, see explain_error."""
+    found = explain_error(text, context or {}, errors)
+    if found:
+        return f"{found['name']}: {found['cause']} {found['remedy']}"
+    return next((advice for pattern, advice in ADVICE if re.search(pattern, text)), otherwise)
 
 
 def last_words(text: str) -> str:

@@ -54,7 +54,8 @@ def conclude(check: Check, outcomes: Mapping[str, Outcome], settings: Settings) 
         result["warnings"] = list(finding.warnings)
     if finding.problems:
         result["error"] = " ".join(finding.problems)
-        result["advice"] = finding.advice or judge.advise(text, settings.errors, AGAIN[check.name])
+        context = {**settings.host, "where": "probe" if check.name == "cuinit" else "program"}
+        result["advice"] = finding.advice or judge.advise(text, settings.errors, AGAIN[check.name], context)
         result["evidence"]["output"] = text[-OUTPUT_TAIL:]
     return result
 

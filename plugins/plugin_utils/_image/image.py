@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._offline import bundle
@@ -27,6 +28,7 @@ HOME = "/opt/podsmith-image"  # of what builds and starts the image, inside it
 GROUP = "container_images"  # of the hosts that stand for images during a run
 BODIES = Path(__file__).resolve().parents[3] / "roles" / "container_image" / "files"
 HEADER = "# Rendered by podsmith.gpu; edits are overwritten.\n"
+START = {"where": "probe", "kind": "container"}  # where a container's check meets an error of CUDA
 LEAST_DISK, LEAST_VOLUME, MOST = 5, 10, 10000  # GB; RunPod makes no smaller volume
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,60}[a-z0-9])?")
@@ -214,9 +216,9 @@ def build_variables(decision: Decision, request: Mapping[str, Any], given: Mappi
 def describe_start(decision: Decision, known: Catalogue) -> dict[str, Any]:
     """What the check at the start of a container needs to know."""
     cuda, compat, environment = str(decision["cuda"]), decision["forward_compat"], decision["environment"]
-    errors = {
-        code: {key: row[key] for key in ("name", "cause", "remedy")} for code, row in known["drivers"]["errors"].items()
-    }
+    rows = known["drivers"]["errors"]
+    told = {code: explain_error(int(code), START, rows) or {} for code in rows}
+    errors = {code: {key: found[key] for key in ("name", "cause", "remedy")} for code, found in told.items()}
     return {
         "cuda": cuda,
         "least_driver": str(known["cuda"]["releases"][cuda]["least_driver"]),

@@ -67,6 +67,9 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
             "The host's Python versions are unknown; the newest that fits is looked for when it is installed."
         )
     case = draft.case
+    version = torch.version if torch else None
+    for setting, refusal in run_time.refuse(request.settings, version, case.known, case.host.kind).items():
+        draft.degrade(f"settings.{setting}", refusal)
     return Stack(
         toolkit=toolkit,
         beside=beside,
@@ -75,7 +78,7 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
         torch=torch,
         extensions=extensions,
         source=None if draft.blocked else wheels.plan_source(case, compiled, torch, toolkit),
-        settings=run_time.choose_settings(request.settings, torch.version if torch else None, case.known),
+        settings=run_time.choose_settings(request.settings, version, case.known, case.host.kind),
         targets=targets(case),
     )
 

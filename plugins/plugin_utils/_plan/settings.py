@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import satisfies
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, Settings
 
 
@@ -28,9 +28,14 @@ class Setting:
     source: str
 
 
-def choose_settings(wished: Settings, torch: str | None, known: Catalogue) -> tuple[Setting, ...]:
-    """What is set for the wishes, by the names that this PyTorch reads; without PyTorch those of CUDA alone."""
-    wishes = {name: _word(value) for name, value in asdict(wished).items() if value is not None}
+def choose_settings(
+    wished: Settings, torch: str | None, known: Catalogue, kind: str | None = None
+) -> tuple[Setting, ...]:
+    """What is set for the wishes, by the names that this PyTorch reads; without PyTorch those of CUDA alone.
+
+    ``kind`` is the host's; what breaks on such a host is not set, see :func:`refuse`.
+    """
+    wishes = _wishes(wished)
     found = [
         Setting(
             setting=row["setting"],
@@ -42,13 +47,38 @@ def choose_settings(wished: Settings, torch: str | None, known: Catalogue) -> tu
             source=row["source"],
         )
         for name, row in known["settings"]["variables"].items()
-        if wishes.get(row["setting"]) in row["values"] and _reads(torch, row["torch"])
+        if wishes.get(row["setting"]) in row["values"]
+        and _reads(torch, row["torch"])
+        and not _breaks(row, wishes[row["setting"]], kind)
     ]
     for name, row in known["settings"]["programs"].items():
         if name in wishes:
             line = row["line"].format(value=wishes[name].capitalize())
             found.append(Setting(name, None, line, row["what"], row["default"], (), row["source"]))
     return tuple(found)
+
+
+def refuse(wished: Settings, torch: str | None, known: Catalogue, kind: str | None) -> dict[str, Refusal]:
+    """The wishes that are not met because they break programs on this kind of host: setting → why, and what to do."""
+    wishes, found = _wishes(wished), {}
+    for name, row in known["settings"]["variables"].items():
+        wish = wishes.get(row["setting"], "")
+        if _reads(torch, row["torch"]) and (because := _breaks(row, wish, kind)):
+            told = f"settings.{row['setting']}: {wish} is not set here"
+            own = f"to try it all the same, set {name}={row['values'][wish]} in your own environment"
+            remedy = f"Leave settings.{row['setting']} out of the request for this host; {own}."
+            found[row["setting"]] = Refusal(f"{told}: {because}", remedy)
+    return found
+
+
+def _wishes(wished: Settings) -> dict[str, str]:
+    return {name: _word(value) for name, value in asdict(wished).items() if value is not None}
+
+
+def _breaks(row: Row, wish: str, kind: str | None) -> str | None:
+    """Why a variable must not have the value of a wish on this kind of host; None where it may, or kind is unknown."""
+    barred = row.get("unless_platform", {}).get(wish)
+    return str(barred["because"]) if barred and kind in barred["kinds"] else None
 
 
 def _word(value: object) -> str:
@@ -78,7 +108,7 @@ def warn(settings: tuple[Setting, ...]) -> list[str]:
 
 
 def all_choices(torch: str | None, known: Catalogue) -> Iterator[tuple[Setting, ...]]:
-    """What every possible wish would set, to tell a file of other settings from an edited one."""
+    """What every possible wish would set on some host, to tell a file of other settings from an edited one."""
     switch = (None, True, False)
     for tf32, loading, segments, benchmark in itertools.product(switch, (None, *LOADINGS), switch, switch):
         yield choose_settings(Settings(tf32, loading, segments, benchmark), torch, known)

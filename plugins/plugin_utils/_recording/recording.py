@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import CUDA_ERRORS
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, is_compat
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import (
     BRANDS,
@@ -22,8 +23,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver impor
     parse_proc_version,
     parse_smi_csv,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import observe
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader import ERRORS
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import SCHEMA, observe
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import FAMILIES
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_files import find_conflicts
 
@@ -57,7 +57,7 @@ def parse_recording(texts: Mapping[str, str]) -> Facts:
     driver, devices = smi["driver"], smi["devices"]
     proc = parse_proc_version(texts.get(PROC, ""))
     version = driver.get("version") or proc["version"]
-    facts: Facts = {"schema": 1, **parse_collect_env(texts.get(COLLECT_ENV, ""))}
+    facts: Facts = {"schema": SCHEMA, **parse_collect_env(texts.get(COLLECT_ENV, ""))}
     if version:
         facts["driver"] = {
             "status": "ok" if devices else "no_device",
@@ -124,7 +124,7 @@ def _loader(host: Mapping[str, str]) -> Facts:
         "libcuda": libcuda,
         "driver_api": parse_cuda(int(host.get("driver_api", 0))),
         "compat_active": bool(libcuda and is_compat(libcuda)),
-        "init": {"code": code, "name": ERRORS.get(code)},
+        "init": {"code": code, "name": CUDA_ERRORS.get(code)},
         "devices": int(host.get("cuda_devices", 0)),
     }
 

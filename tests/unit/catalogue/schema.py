@@ -70,6 +70,19 @@ def _one_of(*values: str) -> Kind:
     return Kind(f"one of {', '.join(values)}", lambda value: value in values)
 
 
+def _any_record(words: str, required: Mapping[str, Kind], optional: Mapping[str, Kind]) -> Kind:
+    """A mapping that has all of some fields, and may have others."""
+    fields_of = {**required, **optional}
+    return Kind(
+        words,
+        lambda value: (
+            isinstance(value, dict)
+            and required.keys() <= value.keys() <= fields_of.keys()
+            and all(fields_of[name].fits(one) for name, one in value.items())
+        ),
+    )
+
+
 TEXT = Kind("text", lambda value: isinstance(value, str) and bool(value.strip()))
 NUMBER = Kind("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 AMOUNT = Kind("a number above zero", lambda value: type(value) in (int, float) and value > 0)
@@ -98,6 +111,46 @@ REQUIREMENT = _pattern(
     r"[a-z][a-z0-9-]*((^|,|(?<=[a-z0-9]))(==|!=|~=|>=|<=|>|<)[0-9][0-9a-z.]*)*",
 )
 INDEX = _pattern("cpu or a name such as cu130", r"cpu|cu\d+")
+
+SENTENCES = Kind(
+    "whole sentences",
+    lambda value: isinstance(value, str) and re.fullmatch(r"[A-Z/].*[.]", value) is not None and ".." not in value,
+)
+SURE = _one_of("A", "B", "C")
+PHRASE = Kind("words of one line", lambda value: isinstance(value, str) and value == " ".join(value.split()) != "")
+CITED = _pattern("an address, or several", r"https://\S+(?:; https://\S+|, \d+|; measured on .+)*")
+# What may be known where an error is met: module_utils/_verify/errors.py.
+CONTEXT: Mapping[str, tuple[object, ...]] = {
+    "where": ("probe", "program"),
+    "kind": ("bare_metal", "vm", "container", "wsl2"),
+    "flavor": ("open", "proprietary", "windows"),
+    "compat_active": (True, False),
+    "mig": (True, False),
+    "slices": (0,),
+    "model": ("NVIDIA GB10",),
+    "consumer": (True, False),
+    "visible": ("all", "hides", "repeats", "names"),
+    "library": ("same", "older", "newer"),
+    "device_files": ("present", "missing"),
+}
+CONDITIONS = Kind(
+    "conditions, each a list of values that a context may have, or null",
+    lambda value: (
+        isinstance(value, dict)
+        and all(
+            key in CONTEXT
+            and isinstance(allowed, list)
+            and bool(allowed)
+            and all(one is None or one in CONTEXT[key] for one in allowed)
+            for key, allowed in value.items()
+        )
+    ),
+)
+CAUSE = _any_record(
+    "a cause with when, cause, tell, remedy, sure and source",
+    {"when": CONDITIONS, "cause": SENTENCES, "tell": SENTENCES, "remedy": SENTENCES, "sure": SURE, "source": CITED},
+    {"words": _list(PHRASE), "decides": BOOLEAN},
+)
 
 # What any row may have beside its own fields. source: where its values are read; confidence: A read or measured,
 # B reported, C inferred.
@@ -159,7 +212,19 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "installed_mib": NUMBER,
             },
         ),
-        "errors": (DIGITS, {"name": NAME, "cause": TEXT, "remedy": TEXT}),
+        "errors": (
+            DIGITS,
+            {
+                "name": _pattern("a name of CUresult or cudaError_t", r"CUDA_ERROR_[A-Z_]+|cudaError[A-Za-z]+"),
+                "also": _optional(_list(_pattern("a name of cudaError_t", r"cudaError[A-Za-z]+"))),
+                "words": _optional(_list(PHRASE)),
+                "vague": _optional(_list(PHRASE)),
+                "cause": SENTENCES,
+                "remedy": SENTENCES,
+                "sure": SURE,
+                "causes": _optional(_list(CAUSE)),
+            },
+        ),
         "packages": (
             NAME,
             {
@@ -301,6 +366,11 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "default": TEXT,
                 "torch": _or_null(SPECIFIER),
                 "unless": _list(VARIABLE),
+                "unless_platform": _optional(
+                    _mapping(
+                        WISH, _record(kinds=_list(_one_of(*map(str, CONTEXT["kind"]))), because=TEXT, source=CITED)
+                    )
+                ),
             },
         ),
         "programs": (
@@ -495,6 +565,7 @@ def _check_components(catalogue: Catalogue) -> Iterator[str]:
 
 def _check_drivers(catalogue: Catalogue) -> Iterator[str]:
     branches, brands = catalogue["drivers"]["branches"], catalogue["gpus"]["brands"]
+    yield from _check_errors(catalogue["drivers"]["errors"])
     for release, row in catalogue["drivers"]["compat"].items():
         where = f"drivers.yml: compat: {release}"
         yield from _absent(f"{where}: its CUDA release", release, catalogue["cuda"]["releases"], "cuda.yml releases")
@@ -507,6 +578,27 @@ def _check_drivers(catalogue: Catalogue) -> Iterator[str]:
             yield f"{where}: version is {row['version']}, which is not of branch {row['branch']}; correct one of them."
         for brand in row["brands"]:
             yield from _absent(f"{where}: a brand", brand, brands, "gpus.yml brands")
+
+
+def _check_errors(rows: Section) -> Iterator[str]:
+    """Nothing that a program prints stands for two errors, and what is guessed is not told as decided."""
+    owners: dict[str, str] = {}
+    for code, row in rows.items():
+        where = f"drivers.yml: errors: {code}"
+        causes = row.get("causes", [])
+        spoken = [word for one in (row, *causes) for word in (*one.get("words", ()), *one.get("vague", ()))]
+        for phrase in (row["name"], *row.get("also", ()), *spoken):
+            if (other := owners.setdefault(phrase.lower(), code)) != code:
+                yield f"{where}: {phrase} is what {other} is called as well; keep it in one row."
+        if not CITED.fits(row["source"]):
+            yield f"{where}: source is {_shown(row['source'])}; it must be {CITED.words}."
+        if len(causes) == 1:
+            yield f"{where}: causes has one row; say it as the cause, or add what else it may be."
+        for cause in causes:
+            if not cause["tell"].startswith("Then "):
+                yield f"{where}: tell is {_shown(cause['tell'])}; it says how a cause shows and begins with Then."
+            if cause.get("decides") and (cause["sure"] != "A" or not cause["when"]):
+                yield f"{where}: {_shown(cause['cause'])} decides without being sure (A) or without a condition."
 
 
 def _check_gpus(catalogue: Catalogue) -> Iterator[str]:
@@ -603,6 +695,8 @@ def _check_settings(catalogue: Catalogue) -> Iterator[str]:
         wishes = {*LOADINGS} if row["setting"] == "module_loading" else {"true", "false"}
         for wish in sorted(row["values"].keys() - wishes):
             yield f"{where}: {row['setting']} is never {wish}; its wishes are {', '.join(sorted(wishes))}."
+        for wish in sorted(row.get("unless_platform", {}).keys() - row["values"].keys()):
+            yield f"{where}: unless_platform has {wish}, which values has not; correct one of them."
         for other in row["unless"]:
             yield from _absent(f"{where}: unless", other, variables, "settings.yml variables")
     switched = {row["setting"] for row in variables.values()} | catalogue["settings"]["programs"].keys()

@@ -143,7 +143,55 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
             f"pypi.yml: packages: torch: 2.9.1: requires is {{'triton': '3.5.1'}}; it must be {REQUIREMENTS}.",
             id="specifier",
         ),
+        # Errors and settings
+        pytest.param(
+            "drivers/errors/803/sure",
+            GONE,
+            "drivers.yml: errors: 803 lacks sure; add it: one of A, B, C.",
+            id="an-error-of-unknown-certainty",
+        ),
+        pytest.param(
+            "drivers/errors/803/remedy",
+            "remove it",
+            "drivers.yml: errors: 803: remedy is 'remove it'; it must be whole sentences.",
+            id="half-a-sentence",
+        ),
+        pytest.param(
+            "drivers/errors/34/causes",
+            [{"when": {"colour": ["red"]}}],
+            "drivers.yml: errors: 34: causes is [{'when': {'colour': ['red']}}]; it must be"
+            " a list, each a cause with when, cause, tell, remedy, sure and source.",
+            id="a-cause-without-its-parts",
+        ),
+        pytest.param(
+            "settings/variables/PYTORCH_ALLOC_CONF/unless_platform",
+            {"true": {"kinds": ["windows"], "because": "it breaks", "source": "https://x.org/"}},
+            "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform is {'true': {'kinds': ['windows'], 'because':"
+            " 'it breaks', 'source': 'https://x.org/'}}; it must be a mapping, each key one of true, false, lazy,"
+            " eager, each value a mapping of kinds (a list, each one of bare_metal, vm, container, wsl2), because"
+            " (text), source (an address, or several).",
+            id="a-kind-of-host-that-is-none",
+        ),
         # What rows say of each other
+        pytest.param(
+            "drivers/errors/34/words",
+            ["system not yet initialized"],
+            "drivers.yml: errors: 802: system not yet initialized is what 34 is called as well; keep it in one row.",
+            id="words-of-two-errors",
+        ),
+        pytest.param(
+            "drivers/errors/34/source",
+            "seen once",
+            "drivers.yml: errors: 34: source is 'seen once'; it must be an address, or several.",
+            id="an-error-without-an-address",
+        ),
+        pytest.param(
+            "settings/variables/PYTORCH_ALLOC_CONF/unless_platform",
+            {"lazy": {"kinds": ["wsl2"], "because": "it breaks", "source": "https://x.org/"}},
+            "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform has lazy, which values has not; correct"
+            " one of them.",
+            id="a-value-that-is-never-set",
+        ),
         pytest.param(
             "drivers/compat/13.0/brands",
             [14, 99],
@@ -406,6 +454,46 @@ def test_a_component_needs_its_extra_in_every_toolkit(known: Catalogue) -> None:
 )
 def test_what_the_settings_say_of_each_other(path: str, value: object, sentence: str, known: Catalogue) -> None:
     assert sentence in validate(damaged(known, path, value))
+
+
+CAUSE = {"when": {}, "cause": "X.", "tell": "Then x.", "remedy": "Do.", "sure": "A", "source": "https://x.org/"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        pytest.param({}, None, id="sound"),
+        pytest.param({"when": {"kind": ["vm", None]}, "decides": True}, None, id="decides"),
+        pytest.param(
+            {"decides": True}, "'X.' decides without being sure (A) or without a condition.", id="decides-by-nothing"
+        ),
+        pytest.param(
+            {"when": {"kind": ["vm"]}, "decides": True, "sure": "C"},
+            "'X.' decides without being sure (A) or without a condition.",
+            id="decides-by-a-guess",
+        ),
+        pytest.param(
+            {"tell": "See x."}, "tell is 'See x.'; it says how a cause shows and begins with Then.", id="tells-nothing"
+        ),
+        pytest.param({"when": {"kind": ["pod"]}}, "it must be a list, each a cause with", id="a-kind-that-is-none"),
+        pytest.param({"when": {"place": ["vm"]}}, "it must be a list, each a cause with", id="a-key-that-is-none"),
+        pytest.param({"when": {"kind": []}}, "it must be a list, each a cause with", id="allows-nothing"),
+        pytest.param({"cause": "no sentence"}, "it must be a list, each a cause with", id="no-sentence"),
+        pytest.param({"source": "a friend"}, "it must be a list, each a cause with", id="no-address"),
+        pytest.param({"because": "y"}, "it must be a list, each a cause with", id="unknown-field"),
+    ],
+)
+def test_a_cause_of_an_error(changes: dict[str, Any], sentence: str | None, known: Catalogue) -> None:
+    """What is guessed must not be told as decided, and what is listed must say how it shows."""
+    found = validate(damaged(known, "drivers/errors/34/causes", [CAUSE | changes, CAUSE]))
+    assert [text for text in found if (sentence or "34") not in text] == []
+    assert bool(found) is bool(sentence)
+
+
+def test_one_cause_alone_is_no_list(known: Catalogue) -> None:
+    assert validate(damaged(known, "drivers/errors/34/causes", [CAUSE])) == [
+        "drivers.yml: errors: 34: causes has one row; say it as the cause, or add what else it may be."
+    ]
 
 
 # --- NVIDIA's tables ---

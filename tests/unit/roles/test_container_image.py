@@ -22,67 +22,82 @@ FILES = {
 }
 
 
-def play(folder: pathlib.Path, *words: str, image: str = "h100") -> subprocess.CompletedProcess[str]:
-    argv = [str(BIN / "ansible-playbook"), "playbooks/image.yml", "-e", f"image_hosts={image}"]
-    argv += [
-        "-e",
-        f"container_image_dir={folder}",
-        "-e",
-        '{"stack_plan_request": {"cuda": "13.0", "forward_compat": "standby"}}',
-    ]
+TARGET = {"gpus": ["NVIDIA H200"], "driver": "570"}
+WISH = '{"stack_plan_request": {"cuda": "13.0", "forward_compat": "standby"}}'
+
+
+def play(*words: str, times: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run the playbook, several times in one start of Ansible where ``times`` says so."""
+    argv = [str(BIN / "ansible-playbook"), *["playbooks/image.yml"] * times, "-e", WISH, *words]
     env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "False"}
-    return subprocess.run([*argv, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+
+
+def into(folder: pathlib.Path) -> tuple[str, ...]:
+    return ("-e", "image_hosts=h100", "-e", f"container_image_dir={folder}")
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def written_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, str]:
+    """The folder, and what two runs into it printed."""
     folder = tmp_path_factory.mktemp("image") / "h100"
-    checked = play(folder, "--check")
-    assert (checked.returncode, folder.exists()) == (0, False), checked.stdout
-    assert "would be written" in checked.stdout
-    done = play(folder)
+    done = play(*into(folder), times=2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WARNING" not in done.stdout + done.stderr
-    assert "is written" in done.stdout
-    return folder
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def rendered(written_twice: tuple[pathlib.Path, str]) -> pathlib.Path:
+    return written_twice[0]
 
 
 def test_everything_is_there_and_nothing_else(rendered: pathlib.Path) -> None:
     assert {path.name for path in rendered.iterdir()} == FILES
 
 
-def test_the_second_time_nothing_changes(rendered: pathlib.Path) -> None:
-    before = {path.name: path.read_bytes() for path in rendered.iterdir()}
-    done = play(rendered)
-    assert re.search(r"image-of-h100 +: ok=\d+ +changed=0 ", done.stdout), done.stdout
-    assert "is unchanged" in done.stdout
-    assert {path.name: path.read_bytes() for path in rendered.iterdir()} == before
+def test_check_mode_writes_nothing(tmp_path: pathlib.Path) -> None:
+    done = play(*into(tmp_path / "h100"), "--check")
+    assert (done.returncode, (tmp_path / "h100").exists()) == (0, False), done.stdout
+    assert "would be written" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (
-            ("-e", '{"container_image_target": {"gpus": ["NVIDIA H200"], "driver": "570", "gpu": "x"}}'),
+def test_the_second_time_nothing_changes(written_twice: tuple[pathlib.Path, str]) -> None:
+    first, second = written_twice[1].split("PLAY [Find the images to render]")[1:]
+    assert ("is written" in first, "changed: [image-of-h100" in first) == (True, True), first
+    assert ("is unchanged" in second, "changed: [" in second) == (True, False), second
+
+
+def test_bad_input_is_refused_before_anything_is_written(tmp_path: pathlib.Path) -> None:
+    """Two hosts in one run, each with a fault of its own."""
+    faults = {
+        "misspelt": (
+            {"container_image_target": {"gpus": ["NVIDIA H200"], "driver": "570", "gpu": "x"}},
             "did you mean gpus?",
         ),
-        (("-e", '{"container_image_ports": ["22"]}'), "expected a port such as 22/tcp or 8888/http."),
-    ],
-)
-def test_bad_input_is_refused_before_anything_is_written(
-    words: tuple[str, str], told: str, tmp_path: pathlib.Path
-) -> None:
-    done = play(tmp_path / "h100", *words)
-    assert done.returncode != 0
-    assert told in " ".join(done.stdout.split())
-    assert not (tmp_path / "h100").exists()
+        "portless": (
+            {"container_image_target": TARGET, "container_image_ports": ["22"]},
+            "expected a port such as 22/tcp or 8888/http.",
+        ),
+    }
+    groups = {
+        name: {"hosts": {f"{name}-1": {}}, "vars": {**values, "container_image_dir": str(tmp_path / name)}}
+        for name, (values, _told) in faults.items()
+    }
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"all": {"children": groups}}), encoding="utf-8")
+    done = play("-i", str(inventory), "-e", f"image_hosts={','.join(groups)}")
+    told = " ".join(done.stdout.split())
+    assert re.findall(r"image-of-(\w+) : ok=\d+ changed=0 unreachable=0 failed=1", told) == list(groups), told
+    assert [words in told for _values, words in faults.values()] == [True, True], told
+    assert [path.name for path in tmp_path.iterdir()] == ["hosts.json"]
 
 
 def test_absent_takes_away_what_was_written_and_leaves_the_rest(rendered: pathlib.Path, tmp_path: pathlib.Path) -> None:
     copy = tmp_path / "h100"
     shutil.copytree(rendered, copy)
     (copy / "mine.txt").write_text("mine")
-    done = play(copy, "-e", "container_image_state=absent")
+    done = play(*into(copy), "-e", "container_image_state=absent")
     assert done.returncode == 0, done.stdout
     assert [path.name for path in copy.iterdir()] == ["mine.txt"]
 

@@ -56,6 +56,8 @@ def test_the_given_library_is_tried(
         "libcuda": str(folder / "libcuda.so.1"),
         "driver_api": "13.0",
         "compat_active": True,
+        "stub": False,
+        "version": None,
     }
 
 

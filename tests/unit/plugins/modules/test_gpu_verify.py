@@ -179,6 +179,21 @@ def test_gpu_that_is_wanted_and_not_there_is_a_failure(stack: dict[str, Any], tm
     assert answer["results"][0]["advice"] == "CUDA_ERROR_NO_DEVICE: No GPU is seen. Start the container with --gpus."
 
 
+def test_the_advice_is_for_this_host(stack: dict[str, Any], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module knows where it runs: a cause that needs another kind of host, or an unset variable, is not told."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
+    common = {"tell": "Then x.", "sure": "A", "source": "https://x.org/", "decides": True}
+    causes = [
+        {**common, "when": {"kind": [None]}, "cause": "Unknown kind.", "remedy": "Look."},
+        {**common, "when": {"visible": ["all", None]}, "cause": "Not set.", "remedy": "Look."},
+        {**common, "when": {"visible": ["repeats"], "where": ["probe"]}, "cause": "Twice.", "remedy": "Name it once."},
+    ]
+    row = {"name": "CUDA_ERROR_INVALID_DEVICE", "cause": "Y.", "remedy": "Z.", "sure": "A", "causes": causes}
+    code = "import json, sys; print(json.dumps({'call': 'cuInit', 'code': 101})); sys.exit(1)"
+    answer = run({**stack, "gpu": True, "checks": ["cuinit"], "sources": {"proof.py": code}, "errors": {"101": row}})
+    assert answer["results"][0]["advice"] == "CUDA_ERROR_INVALID_DEVICE: Twice. Name it once."
+
+
 NVML = """
 #include <stdio.h>
 #include <string.h>

@@ -177,19 +177,34 @@ def test_what_may_hang_is_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Root, "find_library", lambda self, name, more=(): f"/lib/{name}")
     monkeypatch.setattr(_observe, "find_compiler", lambda root, environ: "/usr/bin/cc")
     monkeypatch.setattr(_observe, "start_call", lambda function, limit: start(names[function.func]))
-    monkeypatch.setattr(_observe, "start_probe", lambda *args: start("loader"))
+    monkeypatch.setattr(_observe, "start_way", lambda way, limit: start(way.name))
+    monkeypatch.setattr(_observe, "find_live_python", lambda root, prefixes: ("/p/current/bin/python", []))
+    monkeypatch.setattr(_observe, "find_libcuda", lambda root, driver, more: None)
     monkeypatch.setattr(_observe, "start_command", lambda argv, env, limit: start(argv[0]))
     facts = observe("/", LIMIT, ["/nowhere"], {})
-    children = ["start nvml", "start loader", "start /usr/bin/cc"]
-    assert events[:7] == [*["start volume"] * 2, *["wait for volume"] * 2, *children]
-    assert [events.count(f"wait for {name}") for name in ("nvml", "loader", "/usr/bin/cc")] == [1, 1, 1]
+    children = ["nvml", "/usr/bin/cc", "login", "interactive", "pam", "command", "service", "environment"]
+    begun = [f"start {name}" for name in children]
+    assert events[: 4 + len(begun)] == [*["start volume"] * 2, *["wait for volume"] * 2, *begun]
+    assert [events.count(f"wait for {name}") for name in children] == [1] * len(children)
     assert facts["driver"]["status"] == "timeout"
+    assert [way["init"]["name"] for way in facts["ways"].values()] == ["TIMEOUT"] * 6
+    assert facts["loader"] == facts["ways"]["login"]
+
+
+def test_a_host_without_a_libcuda_starts_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_observe, "has_libcuda", lambda root, environ: False)
+    monkeypatch.setattr(_observe, "find_conflicts", lambda *args: [])
+    monkeypatch.setattr(_observe, "find_compat", lambda *args: [])
+    monkeypatch.delattr(_observe, "start_way")
+    facts = observe("/", LIMIT, ["/nowhere"], {})
+    assert (facts["ways"], facts["loader"]["init"], facts["driver"]["native"]) == ({}, None, None)
 
 
 def test_this_machine_is_observed_whole_and_cheaply(count_calls: Callable[[Callable[[], object]], int]) -> None:
     """It makes some 14,000 calls; on a machine on which more is installed there are more."""
     facts: dict[str, Any] = {}
     assert count_calls(lambda: facts.update(observe("/", LIMIT, [], dict(os.environ)))) < 150_000
-    assert facts.keys() == TOP | {"loader"}
+    assert facts.keys() == TOP | {"loader", "ways"}
+    assert facts["platform"]["limits"].keys() == {"shm_mib", "open_files", "memlock_kib"}
     assert json.loads(json.dumps(facts)) == facts
     assert any(python["path"].startswith("/") for python in facts["platform"]["pythons"])

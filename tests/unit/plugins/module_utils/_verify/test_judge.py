@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify import judge
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 
 NVCC = """nvcc: NVIDIA (R) Cuda compiler driver
 Copyright (c) 2005-2025 NVIDIA Corporation
@@ -15,7 +16,12 @@ Build cuda_13.0.r13.0/compiler.36424714_0
 """
 ERRORS = {
     "35": {"name": "cudaErrorInsufficientDriver", "cause": "Old driver.", "remedy": "Newer driver."},
-    "209": {"name": "CUDA_ERROR_NO_BINARY_FOR_GPU", "cause": "No kernel image.", "remedy": "Compile for it."},
+    "209": {
+        "name": "CUDA_ERROR_NO_BINARY_FOR_GPU",
+        "words": ["no kernel image is available"],
+        "cause": "No kernel image.",
+        "remedy": "Compile for it.",
+    },
     "803": {"name": "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "cause": "Old compat.", "remedy": "Take it out."},
 }
 
@@ -262,12 +268,83 @@ def test_judge_fence(code: int, constrained: bool, problems: list[str]) -> None:
         ),
         pytest.param("Cannot find a working triton installation.", "Add triton to the request's", id="no-triton"),
         pytest.param("ModuleNotFoundError: No module named 'torch'", "Run the pytorch role again", id="no-torch"),
+        pytest.param(
+            "ImportError: /env/lib/libcusparse.so.12: undefined symbol: __nvJitLinkCreate_12_8, version libnvJitLink",
+            "An older libnvJitLink than the one that PyTorch comes with was loaded",
+            id="nvjitlink",
+        ),
+        pytest.param(
+            "flash_attn_2_cuda.so: undefined symbol: c10_cuda_check_implementation",
+            "The library in the message was built for another PyTorch",
+            id="other-torch",
+        ),
+        pytest.param(
+            "flash_attn_2_cuda.so: undefined symbol: _ZN3c104cuda9SetDeviceEab",
+            "The library in the message was built for another PyTorch",
+            id="other-torch-mangled",
+        ),
+        pytest.param("x.so: undefined symbol: foo", "else", id="some-symbol"),
+        pytest.param(
+            "ImportError: libcudart.so.13: cannot open shared object file: No such file or directory",
+            "A library that is imported was built for the CUDA major version after .so",
+            id="cudart-13",
+        ),
+        pytest.param(
+            "ImportError: libcudart.so.11.0: cannot open shared object file",
+            "A library that is imported was built for the CUDA major version after .so",
+            id="cudart-11",
+        ),
+        pytest.param("/usr/bin/ld: cannot find -lcuda: No such file", "The linker finds no libcuda.so", id="ld-lcuda"),
+        pytest.param("/usr/bin/ld: cannot find -l:libcuda.so.1", "The linker finds no libcuda.so", id="ld-l-libcuda"),
+        pytest.param("AssertionError: libcuda.so cannot found!", "The linker finds no libcuda.so", id="triton-libcuda"),
+        pytest.param("/usr/bin/ld: cannot find -lcudart", "Run the cuda_toolkit role again", id="ld-lcudart"),
+        pytest.param(
+            "Failed to initialize NVML: Unknown Error",
+            "If nvidia-smi works on the host, the container has",
+            id="nvml-lost",
+        ),
+        pytest.param(
+            "include/shm.h:28 NCCL WARN Call to posix_fallocate failed : No space left on device\n"
+            "NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)",
+            "NCCL could not create its shared memory",
+            id="nccl-shm",
+        ),
+        pytest.param(
+            "NCCL WARN Error while creating shared memory segment /dev/shm/nccl-zTYolS (size 5967872)",
+            "NCCL could not create its shared memory",
+            id="nccl-segment",
+        ),
+        pytest.param(
+            "NCCL error: unhandled cuda error (run with NCCL_DEBUG=INFO for details)",
+            "NCCL does not say here what failed",
+            id="nccl-cuda",
+        ),
+        pytest.param("NCCL error: unhandled system error", "NCCL does not say here what failed", id="nccl-system"),
+        pytest.param(
+            "unhandled cuda error (run with NCCL_DEBUG=INFO for details)\nCuda failure 803 'x'",
+            "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+            id="nccl-names-cudas-error",
+        ),
+        pytest.param("No space left on device: '/tmp/x.o'", "Free some space", id="disk-full"),
+        pytest.param(
+            "ERROR: No matching distribution found for torch==2.9.1+cu130",
+            "None of the indexes that pip asked has this version",
+            id="pip",
+        ),
         pytest.param('{"code": 4711}', "else", id="unknown-code"),
         pytest.param("", "else", id="silence"),
     ],
 )
 def test_advise(text: str, advice: str) -> None:
     assert judge.advise(text, ERRORS, "else").startswith(advice)
+
+
+@pytest.mark.parametrize(("where", "forked"), [("probe", False), ("program", True)])
+def test_advice_depends_on_where_the_error_was_met(where: str, *, forked: bool, known: Catalogue) -> None:
+    rows, context = known["drivers"]["errors"], {"where": where, "kind": "bare_metal", "flavor": "open"}
+    advice = judge.advise('{"call": "cuInit", "code": 3}', rows, "else", context)
+    assert ("forked" in advice) is forked
+    assert "uvm_disable_hmm=1" in advice
 
 
 @pytest.mark.parametrize(

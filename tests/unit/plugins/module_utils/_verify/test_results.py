@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import CHECKS, Check, Finding, Settings
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.results import AGAIN, conclude, lack, skip, summarize
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 
 SETTINGS = Settings(folder="/work", python="/usr/bin/python3")
 
@@ -52,6 +55,17 @@ def test_conclude_failed(outcome: Outcome, error: str) -> None:
     assert (result["ok"], result["error"]) == (False, error)
     assert result["advice"]
     assert result["evidence"]["output"] == outcome.output
+
+
+@pytest.mark.parametrize(("name", "forked"), [("cuinit", False), ("torch", True)])
+def test_advice_is_for_this_host_and_this_check(name: str, *, forked: bool, known: Catalogue) -> None:
+    """What cuInit answers in a fresh process cannot come of a fork; what a program meets can."""
+    rows = known["drivers"]["errors"]
+    settings = dataclasses.replace(SETTINGS, errors=rows, host={"kind": "bare_metal", "flavor": "open"})
+    check = Check(name, (Job(name, ("/env/bin/python", "/w/proof.py", name), 9),), lambda outcomes: Finding())
+    result = conclude(check, {name: Outcome(1, '{"call": "cuInit", "code": 3}', 1.0, 9.0)}, settings)
+    assert ("forked" in result["advice"]) is forked
+    assert "uvm_disable_hmm=1" in result["advice"]
 
 
 def test_conclude_tells_advice_and_warnings() -> None:

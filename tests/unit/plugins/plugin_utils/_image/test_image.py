@@ -225,7 +225,23 @@ def test_the_start_knows_the_library_and_the_errors(plan: Plan, known: Catalogue
     start = image.describe_start(plan(STANDBY)[0], known)
     assert (start["cuda"], start["least_driver"], start["package"]) == ("13.0", "580", "cuda-compat-13-0")
     assert (start["compat"], start["branches"][0]) == ("/usr/local/cuda-13.0/compat", 535)
-    assert {"803", "804"} <= set(start["errors"])
+    assert set(start["errors"]) == set(known["drivers"]["errors"])
+    assert all(set(row) == {"name", "cause", "remedy"} for row in start["errors"].values())
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "not_told"),
+    [
+        pytest.param("3", "HMM", "forked", id="a-fresh-process"),
+        pytest.param("802", "a single GPU of such a system", "The GPUs are connected by NVSwitch", id="in-a-container"),
+    ],
+)
+def test_the_start_explains_errors_for_a_fresh_process_in_a_container(
+    code: str, told: str, not_told: str, plan: Plan, known: Catalogue
+) -> None:
+    cause = image.describe_start(plan(STANDBY)[0], known)["errors"][code]["cause"]
+    assert told in cause
+    assert not_told not in cause
 
 
 def test_scripts_say_what_they_are_and_get_their_settings(check: Any) -> None:

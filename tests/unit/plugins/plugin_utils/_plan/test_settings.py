@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices, choose_settings
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import (
+    all_choices,
+    choose_settings,
+    refuse,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import parse_request
 
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
@@ -93,3 +97,66 @@ def test_without_a_wish_nothing_is_set_and_nothing_said(host: Callable[..., Any]
     decision = decide(host())
     assert (decision["settings"], decision["environment"]["settings"]) == ([], [])
     assert not [reason for reason in decision["reasons"] if reason["rule"] == "setting"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "torch", "segments", "variables"),
+    [
+        pytest.param("wsl2", "2.13.0", True, set(), id="wsl"),
+        pytest.param("wsl2", "2.9.1", True, set(), id="wsl-older-name"),
+        pytest.param("wsl2", "2.13.0", False, {"PYTORCH_ALLOC_CONF"}, id="wsl-off"),
+        pytest.param("container", "2.13.0", True, {"PYTORCH_ALLOC_CONF"}, id="container"),
+        pytest.param("bare_metal", "2.9.1", True, {"PYTORCH_CUDA_ALLOC_CONF"}, id="bare-metal"),
+        pytest.param(None, "2.13.0", True, {"PYTORCH_ALLOC_CONF"}, id="kind-unknown"),
+        pytest.param("wsl2", None, True, set(), id="no-pytorch"),
+        pytest.param("wsl2", "2.13.0", None, set(), id="not-requested"),
+    ],
+)
+def test_what_breaks_on_a_kind_of_host_is_not_set_there(
+    kind: str | None, torch: str | None, segments: bool | None, variables: set[str], known: Catalogue
+) -> None:
+    """Expandable segments fail at the first allocation under WSL2 (error 999)."""
+    wished = parse_request({"settings": {"expandable_segments": segments}}).settings
+    assert {one.variable for one in choose_settings(wished, torch, known, kind)} == variables
+    refused = refuse(wished, torch, known, kind)
+    assert set(refused) == ({"expandable_segments"} if segments and torch and not variables else set())
+
+
+@pytest.mark.parametrize(
+    ("segments", "verdict", "rejected"), [(True, "degraded", ["settings.expandable_segments"]), (False, "ok", [])]
+)
+def test_a_plan_for_wsl_says_that_expandable_segments_are_not_set(
+    segments: bool, verdict: str, rejected: list[str], host: Callable[..., Any], decide: Callable[..., Any]
+) -> None:
+    observed = host("RTX4090", "581.42", kind="wsl2")
+    observed["driver"]["flavor"] = "windows"
+    decision = decide(observed, cuda="13.0", pytorch="2.11", settings={"expandable_segments": segments})
+    assert decision["verdict"] == verdict
+    assert [row["option"] for row in decision["rejected"] if row["option"].startswith("settings")] == rejected
+    told = [row["because"] for row in decision["rejected"] if row["option"] == "settings.expandable_segments"]
+    assert all("is not set here: under WSL2, PyTorch's first allocation" in text for text in told)
+    remedy = (
+        "Leave settings.expandable_segments out of the request for this host; to try it all the same, set"
+        " PYTORCH_ALLOC_CONF=expandable_segments:True in your own environment."
+    )
+    assert (remedy in decision["remedies"]) is segments
+    assert [row["value"] for row in decision["settings"]] == ([] if segments else ["expandable_segments:False"])
+    assert not any("less fragmentation" in reason["text"] for reason in decision["reasons"])
+
+
+def test_the_recorded_request_for_expandable_segments_on_wsl(decide: Callable[..., Any]) -> None:
+    """A workstation with Windows driver 581.42 whose first allocation failed: pytorch issue 192330."""
+    observed = {
+        "platform": {
+            "kind": "wsl2",
+            "os": {"id": "ubuntu", "version": "24.04", "family": "debian"},
+            "arch": "x86_64",
+            "glibc": "2.39",
+            "root": True,
+            "pythons": [{"path": "/usr/bin/python3", "version": "3.12"}],
+        },
+        "driver": {"status": "ok", "version": "581.42", "flavor": "windows"},
+        "devices": [{"index": 0, "name": "NVIDIA RTX A4000", "compute_capability": "8.6", "brand_id": 13}],
+    }
+    decision = decide(observed, cuda="13.0", pytorch="2.11", settings={"expandable_segments": True})
+    assert (decision["verdict"], decision["settings"]) == ("degraded", [])

@@ -34,7 +34,7 @@ BANNER_610 = """\
 
 def test_the_recorded_h200() -> None:
     assert parse_recording(TEXTS) == {
-        "schema": 1,
+        "schema": 2,
         "driver": {
             "status": "ok",
             "version": "580.159.04",
@@ -127,7 +127,7 @@ def test_the_kernels_text_alone_tells_the_driver() -> None:
 
 @pytest.mark.parametrize("text", ["", "nvidia-smi: command not found\n"])
 def test_what_is_not_told_is_absent(text: str) -> None:
-    assert parse_recording({"nvidia-smi.txt": text, "collect_env.txt": text}) == {"schema": 1}
+    assert parse_recording({"nvidia-smi.txt": text, "collect_env.txt": text}) == {"schema": 2}
 
 
 def test_a_gpu_without_ecc_and_with_mig() -> None:
