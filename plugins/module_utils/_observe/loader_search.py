@@ -203,14 +203,14 @@ def judge_search(search: Search, folders: Mapping[str, Folder], own: Copy | None
         found.append(conflict(kind, line.file, line.line, line.text, line.path, copy))
     if search.cached is None or own is None:
         return found
-    configured = {folders[line.path].real for line in search.configured}
-    defaults = {folders[path].real for path in search.defaults}
+    told = {folders[path].real for path in (*(row["path"] for row in found), *search.defaults)}
     for path in search.cached:
         if folders[path].is_own:
             break
-        if folders[path].real not in configured | defaults:
+        if folders[path].real not in told and path not in SYSTEM:
             found.append(conflict("loader_cache", CACHE, None, "", path, folders[path].copy))
     if not any(folders[path].is_own for path in (*search.cached, *search.defaults, *search.image)):
+        configured = [folders[line.path].real for line in search.configured]
         is_stale = own.folder in configured or os.path.dirname(own.real) in configured
         kind, file = ("loader_cache", CACHE) if is_stale else ("loader_missing", "")
         found.append(conflict(kind, file, None, "", own.folder, own))

@@ -143,6 +143,5 @@ class Run:
             self._follow(value)
 
     def _follow(self, word: str) -> None:
-        home = self.reader.known.get("HOME", "")
         for path in self.reader.expand(word).split(":"):
-            self.reader.follow(path if path.startswith(("/", "$", DOLLAR)) else f"{home}/{path}")
+            self.reader.follow(path)

@@ -8,6 +8,7 @@ systemd's ``environment.d`` and the environment of single units are not read: no
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -35,7 +36,7 @@ _TELLING = re.compile(
     r"|(?:\.|source)[ \t]+[\"']?\$\{?(?!HOME\b)[A-Z]"
 )
 _SOURCE = re.compile(
-    r"^(?:[^#\n]*[\s;&|{(])??(?:\.|source)[ \t]+[\"']?(?P<path>(?:~|\$HOME|\$\{HOME\})?/[^\s;&|\"'`$)]+)", re.MULTILINE
+    r"^(?:[^#\n]*[\s;&|{(])??(?:\\?\.|source)[ \t]+[\"']?(?P<path>(?:\$HOME|\$\{HOME\})?[^\s;&|\"'`$()]+)", re.MULTILINE
 )
 _REFERENCE = re.compile(
     r"\$(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<rest>:?[-=+](?:[^{}]|\$\{[^{}]*\})*)?\})"
@@ -174,9 +175,13 @@ class SettingsReader:
         Run(self, file, lines, dialect).go("\n".join(lines))
 
     def follow(self, path: str) -> None:
-        """Go through a file that another one sources, where it is there and was not read yet."""
-        if not path.startswith("/") or "$" in path or self.depth >= SOURCED_DEPTH:
+        """Go through a file that another one sources, where it is there and was not read yet.
+
+        A name without a folder is one of the home, in which a session starts.
+        """
+        if "$" in path or DOLLAR in path or self.depth >= SOURCED_DEPTH:
             return
+        path = os.path.normpath(os.path.join(self.known.get("HOME", "/"), path))
         for file in self.glob(path) if any(sign in path for sign in "*?[") else [path]:
             if file in self.done or file.startswith(PACKAGED) or len(self.done) >= FILES_LIMIT:
                 continue
