@@ -66,6 +66,7 @@ PRELOADED = re.compile(r"[\s:]+")
 DEVICE = re.compile(
     r"\s*(?:\+?(?P<index>\d+)|(?P<uuid>(?:GPU|MIG)-[\w-]+)).*"
 )  # as CUDA reads an entry; any other ends the list
+SCRUBBED = "scrubbed"  # what scripts/record.sh writes for a value that it does not tell
 TOOLKIT_LINKER = re.compile(r"libnvJitLink\.so\.(?P<version>\d+\.\d+)\.\d+")
 
 
@@ -117,7 +118,7 @@ def judge_devices(value: str, devices: Sequence[Mapping[str, Any]] | None = None
 
     :param devices: the host's GPUs, with their ``uuid`` where it is known; None or none: their number is not known.
     """
-    if "$" in value or "`" in value:
+    if "$" in value or "`" in value or value == SCRUBBED:
         return None
     uuids = [str(device.get("uuid") or "") for device in devices or ()]
     taken: list[str] = []

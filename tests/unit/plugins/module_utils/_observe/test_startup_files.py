@@ -114,7 +114,10 @@ GPUS = [{"uuid": "GPU-aaaa-1"}, {"uuid": "GPU-abbb-2"}]
         *((value, None, "hidden_devices") for value in ("", "-1", "-1,0", "NoDevFiles", "none", "void", "all", ",0")),
         *((value, GPUS[:1], "hidden_devices") for value in ("1,0", "2", "GPU-00000000", "GPU-b", "none")),
         *((value, GPUS, "hidden_devices") for value in ("GPU-a", "GPU-")),
-        *((value, None, None) for value in ("0", "0,1", "1,0", "GPU-aaaa-1", "MIG-1", "$RANK", "${X%,*}", "`x`")),
+        *(
+            (value, None, None)
+            for value in ("0", "0,1", "1,0", "GPU-aaaa-1", "MIG-1", "$RANK", "${X%,*}", "`x`", "scrubbed")
+        ),
         *((value, GPUS[:1], None) for value in ("0", " 0", "0 ", "0x0", "0,1", "0,-1", "GPU-aaaa-1", "GPU-a", "MIG-1")),
         *((value, GPUS, None) for value in ("0,1", "1,0", "GPU-ab,GPU-aa", "0,GPU-ab", "0,1,-1", "$RANK", "MIG-1")),
         *((value, GPUS, "some_devices") for value in ("0", "1", "0,-1", "GPU-aaaa-1", "1,2", "0,none")),
