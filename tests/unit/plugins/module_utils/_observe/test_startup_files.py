@@ -18,6 +18,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_file
     judge_devices,
     parse_conflicts,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import CONFLICTS, observed_warnings
 
 BLOCK = "# BEGIN podsmith.gpu\n. /opt/podsmith/activate.sh\n# END podsmith.gpu\n"
 
@@ -428,3 +429,62 @@ def test_digests_of_what_is_ours(tmp_path: Path) -> None:
     }
     expected = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
     assert digest_files(root, ["/opt/podsmith", "/root/.local/share/podsmith"], "/root") == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        pytest.param(
+            {"/etc/ld.so.conf.d/000-old.conf": "/opt/old\n"},
+            "/etc/ld.so.conf.d/000-old.conf:1 puts another libcuda before the driver's (/opt/old);"
+            " remove the line, or list the file in repair_files, and run: sudo ldconfig.",
+            id="loader_order",
+        ),
+        pytest.param(
+            {"/etc/ld.so.cache": cache("/opt/old", GKE).decode("latin-1")},
+            "/etc/ld.so.cache does not agree with the loader's configuration about libcuda; run: sudo ldconfig.",
+            id="loader_cache",
+        ),
+        pytest.param(
+            {"/etc/ld.so.cache": "glibc-ld.so.cache1.1"},
+            "/usr/local/nvidia/lib64 has the driver's libcuda, and the loader does not look there; run: echo"
+            " /usr/local/nvidia/lib64 | sudo tee -a /etc/ld.so.conf.d/nvidia-driver.conf && sudo ldconfig.",
+            id="loader_missing",
+        ),
+        pytest.param(
+            {"/etc/ld.so.preload": "/opt/old/libcuda.so.1\n"},
+            "/etc/ld.so.preload:1 preloads another libcuda than the driver's (/opt/old/libcuda.so.1); remove it,",
+            id="preload",
+        ),
+        pytest.param(
+            {"/root/.bashrc": "export CUDA_VISIBLE_DEVICES=0,0\n"},
+            "names a GPU twice, so that CUDA starts with none (error 101) (export CUDA_VISIBLE_DEVICES=0,0);",
+            id="repeated_devices",
+        ),
+        pytest.param(
+            {"/root/.bashrc": "export CUDA_VISIBLE_DEVICES=1\n"},
+            "hides some of the GPUs from CUDA (export CUDA_VISIBLE_DEVICES=1); remove it,",
+            id="some_devices",
+        ),
+        pytest.param(
+            {"/root/.bashrc": "export LD_LIBRARY_PATH=/opt/tk\n", "/opt/tk/libnvJitLink.so.12.1.105": ""},
+            "puts an older toolkit's libraries before those that PyTorch brings (export LD_LIBRARY_PATH=/opt/tk);",
+            id="toolkit_library",
+        ),
+    ],
+)
+def test_what_is_told_of_it(
+    tmp_path: Path, files: dict[str, str], told: str, case: Any, request: pytest.FixtureRequest
+) -> None:
+    library(tmp_path, GKE, OWN)
+    library(tmp_path, "/opt/old", OLD)
+    root = write(tmp_path, {name: text for name, text in files.items() if name != "/etc/ld.so.cache"})
+    if "/etc/ld.so.cache" in files:
+        (tmp_path / "etc").mkdir(exist_ok=True)
+        (tmp_path / "etc/ld.so.cache").write_bytes(files["/etc/ld.so.cache"].encode("latin-1"))
+    driver = {"version": OWN, "flavor": "open"}
+    (row,) = find_conflicts(root, "/root", {}, driver, [{"uuid": None}] * 2, [{"cuda": "12.8"}])
+    assert row["kind"] in request.node.name
+    assert row["kind"] in CONFLICTS
+    observed: dict[str, Any] = {"platform": {"kind": "container", "home": "/root"}, "conflicts": [row]}
+    assert told in " ".join(observed_warnings(case(observed), observed))
