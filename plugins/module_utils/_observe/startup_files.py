@@ -187,7 +187,7 @@ def find_conflicts(
     own = libraries.own[0] if libraries.is_known and not is_windows else None
     found += judge_search(search, libraries.describe(search), own)
     found += find_wsl_conflicts(root, settings)
-    named = {root.real(row["path"]) for row in found if row["path"].startswith("/")}
+    named = {root.real(row["path"]) for row in found if row["kind"] != "loader_missing" and row["path"].startswith("/")}
     return found + ([] if is_windows else _second_libcudas(root, environ, libraries, named))
 
 
