@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import importlib.util
 import json
+import os
 import resource
 import shutil
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import (
+    BODIES,
     digest,
     generation_digests,
     generation_files,
@@ -29,6 +33,8 @@ ENVIRONMENT: dict[str, Any] = {
     "path": "/opt/podsmith/environments/2-torch", "site_packages": PACKAGES,
     "constraints": ["torch==2.9.1+cu130", "a==1"], "compat_enabled": False, "compat_path": None,
 }  # fmt: skip
+MACHINE = os.uname().machine
+FLAGS = {"x86_64": 0x0303, "aarch64": 0x0A03}
 # The answers of what a later dlopen by name finds: libcuda as torch asks for it, the compiler as libcuda does.
 ASK = """
 import ctypes
@@ -147,6 +153,32 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, str, int]
     return put
 
 
+def load_hook() -> Any:
+    """The hook's functions alone; nothing is called."""
+    spec = importlib.util.spec_from_file_location("hook", BODIES / "_podsmith_cuda.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOK = load_hook()
+
+
+def cache_of(entries: Sequence[tuple[int, str]], before: bytes = b"") -> bytes:
+    """A loader's cache: flags and path of each entry, in its order; ``before`` is what stands before the new format."""
+    strings, rows = b"", b""
+    at = 48 + 24 * len(entries)
+    for flags, path in entries:
+        key = at + len(strings)
+        strings += Path(path).name.encode() + b"\0"
+        rows += struct.pack("<iIIIQ", flags, key, at + len(strings), 0, 0)
+        strings += path.encode() + b"\0"
+    head = b"glibc-ld.so.cache1.1" + struct.pack("<II", len(entries), len(strings)) + bytes(20)
+    return before + head + rows + strings
+
+
 class Generation:
     """A real virtual environment with our files, a driver library, a compat library and a stale foreign one."""
 
@@ -170,6 +202,14 @@ class Generation:
         file.write_text(f"{version}\n")
         if library:
             self.build(self.native, version, 1)
+            self.put_cache(self.native)
+
+    def put_cache(self, *folders: Path) -> None:
+        """What the loader of this host knows, in its order."""
+        root = self.root / "host"
+        (root / "etc").mkdir(parents=True, exist_ok=True)
+        paths = [f"/{folder.relative_to(root)}/libcuda.so.1" for folder in folders]
+        (root / "etc/ld.so.cache").write_bytes(cache_of([(FLAGS[MACHINE], path) for path in paths]))
 
     def write(self, *, enabled: bool = True, **changes: Any) -> None:
         environment = {
@@ -350,3 +390,197 @@ def test_while_it_is_off_it_costs_less_than_a_tenth_of_a_start(generation: Gener
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime - 200 * cost
     assert cost < start / 10
+
+
+LIB = "/usr/lib/x86_64-linux-gnu/libcuda.so.1"
+CACHES = [
+    pytest.param([(0x0303, LIB)], LIB, id="one"),
+    pytest.param([(0x0303, "/usr/lib/libz.so.1")], "", id="none"),
+    pytest.param([], "", id="empty"),
+    pytest.param([(0x0003, "/usr/lib/i386-linux-gnu/libcuda.so.1"), (0x0303, LIB)], LIB, id="of-another-machine-first"),
+    pytest.param([(0x0303, "/c/compat/libcuda.so.1"), (0x0303, LIB)], "/c/compat/libcuda.so.1", id="compat-first"),
+    pytest.param([(0x0303, LIB), (0x0303, "/c/compat/libcuda.so.1")], LIB, id="compat-behind"),
+    pytest.param([(0x0A03, LIB)], "", id="of-another-machine-alone"),
+]
+
+
+@pytest.mark.parametrize("before", [b"", b"ld.so-1.7.0\0\1\0\0\0" + bytes(12)], ids=["new", "both-formats"])
+@pytest.mark.parametrize(("entries", "path"), CACHES)
+def test_what_the_loaders_cache_gives_first(entries: list[tuple[int, str]], before: bytes, path: str) -> None:
+    assert HOOK.read_cache(cache_of(entries, before), HOOK.MACHINES["x86_64"]) == path
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"glibc-ld.so.cache1.1", bytes(100), b"\xff" * 5000])
+def test_a_cache_that_is_none(data: bytes) -> None:
+    assert HOOK.read_cache(data, HOOK.MACHINES["x86_64"]) == ""
+
+
+def test_a_path_that_is_the_end_of_another_shares_its_text() -> None:
+    """As ldconfig writes it since 2.33: the second entry's path begins inside the first one's."""
+    data = bytearray(cache_of([(0x0003, "/i386/usr/lib/libcuda.so.1"), (0x0303, "/")]))
+    data[48 + 24 + 8 : 48 + 24 + 12] = struct.pack("<I", data.index(b"/usr/lib/libcuda.so.1"))
+    assert HOOK.read_cache(bytes(data), HOOK.MACHINES["x86_64"]) == "/usr/lib/libcuda.so.1"
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_a_cache_of_ldconfigs_own(build: Callable[..., None], tmp_path: Path, order: tuple[str, ...]) -> None:
+    program = shutil.which("ldconfig", path="/usr/sbin:/sbin")
+    if not program:
+        pytest.skip("needs ldconfig")
+    for folder in order:
+        build(tmp_path / folder, "580.159.04", 1)
+    (tmp_path / "conf").write_text("".join(f"{tmp_path / folder}\n" for folder in order))
+    subprocess.run([program, "-X", "-f", tmp_path / "conf", "-C", tmp_path / "cache"], check=True, capture_output=True)
+    data = (tmp_path / "cache").read_bytes()
+    assert HOOK.read_cache(data, HOOK.MACHINES[MACHINE]) == f"{tmp_path / order[0]}/libcuda.so.1"
+
+
+@pytest.mark.parametrize(
+    ("files", "cached", "found"),
+    [
+        pytest.param([LIB], LIB, LIB, id="cached"),
+        pytest.param([LIB], None, LIB, id="no-cache"),
+        pytest.param([LIB], "/gone/libcuda.so.1", LIB, id="cached-and-gone"),
+        pytest.param(["/usr/lib64/libcuda.so.1"], None, "", id="lib64-where-the-loader-does-not-search-it"),
+        pytest.param(["/usr/lib64/libcuda.so.1", "/usr/lib64/libc.so.6"], None, "/usr/lib64/libcuda.so.1", id="lib64"),
+        pytest.param(["/usr/local/nvidia/lib64/libcuda.so.1"], None, "", id="gke"),
+    ],
+)
+def test_what_the_loader_takes_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], cached: str | None, found: str
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "h", "6", "1", "x86_64")))
+    for name in (*files, "/etc/x"):
+        (tmp_path / name[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name[1:]).touch()
+    if cached:
+        (tmp_path / "etc/ld.so.cache").write_bytes(cache_of([(0x0303, cached)]))
+    assert HOOK.find_default(str(tmp_path)) == (f"{tmp_path}{found}" if found else "")
+
+
+PLACES = [
+    *("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib"),
+    *("usr/lib/x86_64-linux-gnu/nvidia/current", "usr/lib/aarch64-linux-gnu/nvidia", "usr/lib64-nvidia"),
+    *("usr/local/nvidia/lib64", "usr/local/nvidia/lib", "run/opengl-driver/lib"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_drivers_own_library_is_found_wherever_it_lies(generation: Generation, place: str) -> None:
+    generation.put_driver("580.159.04", library=False)
+    generation.build(generation.root / "host" / place, "580.159.04", 5)
+    other = generation.root / "host" / PLACES[PLACES.index(place) - 1]
+    generation.build(other, "570.26", 6)  # left behind by another driver
+    generation.put_cache(other)
+    generation.write(enabled=False)
+    done = generation.run(ASK)
+    assert (done.stdout, done.stderr) == ("5 5\n", "")
+
+
+def test_tegras_library_carries_no_version(generation: Generation) -> None:
+    generation.put_driver("540.3.0", library=False)
+    generation.build(generation.root / "host/usr/lib/aarch64-linux-gnu/nvidia", "1.1", 5)
+    generation.write(enabled=False)
+    assert generation.run(ASK, str(generation.foreign)).stdout == "5 5\n"
+
+
+# What a host was broken by. Each: the driver's folder, what the loader's cache has in its order, LD_LIBRARY_PATH and
+# LD_PRELOAD, and what children then get for a library path.
+BROKEN = [
+    pytest.param("usr/lib64", ["native"], None, None, None, id="nothing"),
+    pytest.param("usr/lib64", ["native"], "{foreign}:/a", None, "/a", id="compat-on-the-path"),
+    pytest.param("usr/lib64", ["cached", "native"], None, None, None, id="compat-in-the-configuration-or-the-cache"),
+    pytest.param("usr/local/nvidia/lib64", ["cached", "native"], "/a", None, "/a:{native}", id="the-same-own-folder"),
+    pytest.param("usr/lib64", ["cached", "native"], "/a:{other}", None, "/a:{other}", id="another-version-on-the-path"),
+    pytest.param("usr/local/nvidia/lib64", [], "{other}", None, "{native}:{other}", id="the-same-nowhere-configured"),
+    pytest.param("usr/local/nvidia/lib64", [], None, None, "{native}", id="a-folder-that-the-loader-does-not-know"),
+    pytest.param("usr/lib64", ["native"], None, "{foreign}/libcuda.so.1", None, id="compat-preloaded"),
+    pytest.param("usr/local/nvidia/lib64", [], "/a", "{other}/libcuda.so.1", "/a:{native}", id="preloaded-and-unknown"),
+    pytest.param("usr/lib64", ["native"], "{stubs}", None, None, id="a-stub-on-the-path"),
+]
+
+
+@pytest.mark.parametrize(("place", "cached", "library_path", "preload", "after"), BROKEN)
+def test_it_works_whatever_the_loader_says(
+    generation: Generation, place: str, cached: list[str], library_path: str | None, preload: str | None, after: str
+) -> None:
+    generation.put_driver("580.159.04", library=False)
+    host = generation.root / "host"
+    paths = {"native": host / place, "cached": host / "opt/cached", "foreign": generation.foreign}
+    paths |= {"other": generation.root / "other", "stubs": generation.root / "stubs"}
+    for name, version, answer in (("native", "580.159.04", 1), ("cached", "580.95.05", 8), ("other", "580.95.05", 9)):
+        generation.build(paths[name], version, answer)
+    generation.build(paths["stubs"], "so", 34)
+    generation.put_cache(*(paths[name] for name in cached))
+    generation.write(enabled=False)
+    variables = {"LD_PRELOAD": preload.format(**paths)} if preload else {}
+    show = 'import ctypes, os, sys\nloaded = "ctypes" in sys.modules\n'
+    show += 'maps = {line.split()[-1] for line in open("/proc/self/maps") if "/libcuda.so" in line}\n'
+    show += 'print(os.environ.get("LD_LIBRARY_PATH"), os.environ.get("LD_PRELOAD"), sorted(maps))'
+    text = generation.run(show, library_path.format(**paths) if library_path else None, **variables)
+    # No cache of this machine has a stub, so that a healthy host's library is not found in truth, and none is mapped.
+    right = [] if library_path is None and cached == ["native"] else [f"{paths['native']}/libcuda.so.580.159.04"]
+    wanted = after.format(**paths) if after else None
+    assert (text.stdout, text.stderr) == (f"{wanted} None {right}\n", "")
+
+
+def test_where_nothing_is_wrong_nothing_is_loaded_even_on_the_drivers_own_path(generation: Generation) -> None:
+    generation.put_driver("580.159.04")
+    generation.write()
+    code = 'import sys; print("ctypes" in sys.modules)'
+    assert [generation.run(code, path).stdout for path in (None, str(generation.native))] == ["False\n", "False\n"]
+    generation.put_driver("570.26")  # compat is on, and a parent that went through the hook has put it first
+    assert [generation.run(code, path).stdout for path in (None, str(generation.compat))] == ["True\n", "False\n"]
+
+
+SAY = "import os, sys; print(os.getpid() == int(os.environ['_PODSMITH_CUDA_RESTARTED']), sys.argv, sys.flags.isolated)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        pytest.param(["-c", SAY, "a b", ""], "", "True ['-c', 'a b', ''] 0", id="command"),
+        pytest.param(["-I", "-c", SAY], "", "True ['-c'] 1", id="isolated"),
+        pytest.param(["-", "x"], SAY, "True ['-', 'x'] 0", id="standard-input"),
+        pytest.param(["{file}", "--y"], "", "True ['{file}', '--y'] 0", id="script"),
+        pytest.param(["-m", "said", "--z"], "", "True ['{file}', '--z'] 0", id="module"),
+    ],
+)
+def test_a_restart_is_the_same_program(generation: Generation, arguments: list[str], stdin: str, said: str) -> None:
+    """The process keeps its number, its arguments and its input, and CUDA's library is the driver's."""
+    generation.put_driver("580.159.04")
+    generation.write()
+    file = generation.root / "said.py"
+    file.write_text(SAY)
+    argv = [str(generation.path / "bin/python"), *(argument.format(file=file) for argument in arguments)]
+    env = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": f"{generation.foreign}/libcuda.so.1", "PYTHONPATH": str(file.parent)}
+    done = subprocess.run(argv, env=env, input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stdout, done.stderr) == (said.format(file=file) + "\n", "")
+
+
+@pytest.mark.parametrize(
+    "preload", ["{native}/libcuda.so.1", "{harmless}", "/gone/libcuda.so.1"], ids=["the-drivers", "another", "gone"]
+)
+def test_what_is_not_wrong_starts_nothing_anew(generation: Generation, preload: str) -> None:
+    generation.put_driver("580.159.04")
+    generation.write()
+    paths = {"native": generation.native, "harmless": f"{generation.native}/libnvidia-ptxjitcompiler.so.1"}
+    given = preload.format(**paths)
+    done = generation.run(
+        "import os; print(os.environ.get('_PODSMITH_CUDA_RESTARTED'), os.environ['LD_PRELOAD'])", LD_PRELOAD=given
+    )
+    assert done.stdout == f"None {given}\n"
+
+
+def test_a_library_that_comes_again_starts_it_anew_only_once(generation: Generation) -> None:
+    """One that an innocent preloaded library needs, so that no entry can be left out: the driver's own goes first."""
+    generation.put_driver("580.159.04")
+    generation.write()
+    source = generation.root / "tool.c"
+    source.write_text("int answer(void); int tool(void) { return answer(); }\n")
+    tool, link = generation.root / "tool.so", f"-Wl,-rpath,{generation.foreign}"
+    argv = ["gcc", "-shared", "-fPIC", "-o", tool, source, f"-L{generation.foreign}", link, "-l:libcuda.so.1"]
+    subprocess.run(argv, check=True)
+    code = 'import ctypes, os; print(ctypes.CDLL("libcuda.so.1").answer(), os.environ["LD_PRELOAD"])'
+    done = generation.run(code, LD_PRELOAD=str(tool))
+    assert (done.stdout, done.stderr) == (f"1 {generation.native}/libcuda.so.580.159.04:{tool}\n", "")
