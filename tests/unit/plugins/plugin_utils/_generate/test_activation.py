@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import resource
@@ -211,12 +212,12 @@ class Generation:
         paths = [f"/{folder.relative_to(root)}/libcuda.so.1" for folder in folders]
         (root / "etc/ld.so.cache").write_bytes(cache_of([(FLAGS[MACHINE], path) for path in paths]))
 
-    def write(self, *, enabled: bool = True, **changes: Any) -> None:
+    def write(self, *, enabled: bool = True, sysroot: str | None = None, **changes: Any) -> None:
         environment = {
             "prefix": str(self.root), "path": str(self.path), "pytorch": True, "site_packages": PACKAGES,
             "compat_enabled": enabled, "compat_path": str(self.compat), "constraints": [], **changes,
         }  # fmt: skip
-        for file in generation_files(environment, sysroot=str(self.root / "host")):
+        for file in generation_files(environment, sysroot=str(self.root / "host") if sysroot is None else sysroot):
             (self.path / file.path).write_text(file.content)
 
     def run(self, code: str, library_path: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -584,3 +585,101 @@ def test_a_library_that_comes_again_starts_it_anew_only_once(generation: Generat
     code = 'import ctypes, os; print(ctypes.CDLL("libcuda.so.1").answer(), os.environ["LD_PRELOAD"])'
     done = generation.run(code, LD_PRELOAD=str(tool))
     assert (done.stdout, done.stderr) == (f"1 {generation.native}/libcuda.so.580.159.04:{tool}\n", "")
+
+
+def test_what_every_process_preloads_gets_the_drivers_own_before_it(generation: Generation) -> None:
+    """/etc/ld.so.preload, which no variable switches off; LD_PRELOAD comes before it."""
+    generation.put_driver("580.159.04")
+    (generation.root / "host/etc/ld.so.preload").touch()
+    generation.write()
+    code = 'import ctypes, os; print(ctypes.CDLL("libcuda.so.1").answer(), os.environ["LD_PRELOAD"])'
+    done = generation.run(code, LD_PRELOAD=f"{generation.foreign}/libcuda.so.1")
+    assert (done.stdout, done.stderr) == (f"1 {generation.native}/libcuda.so.580.159.04\n", "")
+
+
+WRONG = "7f00-7f01 r-xp 00000000 08:01 42   /c/compat/libcuda.so.580.95.05\n"
+RIGHT = "7f00-7f01 r-xp 00000000 08:01 42   /l/libcuda.so.580.159.04\n"
+
+
+@pytest.mark.parametrize(
+    ("maps", "program", "given", "restarted", "anew"),
+    [
+        pytest.param(WRONG, "/usr/bin/python3.12", "LD_PRELOAD=/c/compat/libcuda.so.1", None, True, id="python"),
+        pytest.param(WRONG, "/usr/bin/uwsgi", "LD_PRELOAD=/c/compat/libcuda.so.1", None, False, id="embedded"),
+        pytest.param(WRONG, "/usr/bin/python3.12", "LD_PRELOAD=/c/compat/libcuda.so.1", "self", False, id="once"),
+        pytest.param(WRONG, "/usr/bin/python3.12", "LD_PRELOAD=/c/compat/libcuda.so.1", "1", True, id="of-a-parent"),
+        pytest.param(WRONG, "/usr/bin/python3.12", "A=b", None, False, id="set-by-the-running-program"),
+        pytest.param(RIGHT, "/usr/bin/python3.12", "LD_PRELOAD=/l/libcuda.so.1", None, False, id="the-drivers"),
+        pytest.param("", "/usr/bin/python3.12", "LD_PRELOAD=/c/compat/libcuda.so.1", None, False, id="not-mapped"),
+    ],
+)
+def test_who_is_started_anew(
+    monkeypatch: pytest.MonkeyPatch, maps: str, program: str, given: str, restarted: str | None, *, anew: bool
+) -> None:
+    files = {"/proc/self/maps": maps, "/proc/self/environ": f"{given}\0B=c\0", "/proc/self/cmdline": "python\0a b\0\0"}
+    started: list[Any] = []
+
+    def fake_open(name: str, mode: str = "r") -> Any:
+        return io.BytesIO(files[name].encode()) if "b" in mode else io.StringIO(files[name])
+
+    monkeypatch.setattr(HOOK, "open", fake_open, raising=False)
+    monkeypatch.setattr(os, "readlink", lambda path: program if path == "/proc/self/exe" else path)
+    monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
+    monkeypatch.setenv("LD_PRELOAD", "/c/compat/libcuda.so.1")
+    monkeypatch.delenv("_PODSMITH_CUDA_RESTARTED", raising=False)
+    if restarted:
+        monkeypatch.setenv("_PODSMITH_CUDA_RESTARTED", str(os.getpid()) if restarted == "self" else restarted)
+    HOOK.restart_without(("/l", "580.159.04"), "/nowhere")
+    assert [arguments[:2] for arguments in started] == [("/proc/self/exe", [b"python", b"a b", b""])][:anew]
+    assert all("LD_PRELOAD" not in arguments[2] for arguments in started)
+
+
+# What a private mount namespace makes of this machine: a driver, its library in a folder of its own, a loader's cache.
+NAMESPACE = """
+set -eu
+mount --bind "$1/proc" /proc/driver
+mount -t tmpfs none /run
+mkdir -p /run/opengl-driver
+cp -R "$1/native" /run/opengl-driver/lib
+ldconfig -X -f "$1/conf" -C "$1/cache"
+mount --bind "$1/cache" /etc/ld.so.cache
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("configured", "without"),
+    [
+        pytest.param("/run/opengl-driver/lib\n{foreign}\n", "1 1", id="nothing"),
+        pytest.param("{foreign}\n/run/opengl-driver/lib\n", "12 12", id="another-first"),
+        pytest.param("{foreign}\n", "12 12", id="another-alone"),
+        pytest.param("", "", id="none"),
+    ],
+)
+def test_with_the_loader_of_this_machine(generation: Generation, configured: str, without: str) -> None:
+    """The same by the real loader and its own cache, where a private mount namespace may be had."""
+    if Path("/sys/module/nvidia").exists() or not Path("/proc/driver").is_dir():
+        pytest.skip("needs a machine without a driver of its own")
+    tried = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/run"]
+    if not shutil.which("unshare") or subprocess.run(tried, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    root, version = (
+        generation.root / "machine",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  R\n",
+    )
+    generation.build(root / "native", "580.159.04", 1)
+    (root / "proc/nvidia").mkdir(parents=True)
+    (root / "proc/nvidia/version").write_text(version)
+    (root / "conf").write_text(configured.format(foreign=generation.foreign))
+    generation.write(enabled=False, sysroot="")
+
+    def ask(*command: str) -> str:
+        argv = ["unshare", "-m", "sh", "-c", NAMESPACE, "sh", str(root), *command]
+        env = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120).stdout.strip()
+
+    python = str(generation.path / "bin/python")
+    activated = f'. {generation.path}/activate.sh && exec {python} -S -c "$1"'  # -S: this Python reads no hook
+    answers = (ask(python, "-S", "-c", ASK), ask(python, "-c", ASK), ask("sh", "-euc", activated, "sh", ASK))
+    assert answers == (without, "1 1", "1 1")
