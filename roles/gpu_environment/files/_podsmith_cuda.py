@@ -244,6 +244,9 @@ def activate(compat, *, enabled, sysroot="", branches=()):
             places = (at for at, entry in enumerate(kept) if os.path.exists((entry or ".") + "/libcuda.so.1"))
             kept.insert(next(places, len(kept)), native[0])
         links = [entry for entry in os.environ.get("LIBRARY_PATH", "").split(":") if entry]
-        if native[0] not in links:
+        linked = any(
+            os.path.exists(sysroot + folder + "/libcuda.so.1") for folder in SHARED
+        )  # where linkers look anyway
+        if native[0] not in links and not linked:
             set_path("LIBRARY_PATH", [*links, native[0]])
     set_path("LD_LIBRARY_PATH", [compat, *kept] if on else kept)

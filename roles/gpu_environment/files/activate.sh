@@ -91,15 +91,19 @@ _podsmith_native() {
     [ -z "$_podsmith_windows" ] && [ "$1" -ef "${1%/*}/libcuda.so.$_podsmith_version" ]
 }
 
-# true where the loader's configuration puts another libcuda before the driver's, or does not know the driver's folder.
-# The loader's cache cannot be read here. In a folder of the driver's own nothing stands before somebody else's library,
-# so that one is always named; for a folder of the distribution this guess has to do.
+# true where the loader's configuration puts another libcuda before the driver's or does not know the driver's folder, or
+# where it is newer than the loader's cache, which no shell can read: what is in there is not known then. In a folder of
+# the driver's own nothing stands before somebody else's library, so that one is always named.
 _podsmith_astray() {
     [ -z "$_podsmith_alone" ] || return 0
     [ -z "${ZSH_VERSION-}" ] || setopt local_options null_glob
-    if [ -e "$_podsmith_root/etc/ld.so.cache" ]; then
+    _podsmith_found=$_podsmith_root/etc/ld.so.cache
+    if [ -e "$_podsmith_found" ]; then
+        [ "$_podsmith_root/etc/ld.so.conf.d" -nt "$_podsmith_found" ] && return 0
+        [ "$_podsmith_root/etc/ld.so.conf" -nt "$_podsmith_found" ] && return 0
         for _podsmith_file in "$_podsmith_root/etc/ld.so.conf.d"/*.conf "$_podsmith_root/etc/ld.so.conf"; do
             [ -r "$_podsmith_file" ] || continue
+            [ "$_podsmith_file" -nt "$_podsmith_found" ] && return 0
             while IFS=' 	:,' read -r _podsmith_entry _podsmith_rest || [ -n "$_podsmith_entry" ]; do
                 case $_podsmith_entry in
                     /*) ;;
@@ -201,6 +205,12 @@ elif [ -n "$_podsmith_driver" ]; then
         if [ -e "$_podsmith_root/$_podsmith_entry/libcuda.so.$_podsmith_version" ]; then
             _podsmith_native=$_podsmith_root/$_podsmith_entry
             break
+        fi
+    done
+    # Debian's packages have a folder of the driver's own, and a link to it in the distribution's.
+    for _podsmith_entry in usr/lib/x86_64-linux-gnu usr/lib/aarch64-linux-gnu usr/lib64; do
+        if _podsmith_native "$_podsmith_root/$_podsmith_entry/libcuda.so.1"; then
+            _podsmith_alone=
         fi
     done
 fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shutil
@@ -79,11 +80,11 @@ class Host:
         """What ``/etc/ld.so.conf.d`` names, file by file; the cache, which no shell reads, is there."""
         folder = self.sysroot / "etc/ld.so.conf.d"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder.parent / "ld.so.cache").touch()
         (folder.parent / "ld.so.conf").write_text("include /etc/ld.so.conf.d/*.conf\n")
         for name, folders in configuration.items():
             lines = [f"/{path.relative_to(self.sysroot)}" for path in folders]
             (folder / f"{name}.conf").write_text("\n".join(["# a comment", "hwcap 1 no", "", *lines]))
+        (folder.parent / "ld.so.cache").touch()
 
     def source(
         self, shell: str, *, script: str = '. "$1"', file: Path | None = None, **variables: str
@@ -554,10 +555,29 @@ def test_compat_that_is_on_stays_before_the_drivers_own_folder(host: Host, shell
 
 def test_what_was_added_goes_when_the_loader_is_put_right(host: Host, shell: str) -> None:
     paths = break_host(host, SHARED, {"0": ["other"], "a": ["native"]})
-    found = host.source(shell, script=f'. "$1"\n>{host.sysroot}/etc/ld.so.conf.d/0.conf\n. "$1"', LD_LIBRARY_PATH="/a")
+    etc = host.sysroot / "etc"
+    found = host.source(
+        shell, script=f'. "$1"\n>{etc}/ld.so.conf.d/0.conf\n>{etc}/ld.so.cache\n. "$1"', LD_LIBRARY_PATH="/a"
+    )
     assert found["LD_LIBRARY_PATH"] == "/a"
     assert found["PODSMITH_DRIVER_LIBRARIES"] == "(unset)"
     assert paths["native"].is_dir()
+
+
+@pytest.mark.parametrize("place", [SHARED, "usr/lib/x86_64-linux-gnu/nvidia/current"])
+@pytest.mark.parametrize("newer", ["", "ld.so.conf.d", "ld.so.conf.d/a.conf", "ld.so.conf"])
+def test_a_cache_older_than_its_configuration_is_not_believed(host: Host, shell: str, place: str, newer: str) -> None:
+    """A file that named a compat folder was removed, and ldconfig did not follow: only the cache has it now."""
+    paths = break_host(host, place, {"a": ["native"]})
+    if place != SHARED:  # as Debian's packages have it
+        (host.sysroot / SHARED / "libcuda.so.1").symlink_to("nvidia/current/libcuda.so.1")
+    for file in (*(host.sysroot / "etc").rglob("*"), host.sysroot / "etc/ld.so.cache"):
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    if newer:
+        os.utime(host.sysroot / "etc" / newer)
+    found = host.source(shell)
+    assert found["LD_LIBRARY_PATH"] == (str(paths["native"]) if newer else "(unset)")
+    assert str(paths["native"]) not in found["LIBRARY_PATH"]
 
 
 def test_the_users_choice_of_devices_stays(host: Host, shell: str) -> None:

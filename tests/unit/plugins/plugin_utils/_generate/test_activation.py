@@ -525,6 +525,29 @@ def test_it_works_whatever_the_loader_says(
     assert (text.stdout, text.stderr) == (f"{wanted} None {right}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("place", "before", "after"),
+    [
+        pytest.param("usr/local/nvidia/lib64", "/l", "/l:{native}", id="gke"),
+        pytest.param("usr/local/nvidia/lib64", None, "{native}", id="gke-alone"),
+        pytest.param("usr/local/nvidia/lib64", "{native}:/l", "{native}:/l", id="gke-there-already"),
+        pytest.param("usr/lib64", "/l", "/l", id="linkers-search-it"),
+    ],
+)
+def test_a_compiler_that_it_starts_finds_the_drivers_own_library(
+    generation: Generation, place: str, before: str | None, after: str
+) -> None:
+    """As Triton starts one, with -l:libcuda.so.1; NVML lies in the same folder and is found by name, too."""
+    generation.put_driver("580.159.04", library=False)
+    native = generation.root / "host" / place
+    generation.build(native, "580.159.04", 1)
+    shutil.copy(native / "libnvidia-ptxjitcompiler.so.1", native / "libnvidia-ml.so.580.159.04")
+    generation.write(enabled=False)
+    show = 'import os; print(os.environ["LIBRARY_PATH"], "libnvidia-ml" in open("/proc/self/maps").read())'
+    done = generation.run(show, **({"LIBRARY_PATH": before.format(native=native)} if before else {}))
+    assert (done.stdout, done.stderr) == (f"{after.format(native=native)} True\n", "")
+
+
 def test_where_nothing_is_wrong_nothing_is_loaded_even_on_the_drivers_own_path(generation: Generation) -> None:
     generation.put_driver("580.159.04")
     generation.write()
