@@ -548,6 +548,19 @@ def test_a_compiler_that_it_starts_finds_the_drivers_own_library(
     assert (done.stdout, done.stderr) == (f"{after.format(native=native)} True\n", "")
 
 
+def test_debians_folder_of_the_driver_needs_no_name(generation: Generation) -> None:
+    """The distribution's folder has a link to it, by which loaders and linkers find it."""
+    generation.put_driver("580.159.04", library=False)
+    folder = generation.root / "host/usr/lib/x86_64-linux-gnu"
+    generation.build(folder / "nvidia/current", "580.159.04", 1)
+    (folder / "libcuda.so.1").symlink_to("nvidia/current/libcuda.so.1")
+    generation.put_cache(folder)
+    generation.write(enabled=False)
+    names = 'os.environ.get("LIBRARY_PATH"), os.environ.get("LD_LIBRARY_PATH")'
+    show = f'import os, sys; print({names}, "ctypes" in sys.modules)'
+    assert generation.run(show).stdout == "None None False\n"
+
+
 def test_where_nothing_is_wrong_nothing_is_loaded_even_on_the_drivers_own_path(generation: Generation) -> None:
     generation.put_driver("580.159.04")
     generation.write()
