@@ -15,7 +15,9 @@ import contextlib
 import multiprocessing
 import os
 import tempfile
+import time
 from datetime import timedelta
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Callable
 
@@ -132,7 +134,7 @@ def _ask(jobs: list[Callable[[], Record]]) -> list[Record]:
             process.start()
             theirs.close()
             started.append((process, mine))
-        return [_hear(rank, process, end) for rank, (process, end) in enumerate(started)]
+        return _hear(started)
     finally:
         for process, end in started:
             if process.is_alive():
@@ -141,9 +143,22 @@ def _ask(jobs: list[Callable[[], Record]]) -> list[Record]:
             end.close()
 
 
-def _hear(rank: int, process: Any, end: Any) -> Record:
-    if not end.poll(LIMIT_S):
-        raise RankError(f"process {rank} did not answer within {LIMIT_S:g} s")
+def _hear(started: list[tuple[Any, Any]]) -> list[Record]:
+    """The answers in order; the first process that fails ends it, as the others wait for it in vain."""
+    answers: dict[int, Record] = {}
+    deadline = time.monotonic() + LIMIT_S
+    while len(answers) < len(started):
+        silent = {end: rank for rank, (_process, end) in enumerate(started) if rank not in answers}
+        ready = connection.wait(list(silent), max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise RankError(f"process {min(silent.values())} did not answer within {LIMIT_S:g} s")
+        for end in ready:
+            rank = silent[end]
+            answers[rank] = _receive(rank, *started[rank])
+    return [answers[rank] for rank in range(len(started))]
+
+
+def _receive(rank: int, process: Any, end: Any) -> Record:
     try:
         answer: Record = end.recv()
     except EOFError:

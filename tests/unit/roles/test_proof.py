@@ -219,6 +219,10 @@ def test_a_process_that_fails_dies_or_hangs_is_named(load: Load, monkeypatch: py
     words = "process 1: RuntimeError: NCCL error in: x ncclUnhandledCudaError: Call failed. Last error: 401"
     with pytest.raises(module.RankError, match=words):
         module._ask([dict, fail])
+    with pytest.raises(
+        module.RankError, match="process 1: RuntimeError"
+    ):  # the one that waits for it is not waited for
+        module._ask([lambda: __import__("time").sleep(600), fail])
     with pytest.raises(module.RankError, match="process 0 died with exit code 9"):
         module._ask([lambda: os._exit(9)])
     monkeypatch.setattr(module, "LIMIT_S", 0.2)
