@@ -73,7 +73,7 @@ def workers() -> Record:
 
     record: Record = {**shared_memory(), "workers": WORKERS, "batch_mib": BATCH_MIB, "batches": 0, "wrong": 0}
     loader: Any = DataLoader(
-        Numbers(),  # type: ignore[arg-type]
+        Numbers(),
         batch_size=ROWS,
         num_workers=WORKERS,
         prefetch_factor=1,

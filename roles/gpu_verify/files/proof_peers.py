@@ -53,7 +53,7 @@ def peers(*devices: str) -> Record:
     on_gpu = "gpu" in devices
     try:
         # This process must not start CUDA: what it forks could not use it.
-        record = _ask([copy_all])[0] if on_gpu else {"devices": int(devices[1]), "copies": []}
+        record: Record = _ask([copy_all])[0] if on_gpu else {"devices": int(devices[1]), "copies": []}
         if record["devices"] < 2:
             return {"skipped": f"{record['devices']} GPU is visible here; it takes two"}
         backend = "nccl" if on_gpu else "gloo"

@@ -219,9 +219,7 @@ def test_a_process_that_fails_dies_or_hangs_is_named(load: Load, monkeypatch: py
     words = "process 1: RuntimeError: NCCL error in: x ncclUnhandledCudaError: Call failed. Last error: 401"
     with pytest.raises(module.RankError, match=words):
         module._ask([dict, fail])
-    with pytest.raises(
-        module.RankError, match="process 1: RuntimeError"
-    ):  # the one that waits for it is not waited for
+    with pytest.raises(module.RankError, match="process 1: RuntimeError"):  # process 0 waits for it in vain
         module._ask([lambda: __import__("time").sleep(600), fail])
     with pytest.raises(module.RankError, match="process 0 died with exit code 9"):
         module._ask([lambda: os._exit(9)])
