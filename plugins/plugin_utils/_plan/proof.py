@@ -17,6 +17,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment imp
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 
+OF_SEVERAL = "peers"  # goes with the number of GPUs, which is not wished for and makes no other stack
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -78,7 +80,7 @@ def choose_checks(case: Case, stack: Stack, *, gpu: bool) -> tuple[str, ...]:
         "matmul": torch is not None,
         "nvrtc": on_gpu,
         "triton": on_gpu,
-        "peers": on_gpu and len(case.host.gpus or ()) > 1,
+        OF_SEVERAL: on_gpu and len(case.host.gpus or ()) > 1,
         "workers": torch is not None and not case.host.target,
         "extension": toolkit is not None and torch is not None and same_major and headers is not False,
         "health": gpu,
@@ -95,7 +97,7 @@ def digest_of(stack: Stack, environment: Environment, architectures: tuple[str, 
         "cutlass": (cutlass.version, cutlass.path) if cutlass else None,
         "torch": (torch.local, torch.index, torch.python.version, torch.companions, torch.adopt) if torch else None,
         "environment": (environment.scope, environment.prefix, environment.constraints, environment.arch_list),
-        "proof": (architectures, checks),
+        "proof": (architectures, tuple(name for name in checks if name != OF_SEVERAL)),
     }
     if stack.source:
         content["source"] = stack.keys

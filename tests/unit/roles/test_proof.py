@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ CUDA = r"""
 static int ptx;
 int cuInit(unsigned flags) { return 0; }
 int cuDriverGetVersion(int *version) { *version = DRIVER; return 0; }
-int cuDeviceGetCount(int *count) { *count = 2; return 0; }
+int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
 int cuDeviceGet(int *device, int index) { *device = index; return 0; }
 int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 75 ? 9 : 0; return 0; }
 int cuDeviceGetUuid(unsigned char *uuid, int device) { memset(uuid, 0x11 * (device + 1), 16); return 0; }
@@ -87,7 +88,7 @@ def driver(load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) 
     real = ctypes.CDLL
 
     def make(**values: int) -> pathlib.Path:
-        wanted = {"DRIVER": 13000, "PTX": 0, "WRONG": 0, **values}
+        wanted = {"DRIVER": 13000, "PTX": 0, "WRONG": 0, "COUNT": 2, **values}
         name = "-".join(f"{key}{value}" for key, value in wanted.items())
         path = build(tmp_path / name / "libcuda.so.580.159.04", CUDA, **wanted)
 
@@ -203,6 +204,14 @@ def test_limits_are_those_of_this_process(load: Load) -> None:
 def test_no_shared_memory_is_told_as_none(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load("proof_host"), "SHM", "/nowhere/shm")
     assert load("proof_host").shared_memory() == {"shm_mib": None, "shm_free_mib": None}
+
+
+def test_one_gpu_has_no_peers_and_torch_is_not_loaded_for_it(
+    load: Load, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver(COUNT=1)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert load("proof_peers").peers("gpu") == {"skipped": "it takes two GPUs, and this process sees 1"}
 
 
 def test_processes_of_a_check_answer_each_for_itself(load: Load) -> None:
