@@ -13,7 +13,7 @@ Record = dict[str, Any]
 UNITS: Mapping[str, str] = {"mib": "MiB", "kib": "KiB"}
 KINDS: Mapping[str, str] = {"cubin": "machine code", "ptx": "PTX"}
 SHM_ADVICE = (
-    "Start the container with --shm-size=1g or more, or with --ipc=host; a program that uses num_workers=0 needs none."
+    "Start the container with --shm-size=8g or --ipc=host; a program that uses num_workers=0 needs none."
     " To go live as it is, leave workers out of gpu_verify_checks."
 )
 # MiB; what the check's batches and a little more need: below it the size is the cause, above it need not be.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import tempfile
 from typing import Any
 
 Record = dict[str, Any]
@@ -19,6 +20,8 @@ WORKERS = 2
 BATCH_MIB = 2
 ROWS = 4  # of a batch
 BATCHES = 4
+LIMIT_S = 60  # seconds for a batch
+SOCKET_NAME = 60  # characters of a temporary folder in which a worker's socket has a name that is short enough
 
 
 def limits() -> Record:
@@ -71,12 +74,17 @@ def workers() -> Record:
     """
     from torch.utils.data import DataLoader
 
+    # The workers hand their file descriptors over by a socket below it. One with a longer name cannot be bound, and the
+    # DataLoader waits for ever; a check's own folder is such a one.
+    if len(tempfile.gettempdir()) > SOCKET_NAME:
+        tempfile.tempdir = "/tmp"  # noqa: S108 - multiprocessing makes a folder of its own in it
     record: Record = {**shared_memory(), "workers": WORKERS, "batch_mib": BATCH_MIB, "batches": 0, "wrong": 0}
     loader: Any = DataLoader(
         Numbers(),
         batch_size=ROWS,
         num_workers=WORKERS,
         prefetch_factor=1,
+        timeout=LIMIT_S,
         multiprocessing_context="fork",
     )
     try:

@@ -9,6 +9,8 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -204,6 +206,70 @@ def test_limits_are_those_of_this_process(load: Load) -> None:
 def test_no_shared_memory_is_told_as_none(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load("proof_host"), "SHM", "/nowhere/shm")
     assert load("proof_host").shared_memory() == {"shm_mib": None, "shm_free_mib": None}
+
+
+class Values:
+    """As much of a tensor as the check workers asks for: equal values, and how many differ from a number."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __ne__(self, other: object) -> Any:
+        return types.SimpleNamespace(sum=lambda: int(self.value != other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.fixture
+def torch(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """In place of torch; what its DataLoader was given. With ``error`` set it fails, with ``swap`` it mixes rows up."""
+    seen: dict[str, Any] = {}
+
+    def load(data: Any, **options: Any) -> Any:
+        seen.update(options, folder=tempfile.gettempdir())
+        size = options["batch_size"]
+        for start in range(0, len(data), size):
+            if seen.get("error"):
+                raise RuntimeError(f"Caught RuntimeError in worker.\nTraceback\n  x\nRuntimeError: {seen['error']}\n")
+            rows = [data[start + row] for row in range(size)]
+            yield rows[::-1] if seen.get("swap") else rows
+
+    package = types.ModuleType("torch")
+    package.full = lambda shape, value: Values(value)  # type: ignore[attr-defined]
+    data = types.ModuleType("torch.utils.data")
+    data.DataLoader = load  # type: ignore[attr-defined]
+    for name, module in {"torch": package, "torch.utils": types.ModuleType("utils"), "torch.utils.data": data}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return seen
+
+
+def test_workers_send_every_batch_and_each_value_is_looked_at(load: Load, torch: dict[str, Any]) -> None:
+    found = load("proof_host").workers()
+    assert (found["batches"], found["wrong"], found.get("failure")) == (4, 0, None)
+    assert (torch["num_workers"], torch["timeout"]) == (
+        2,
+        60,
+    )  # else nothing goes through /dev/shm, or it waits for ever
+    torch["swap"] = True
+    assert load("proof_host").workers()["wrong"] == 16
+
+
+def test_workers_tell_the_last_line_of_what_they_met(load: Load, torch: dict[str, Any]) -> None:
+    torch["error"] = "unable to allocate shared memory(shm): No space left on device (28)"
+    found = load("proof_host").workers()
+    assert found["failure"] == f"RuntimeError: {torch['error']}"
+    assert found["batches"] == 0
+
+
+def test_workers_get_a_temporary_folder_whose_name_leaves_room_for_a_socket_s(
+    load: Load, torch: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    folder = tmp_path / ("x" * 60)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    load("proof_host").workers()
+    assert torch["folder"] == "/tmp"
 
 
 def test_one_gpu_has_no_peers_and_torch_is_not_loaded_for_it(

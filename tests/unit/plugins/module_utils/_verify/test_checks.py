@@ -185,7 +185,7 @@ def test_workers_that_fail_for_lack_of_room_name_the_flag() -> None:
     found = plan_check("workers", settings(environment="/env")).judge({"workers": Outcome(0, json.dumps(record), 1, 9)})
     through = "through /dev/shm (1 MiB, 1 MiB free)"
     assert found.problems == [f"A DataLoader with 2 workers cannot send batches of 2 MiB {through}: {words}."]
-    assert "--shm-size=1g" in str(found.advice)
+    assert "--shm-size=8g" in str(found.advice)
 
 
 @pytest.fixture
