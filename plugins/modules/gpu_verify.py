@@ -37,13 +37,31 @@ options:
     description: The checks to run; V(auto) runs those that the other options allow.
     type: list
     elements: str
-    choices: [auto, cuinit, nvcc, torch, matmul, kernel, cutlass, extension, health, features, compile, pip_fence]
+    choices:
+      - auto
+      - cuinit
+      - limits
+      - nvcc
+      - torch
+      - matmul
+      - kernel
+      - cutlass
+      - nvrtc
+      - triton
+      - peers
+      - workers
+      - extension
+      - health
+      - features
+      - compile
+      - pip_fence
     default: [auto]
   level:
     description:
-      - V(light) compiles nothing, V(standard) compiles kernels and an extension and reads the health of the GPUs at
-        rest, V(full) also reads it under load, shows what PyTorch was built with, tries C(torch.compile), whether
-        C(pip) keeps torch, and CUTLASS for every architecture.
+      - V(light) compiles nothing, V(standard) compiles kernels and an extension, tries NVRTC, Triton, the paths between
+        GPUs and a DataLoader's workers, and reads the health of the GPUs at rest, V(full) also reads it under load,
+        shows what PyTorch was built with, tries C(torch.compile), whether C(pip) keeps torch, and CUTLASS for every
+        architecture.
     type: str
     choices: [light, standard, full]
     default: standard
@@ -90,7 +108,8 @@ options:
   health:
     description:
       - What the readings of a GPU mean and from which value on they are a problem, C(xids), C(clock_reasons),
-        C(recovery_actions) and C(limits); the role gpu_verify passes the collection's catalogue.
+        C(recovery_actions) and C(limits), and what a process needs of the host,
+        C(process_limits); the role gpu_verify passes the collection's catalogue.
       - A reading that is a failure fails the check C(health); what could not be read is reported as a warning.
     type: dict
     default: {}

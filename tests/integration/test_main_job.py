@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def test_bootstrap_from_nothing(site: Site) -> None:
         "cutlass",
         "torch",
         "matmul",
+        "workers",
         "extension",
     }
 
@@ -242,6 +244,14 @@ def test_what_torch_was_built_with_is_read_from_the_built_torch(site: Site) -> N
     found = evidence["features"]
     assert (found["USE_GLOO"], found["USE_FBGEMM"], found["USE_MPI"]) == (True, True, False)
     assert found["USE_CUDA"] is (evidence["cuda"] is not None)
+
+
+def test_processes_sum_together_on_a_host_without_a_gpu(site: Site) -> None:
+    """What the check peers does on two GPUs or more, by gloo."""
+    argv = [f"{site.prefix}/current/bin/python", f"{ROOT}/roles/gpu_verify/files/proof.py", "peers", "cpu", "2"]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=True)
+    record = json.loads(answer.stdout)
+    assert (record["backend"], record["ranks"]) == ("gloo", [{"rank": 0, "wrong": 0}, {"rank": 1, "wrong": 0}])
 
 
 FAULTS = """

@@ -27,6 +27,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
+DAMAGED = "files are missing or altered"
 BUILD = "build"
 UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
 RECORD, SHOWN = "decision on record", 12  # digits that are shown of a digest
@@ -129,11 +130,14 @@ def _compat(case: Case, wanted: Wanted) -> Iterator[Change]:
         yield Change("forward_compat", REMOVE, package, "installed")
     if not compat.enabled or not compat.package:
         return
-    installed = any(row.get("package") == compat.package or row.get("path") == compat.path for row in host.compat)
-    if not installed:
+    there = [row for row in host.compat if row.get("package") == compat.package or row.get("path") == compat.path]
+    lost = next((_lost(row) for row in there if row.get("broken")), None)
+    if not there:
         row = {row["package"]: row for row in case.known["drivers"]["compat"].values()}[compat.package]
         size, disk = int(row["size_mib"]), int(row["installed_mib"])
         yield Change("forward_compat", INSTALL, compat.package, None, compat.version, size, disk, "/")
+    elif lost:
+        yield Change("forward_compat", REPAIR, compat.package, f"without {lost}", str(compat.version))
     elif not compat.standby and not is_proven(wanted, host):
         yield Change("forward_compat", SWITCH, f"{compat.package} {compat.version}", "off", "on")
 
@@ -200,9 +204,8 @@ def _pytorch(case: Case, wanted: Wanted) -> Iterator[Change]:
             yield Change("pytorch", action, name, found and str(found), version, mib, mib * 2, environment.path)
     for name in there.get("broken") or ():
         if canonicalize_name(name) not in extensions:
-            yield Change(
-                "pytorch", REPAIR, str(name), "files are missing", str(packages.get(canonicalize_name(name)) or "whole")
-            )
+            version = str(packages.get(canonicalize_name(name)) or "whole")
+            yield Change("pytorch", REPAIR, str(name), DAMAGED, version)
 
 
 def _pins(torch: PyTorch) -> dict[str, str]:
@@ -226,7 +229,7 @@ def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
         elif found != version:
             yield Change(role, REPLACE, name, str(found), version, *sizes)
         elif name in broken:
-            yield Change(role, REPAIR, name, "files are missing", version, *sizes)
+            yield Change(role, REPAIR, name, DAMAGED, version, *sizes)
 
 
 def _there(wanted: Wanted, host: Host) -> Mapping[str, Any]:

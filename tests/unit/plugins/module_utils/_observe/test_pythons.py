@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,32 @@ def test_a_distribution_that_lost_a_file_is_broken(tmp_path: Path, gone: str, br
     environment = find_environment(root, PREFIX)
     assert environment
     assert environment["broken"] == broken
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "broken"),
+    [
+        pytest.param("torch/__init__.py", "import sys\n", [], id="as-it-came"),
+        pytest.param("torch/__init__.py", "improt sys\n", ["torch"], id="altered-at-the-same-size"),
+        pytest.param("torch/__init__.py", "", ["torch"], id="emptied"),
+        pytest.param("torch/nn/deep.py", "improt sys\n", [], id="not-at-the-top"),
+    ],
+)
+def test_an_altered_file_of_the_live_environment_is_seen(
+    tmp_path: Path, name: str, content: str, broken: list[str]
+) -> None:
+    files = generation()
+    sha256 = urlsafe_b64encode(hashlib.sha256(b"import sys\n").digest()).rstrip(b"=").decode()
+    record = f"{SITE}/torch-2.9.1+cu130.dist-info/RECORD"
+    files[record] = f"{files[record]}{name},sha256={sha256},11\n"
+    files[f"{SITE}/{name}"] = content
+    root = live(tmp_path, files)
+    environment = find_environment(root, PREFIX)
+    assert environment
+    assert environment["broken"] == broken
+    assert [row["broken"] for row in find_generations(root, PREFIX)] == [broken]
+    (tmp_path / "opt/podsmith/current").unlink()
+    assert [row["broken"] for row in find_generations(root, PREFIX)] == [[]]  # one that is not live is not compared
 
 
 def test_a_file_of_ours_that_is_gone_has_no_digest(tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ def lose_compat(host: dict[str, Any]) -> None:
     host["installed"]["compat"] = []
 
 
+def lose_link(host: dict[str, Any]) -> None:
+    host["installed"]["compat"][0]["broken"] = ["libcuda.so.1"]
+
+
 def lose_wheel(host: dict[str, Any]) -> None:
     del host["installed"]["environment"]["packages"]["torchvision"]
 
@@ -148,6 +152,7 @@ LOSSES: list[tuple[Callable[[dict[str, Any]], None], Pending]] = [
     (lose_headers, [("cutlass", "install", "CUTLASS headers"), PROVE]),
     (lose_one_header, [("cutlass", "repair", "CUTLASS headers"), PROVE]),
     (lose_compat, [("forward_compat", "install", "cuda-compat-13-0"), PROVE]),
+    (lose_link, [("forward_compat", "repair", "cuda-compat-13-0"), PROVE]),
     (lose_wheel, [("pytorch", "repair", "torchvision"), PROVE]),
     (break_wheel, [("pytorch", "repair", "torch"), PROVE]),
     (swap_wheel, [("pytorch", "replace", "torch"), PROVE]),
@@ -184,6 +189,12 @@ def test_a_loss_is_exactly_what_is_put_right(
 def test_a_loss_in_a_private_prefix(lose: Any, wanted: Pending, laptop: Any, decide: Decide) -> None:
     lose(laptop)
     assert pending(decide(laptop, **LOCAL_WISH)) == wanted
+
+
+def test_a_lost_link_is_named_and_nothing_is_fetched_for_it(pod: Any, decide: Decide) -> None:
+    lose_link(pod)
+    change = decide(pod, **H100_WISH)["changes"][0]
+    assert (change["from"], change["to"], change["mib"]) == ("without libcuda.so.1", "580.95.05", 0)
 
 
 def test_an_edited_file_is_called_edited(pod: Any, decide: Decide) -> None:
