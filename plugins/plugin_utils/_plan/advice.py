@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,10 +21,17 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Ch
 
 CONFLICTS = {
     "ld_library_path": "puts another libcuda before the driver's",
+    "preload": "preloads another libcuda than the driver's",
+    "loader_order": "puts another libcuda before the driver's",
+    "loader_cache": "still has another libcuda, which no configuration names any more",
+    "loader_missing": "has the driver's libcuda, and the loader does not look there",
     "second_libcuda": "is a second libcuda beside the driver's",
     "stubs": "puts the toolkit's stub libraries on the loader's path",
     "cuda_home": "names another CUDA toolkit than the plan",
     "hidden_devices": "hides every GPU from CUDA",
+    "repeated_devices": "names a GPU twice, so that CUDA starts with none (error 101)",
+    "some_devices": "hides some of the GPUs from CUDA",
+    "toolkit_library": "puts the libraries of another CUDA toolkit before those that PyTorch brings",
     "wsl_files": "is not as Windows' driver puts it there",
     "wsl_loader": "is not in the loader's configuration, so that programs do not find Windows' driver",
     "wsl_cache": "is not in the loader's cache, so that programs do not find Windows' driver",
@@ -33,6 +40,8 @@ CONFLICTS = {
     "wsl_linux_library": "is a libcuda of a driver for Linux, which WSL2 must not have: Windows' is the only one",
 }
 COMMANDS = {  # conflict → what puts it right where no line of a file is to be removed
+    "loader_cache": "run: sudo ldconfig",
+    "loader_missing": "run: echo {path} | sudo tee /etc/ld.so.conf.d/nvidia-driver.conf && sudo ldconfig",
     "wsl_files": "run in Windows: wsl --shutdown; the next start of WSL2 mounts the folder anew",
     "wsl_loader": "run: echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
     "wsl_cache": "run: sudo ldconfig",
@@ -158,8 +167,11 @@ def better(case: Case, choice: Choice) -> str | None:
     return None
 
 
-def observed_warnings(case: Case, observed: Mapping[str, Any]) -> list[str]:
-    """Overrides, foreign settings and what the observation could not read."""
+def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[tuple[Any, Any]] = ()) -> list[str]:
+    """Overrides, foreign settings and what the observation could not read.
+
+    ``told`` are the places of the foreign settings that are told elsewhere, as causes.
+    """
     host, request = case.host, case.request
     overrides, driver = request.overrides, observed.get("driver") or {}
     devices = observed.get("devices") or [{}]
@@ -178,7 +190,7 @@ def observed_warnings(case: Case, observed: Mapping[str, Any]) -> list[str]:
             found.append(f"override {key}: {what} is not checked.")
     allowed = [repair["path"] for repair in find_repairs(request.repair_files, host)]
     for row in host.conflicts:
-        if row.get("file") in allowed:
+        if row.get("file") in allowed or find_place(row) in told:
             continue
         places = [str(row[key]) for key in ("file", "line") if row.get(key)]
         where = ":".join(places) or str(row.get("path") or "the environment")
@@ -189,6 +201,11 @@ def observed_warnings(case: Case, observed: Mapping[str, Any]) -> list[str]:
         found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {remedy}.")
     found += [f"not read: {problem}" for problem in observed.get("problems") or ()]
     return found
+
+
+def find_place(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What tells one foreign setting from another: its file and line, or its file and path where there is no line."""
+    return row.get("file"), row.get("line") or row.get("path")
 
 
 def unknown_warnings(host: Host) -> list[str]:
@@ -202,11 +219,8 @@ def unknown_warnings(host: Host) -> list[str]:
 
 
 def compat_warnings(compat: ForwardCompat, host: Host) -> list[str]:
-    """Compat libraries that lie about, and one that is active where it must not be."""
-    if compat.enabled and not compat.standby:
+    """Compat libraries that lie about; one that a way into the host loads is judged there."""
+    if (compat.enabled and not compat.standby) or any(way.compat for way in (host.ways or {}).values()):
         return []
-    if host.compat_active:
-        because = "A compat library is first on the loader's path and breaks CUDA on this driver (error 803 or 804)"
-        return [f"{because}; remove its folder from LD_LIBRARY_PATH and /etc/ld.so.conf.d."]
     kept = [row for row in host.compat if row.get("package") not in (*compat.remove, compat.package)]
     return [f"{row.get('package')} {row.get('version')} is present; it stays off the path." for row in kept]

@@ -206,9 +206,10 @@ def test_a_newer_driver_takes_compat_off_in_place(pod: Any, decide: Decide) -> N
 def test_a_compat_library_that_is_on_the_path_is_not_said_to_stay_off(pod: Any, decide: Decide) -> None:
     pod["driver"]["version"] = "580.126.09"
     pod["loader"]["compat_active"] = True
-    warnings = " ".join(decide(pod, **H100_WISH)["warnings"])
-    assert "is first on the loader's path and breaks CUDA on this driver" in warnings
-    assert "stays off" not in warnings
+    decision = decide(pod, **H100_WISH)
+    assert decision["verdict"] == "broken"
+    assert "compat library 580.95.05 is loaded, which is not newer than driver 580.126.09" in decision["now"]["summary"]
+    assert "stays off" not in " ".join(decision["warnings"])
 
 
 def test_a_compat_package_of_ours_is_removed_when_it_is_not_wanted(pod: Any, decide: Decide) -> None:

@@ -1,0 +1,239 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What makes CUDA fail by a way into the host, down to file and line, what would help, and whether a run does that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import find_repairs
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import LIBRARY_PATH, PRELOAD, VISIBLE, Trace, Way
+
+DEVICES, LIBRARY = (
+    "devices",
+    "library",
+)  # what may be wrong with a way: which GPUs it is shown, or which libcuda it gets
+FAMILIES = {
+    "preload": LIBRARY,
+    "ld_library_path": LIBRARY,
+    "stubs": LIBRARY,
+    "loader_order": LIBRARY,
+    "loader_cache": LIBRARY,
+    "loader_missing": LIBRARY,
+    "second_libcuda": LIBRARY,
+    "wsl_files": LIBRARY,
+    "wsl_loader": LIBRARY,
+    "wsl_cache": LIBRARY,
+    "wsl_hidden": LIBRARY,
+    "wsl_linux_library": LIBRARY,
+    "hidden_devices": DEVICES,
+    "repeated_devices": DEVICES,
+    "some_devices": DEVICES,
+}
+MISSING = ("loader_missing", "wsl_loader", "wsl_cache", "wsl_files")  # the way finds no library at all
+VARIABLES = {"preload": PRELOAD, "ld_library_path": LIBRARY_PATH, "stubs": LIBRARY_PATH, "wsl_hidden": LIBRARY_PATH}
+LOADER = "/etc/ld.so."  # conf, conf.d, cache, preload: what the loader reads for every process
+CACHES = ("loader_cache", "wsl_cache")  # ldconfig alone puts them right
+OF_ENVIRONMENT = (100, 101)  # no GPU, no such GPU: what an environment can do to a driver that works
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why CUDA does not work. ``because`` is a half sentence about the place, ``remedy`` whole sentences.
+
+    ``mends``: a run takes it away by itself, since the file is ours or listed in repair_files, or ldconfig is enough.
+    """
+
+    kind: str
+    file: str | None
+    line: int | None
+    text: str | None
+    path: str | None
+    because: str
+    remedy: str
+    mends: bool = False
+
+
+def find_causes(case: Case, failing: Mapping[str, Way]) -> tuple[Cause, ...]:
+    """What explains the ways that fail, each once: what a trace has found first, then what was found in files.
+
+    A way without either is explained by the variable that it was seen with, by what the loader gives it, or by CUDA's
+    own error. Files are asked only where there is no trace: a line that nothing shows to have been read is no cause.
+    """
+    found = [cause for way in failing.values() for cause in _traced(case, way)]
+    untraced = [way for way in failing.values() if not way.causes]
+    for way in untraced:
+        found += [_of_conflict(case, row) for row in _suspects(case, way)] or list(_seen(case, way))
+    named = [*(cause for cause in found if cause.file), *(cause for cause in found if not cause.file)]
+    first: dict[tuple[str | int | None, ...], Cause] = {}
+    for cause in named:
+        first.setdefault((cause.file, cause.line) if cause.line else (cause.kind, cause.file, cause.path), cause)
+    return tuple(first.values())
+
+
+def family_of(way: Way) -> str:
+    """Whether what fails is which GPUs a way is shown, or which library it gets."""
+    answer = way.answer
+    return DEVICES if answer and (answer.code == 0 or answer.code in OF_ENVIRONMENT) else LIBRARY
+
+
+def explain(case: Case, code: int | None) -> tuple[str, str]:
+    """What CUDA's error usually means, as a whole sentence, and what to do; both empty where nothing is known of it."""
+    row = case.known["drivers"]["errors"].get(str(code), {})
+    return str(row.get("cause") or ""), str(row.get("remedy") or "")
+
+
+# --- what the way's own trace has found ---
+
+
+def _traced(case: Case, way: Way) -> Iterator[Cause]:
+    for trace in way.causes:
+        kind, because = _kind_of(way, trace)
+        row = {"kind": kind, "file": trace.file, "line": trace.line, "text": trace.text, "path": way.folder}
+        yield replace(_of_conflict(case, row), because=because)
+
+
+def _kind_of(way: Way, trace: Trace) -> tuple[str, str]:
+    if trace.variable == VISIBLE:
+        kind = "repeated_devices" if is_repeated(way.visible or tuple(trace.value.split(","))) else "hidden_devices"
+        return kind, f"sets {VISIBLE} to {trace.value!r}".replace("'", '"')
+    if trace.variable == PRELOAD:
+        return "preload", f"preloads {trace.value}"
+    kind = "stubs" if way.stub else "ld_library_path"
+    return kind, CONFLICTS[kind] if way.libcuda else f"sets {trace.variable} to {trace.value}"
+
+
+def is_repeated(names: tuple[str, ...]) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES names a GPU twice."""
+    return len(set(names)) < len(names)
+
+
+# --- what was found in files ---
+
+
+def _suspects(case: Case, way: Way) -> list[Row]:
+    """The foreign settings that can be what makes this way fail; those of the very folder alone where there are any."""
+    rows = [row for row in case.host.conflicts if _fits(row, way)]
+    exact = [row for row in rows if way.folder and row.get("path") and str(row["path"]).rstrip("/") == way.folder]
+    return exact or rows
+
+
+def _fits(row: Row, way: Way) -> bool:
+    kind, family = str(row.get("kind")), family_of(way)
+    nothing = way.asked and way.libcuda is None and way.answer is None  # the loader found no library
+    if FAMILIES.get(kind) != family or (kind in MISSING) != nothing:
+        return False
+    path = str(row.get("path") or "").rstrip("/")
+    if family == LIBRARY and path and way.libcuda and kind != "preload":
+        return way.libcuda == path or (way.libcuda.startswith(f"{path}/") and _is_read(row, way))
+    return _is_read(row, way)
+
+
+def _is_read(row: Row, way: Way) -> bool:
+    """Whether the way shows what the row would do to it: a variable that is not set there was set by no file."""
+    kind = str(row.get("kind"))
+    variable = VISIBLE if FAMILIES.get(kind) == DEVICES else VARIABLES.get(kind)
+    by_loader = str(row.get("file") or "").startswith(LOADER)
+    return way.environ is None or by_loader or variable is None or variable in way.environ
+
+
+def _of_conflict(case: Case, row: Row) -> Cause:
+    kind = str(row.get("kind"))
+    file, line = row.get("file"), row.get("line")
+    text, path = str(row.get("text") or "").strip() or None, row.get("path")
+    because = CONFLICTS.get(kind, "disturbs CUDA")
+    cause = Cause(
+        kind=kind,
+        file=str(file) if file else None,
+        line=line if isinstance(line, int) else None,
+        text=text,
+        path=str(path) if path else None,
+        because=because if file else f"{path or 'the environment'} {because}",
+        remedy="",
+        mends=_mends(case, kind, str(file or ""), text),
+    )
+    return replace(cause, remedy=_remedy(case, cause))
+
+
+def _mends(case: Case, kind: str, file: str, text: str | None) -> bool:
+    if kind in CACHES:
+        return case.layout.scope == "system" and case.host.root is not False
+    repairs = {(row["path"], row["line"].strip()) for row in find_repairs(case.request.repair_files, case.host)}
+    return bool(text) and (file, text) in repairs
+
+
+def _remedy(case: Case, cause: Cause) -> str:
+    """What to do about a place, in words that hold before and after a run."""
+    if command := COMMANDS.get(cause.kind):
+        told = command.format(text=cause.text or "", path=cause.path or "")
+        by_itself = " A run does it by itself." if cause.mends else ""
+        return f"{told[0].upper()}{told[1:]}.{by_itself}"
+    if cause.kind == "second_libcuda":
+        return f"Remove {cause.path} and run ldconfig."
+    if not cause.file:
+        variable = VISIBLE if FAMILIES.get(cause.kind) == DEVICES else VARIABLES.get(cause.kind, LIBRARY_PATH)
+        return f"Correct {variable} where the container or the session is started with it."
+    line = f"line {cause.line} of {cause.file}" if cause.line else f"the line in {cause.file}"
+    shown = f" ({cause.text})" if cause.text else ""
+    if cause.mends:
+        return f"A run removes {line}{shown}: the file is in repair_files."
+    and_then = " and run ldconfig" if cause.file.startswith(LOADER) else ""
+    listed = cause.file in {path.replace("~", case.host.home or "~", 1) for path in case.request.repair_files}
+    other = "" if listed or not cause.text else ", or list the file in repair_files"
+    return f"Remove {line}{shown}{and_then}{other}."
+
+
+# --- what the way itself was seen with ---
+
+
+def _seen(case: Case, way: Way) -> Iterator[Cause]:
+    environ = way.environ or {}
+    if not way.started:
+        because = f"the {way.label} ends before it runs a command"
+        yield Cause("shell", None, None, None, None, because, "Check its start-up files for an error or an exit.")
+        return
+    if family_of(way) == DEVICES:
+        if VISIBLE in environ:
+            kind = "repeated_devices" if is_repeated(way.visible or ()) else "hidden_devices"
+            because = f'{VISIBLE} is "{environ[VISIBLE]}" in the {way.label}'
+            yield _of_environment(case, kind, f"{VISIBLE}={environ[VISIBLE]}", None, because)
+            return
+    elif "libcuda" in environ.get(PRELOAD, ""):
+        because = f"{PRELOAD} is {environ[PRELOAD]} in the {way.label}"
+        yield _of_environment(case, "preload", f"{PRELOAD}={environ[PRELOAD]}", way.folder, because)
+        return
+    elif way.folder and way.folder in map(_plain, environ.get(LIBRARY_PATH, "").split(":")):
+        because = f"{LIBRARY_PATH} has {way.folder} before the driver's folder in the {way.label}"
+        yield _of_environment(case, "ld_library_path", f"{LIBRARY_PATH}={environ[LIBRARY_PATH]}", way.folder, because)
+        return
+    elif way.folder and (way.compat or way.stub or (way.version and way.version != case.host.driver)):
+        because = f"the loader gives {way.libcuda} to the {way.label}, and no variable was seen that says so"
+        remedy = f"Find what names {way.folder} (grep -r {way.folder} /etc/ld.so.conf.d), remove it and run ldconfig."
+        yield Cause("loader_order", None, None, None, way.folder, because, remedy)
+        return
+    answer = way.answer
+    if answer is None:
+        return
+    cause, remedy = explain(case, answer.code)
+    because = f"CUDA answers {answer.code} ({answer.name})" if answer.code is not None else f"cuInit: {answer.name}"
+    usual = f"; a usual reason: {cause[0].lower()}{cause[1:].rstrip('.')}" if cause else ""
+    yield Cause("cuda", None, None, None, way.libcuda, because + usual, remedy or LOOK)
+
+
+LOOK = (
+    "Look at the driver with nvidia-smi and at the kernel's log with dmesg; in a rented container ask for another host."
+)
+
+
+def _plain(folder: str) -> str:
+    return folder.rstrip("/")
+
+
+def _of_environment(case: Case, kind: str, text: str, path: str | None, because: str) -> Cause:
+    cause = Cause(kind, None, None, text, path, because, "")
+    return replace(cause, remedy=_remedy(case, cause))
