@@ -12,12 +12,24 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import find_repairs
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import LIBRARY_PATH, PRELOAD, VISIBLE, Trace, Way
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
+    LIBRARY_PATH,
+    PRELOAD,
+    TIMEOUT,
+    VISIBLE,
+    Trace,
+    Way,
+)
 
-DEVICES, LIBRARY = (
-    "devices",
-    "library",
-)  # what may be wrong with a way: which GPUs it is shown, or which libcuda it gets
+# What to do where no line is to blame.
+LOOK = "Look at the driver with nvidia-smi and the kernel's log with dmesg; in a rented container ask for another host."
+START_UP = "Check its start-up files for an error, an exit, or something that waits."
+DEVICE_FILES = (
+    "Compare ls -l /dev/nvidia[0-9]* with nvidia-smi -L: CUDA has the GPUs whose device file is there and may be "
+    "opened; a container is given them with --gpus all."
+)
+# What may be wrong with a way: which GPUs it is shown, or which libcuda it gets.
+DEVICES, LIBRARY = "devices", "library"
 FAMILIES = {
     "preload": LIBRARY,
     "ld_library_path": LIBRARY,
@@ -86,6 +98,12 @@ def explain(case: Case, code: int | None) -> tuple[str, str]:
     """What CUDA's error usually means, as a whole sentence, and what to do; both empty where nothing is known of it."""
     row = case.known["drivers"]["errors"].get(str(code), {})
     return str(row.get("cause") or ""), str(row.get("remedy") or "")
+
+
+def halve(sentence: str) -> str:
+    """A whole sentence as a half one; an abbreviation at its start keeps its letters."""
+    text = sentence.rstrip(".")
+    return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
 
 
 # --- what the way's own trace has found ---
@@ -170,9 +188,8 @@ def _mends(case: Case, kind: str, file: str, text: str | None) -> bool:
 def _remedy(case: Case, cause: Cause) -> str:
     """What to do about a place, in words that hold before and after a run."""
     if command := COMMANDS.get(cause.kind):
-        told = command.format(text=cause.text or "", path=cause.path or "")
         by_itself = " A run does it by itself." if cause.mends else ""
-        return f"{told[0].upper()}{told[1:]}.{by_itself}"
+        return _sentence(command.format(text=cause.text or "", path=cause.path or "")) + by_itself
     if cause.kind == "second_libcuda":
         return f"Remove {cause.path} and run ldconfig."
     if not cause.file:
@@ -193,9 +210,9 @@ def _remedy(case: Case, cause: Cause) -> str:
 
 def _seen(case: Case, way: Way) -> Iterator[Cause]:
     environ = way.environ or {}
-    if not way.started:
-        because = f"the {way.label} ends before it runs a command"
-        yield Cause("shell", None, None, None, None, because, "Check its start-up files for an error or an exit.")
+    if not way.started or (way.libcuda is None and way.answer and way.answer.name == TIMEOUT):
+        because = f"the {way.label} does not come as far as CUDA"
+        yield Cause("shell", None, None, None, None, because, START_UP)
         return
     if family_of(way) == DEVICES:
         if VISIBLE in environ:
@@ -218,16 +235,28 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
         return
     answer = way.answer
     if answer is None:
+        because = f"the {way.label} finds no libcuda.so.1 that can be loaded"
+        yield Cause("loader_missing", None, None, None, case.host.libcuda, because, _add_folder(case))
+        return
+    if answer.code == 0:
+        because = f"CUDA is shown {answer.devices} of the {len(case.host.gpus or ())} GPUs"
+        yield Cause("fewer_devices", None, None, None, None, because, DEVICE_FILES)
         return
     cause, remedy = explain(case, answer.code)
     because = f"CUDA answers {answer.code} ({answer.name})" if answer.code is not None else f"cuInit: {answer.name}"
-    usual = f"; a usual reason: {cause[0].lower()}{cause[1:].rstrip('.')}" if cause else ""
+    usual = f"; a usual reason: {halve(cause)}" if cause else ""
     yield Cause("cuda", None, None, None, way.libcuda, because + usual, remedy or LOOK)
 
 
-LOOK = (
-    "Look at the driver with nvidia-smi and at the kernel's log with dmesg; in a rented container ask for another host."
-)
+def _add_folder(case: Case) -> str:
+    """What puts a library within the loader's reach, where it is known to be there."""
+    if not case.host.libcuda:
+        return "Look for the driver's library (find / -name 'libcuda.so*'), and add its folder to the loader's."
+    return _sentence(COMMANDS["loader_missing"].format(path=case.host.libcuda.rpartition("/")[0]))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _plain(folder: str) -> str:

@@ -22,6 +22,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
     Cause,
     explain,
     find_causes,
+    halve,
     is_repeated,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import meets
@@ -29,6 +30,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     ENVIRONMENT,
     MAIN,
+    TIMEOUT,
     VISIBLE,
     Answer,
     Way,
@@ -90,7 +92,9 @@ class Now:
 def judge(case: Case) -> Now:
     """Judge what was observed of CUDA on a host."""
     host = case.host
-    if case.request.cuda == "none" or host.target or host.status in ("missing", "no_device") or not host.gpus:
+    if case.request.cuda == "none" or host.target or not (host.gpus or host.status in BROKEN_DRIVER):
+        return Now()
+    if host.status in ("missing", "no_device"):
         return Now()
     refusals = [refusal for rule in DRIVER_RULES if (refusal := rule(case))]
     ways = {name: _judge_way(case, way) for name, way in (host.ways or {}).items()}
@@ -133,7 +137,7 @@ def driver_does_not_answer(case: Case) -> Refusal | None:
 def grave_xid(case: Case) -> Refusal | None:
     """The driver has reported an error after which a GPU has to be reset or returned; the proof fails by it, too."""
     for index, code, row in _xids(case, FAILURE):
-        because = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started: {_half(row['cause'])}"
+        because = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started: {halve(str(row['cause']))}"
         return Refusal(because, str(row["remedy"]))
     return None
 
@@ -174,7 +178,7 @@ def own_library_failed(case: Case) -> Refusal | None:
 def no_library_at_all(case: Case) -> Refusal | None:
     """The kernel driver is there, and the host has no libcuda of any kind."""
     host = case.host
-    if host.ways is None or host.ways or host.libcuda or host.native or host.status in BROKEN_DRIVER:
+    if host.ways is None or host.ways or host.libcuda or host.native:
         return None
     because = f"driver {host.driver or 'of an unknown version'} is loaded, and the host has no libcuda.so.1"
     if host.kind == "container":
@@ -196,13 +200,19 @@ DRIVER_RULES: tuple[Callable[[Case], Refusal | None], ...] = (
 
 
 def shell_ends(_case: Case, way: Way) -> Refusal | None:
-    """A start-up file ends the shell, so that nothing can be started by this way."""
+    """A start-up file ends or holds the shell, so that nothing can be started by this way."""
+    if way.started and way.answer and way.libcuda is None and way.answer.name == TIMEOUT:
+        return Refusal("it did not answer in time, before CUDA was asked")
     return None if way.started else Refusal("the shell ended before it ran a command")
 
 
 def no_library(_case: Case, way: Way) -> Refusal | None:
-    """The loader finds no libcuda."""
-    return Refusal("the loader finds no libcuda.so.1") if way.asked and not way.libcuda and not way.answer else None
+    """The loader finds no libcuda, or one that it cannot load."""
+    if not way.asked or way.libcuda or way.answer:
+        return None
+    if way.error and "No such file" not in way.error:
+        return Refusal(f"libcuda.so.1 cannot be loaded ({way.error})")
+    return Refusal("the loader finds no libcuda.so.1")
 
 
 def stub_library(_case: Case, way: Way) -> Refusal | None:
@@ -302,7 +312,7 @@ def lesser_xid(case: Case) -> Iterator[str]:
     """Errors after which a GPU still works. They make no verdict: the kernel's log keeps one until the next boot."""
     for index, code, row in _xids(case, WARNING):
         when = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started"
-        yield f"{when}: {_half(row['cause'])}. {row['remedy']}"
+        yield f"{when}: {halve(str(row['cause']))}. {row['remedy']}"
 
 
 def chosen_devices(case: Case) -> Iterator[str]:
@@ -320,7 +330,7 @@ def small_shared_memory(case: Case) -> Iterator[str]:
     if size is None or size > row["too_little"] or case.host.target:
         return
     remedy = row["remedy_container" if case.host.kind == "container" else "remedy"]
-    yield f"{row['what'].format(value=f'{size:g} MiB')}: {_half(row['cause'])}. {remedy}"
+    yield f"{row['what'].format(value=f'{size:g} MiB')}: {halve(str(row['cause']))}. {remedy}"
 
 
 NOTES: tuple[Callable[[Case], Iterator[str]], ...] = (lesser_xid, chosen_devices, small_shared_memory)
@@ -382,24 +392,19 @@ def _fails(case: Case, answer: Answer, libcuda: str | None) -> Refusal:
     if answer.code == 0:
         return Refusal(f"CUDA starts by {whose} and sees no GPU", LOOK)
     cause, remedy = explain(case, answer.code)
-    usual = f"; a usual reason: {_half(cause)}" if cause else ""
+    usual = f"; a usual reason: {halve(cause)}" if cause else ""
     return Refusal(f"{_said(answer)} by {whose}{usual}", remedy or LOOK)
 
 
 def _said(answer: Answer) -> str:
     if answer.code is not None:
         return f"CUDA answers {answer.code} ({answer.name})"
-    return "cuInit does not return in time" if answer.name == "TIMEOUT" else f"cuInit crashes ({answer.name})"
+    ended = {TIMEOUT: "cuInit does not return in time", "ENDED": "cuInit ended the program"}
+    return ended.get(answer.name, f"cuInit crashes ({answer.name})")
 
 
 def _error(way: Way) -> str:
     return f" (error {way.answer.code})" if way.answer and way.answer.code else ""
-
-
-def _half(sentence: object) -> str:
-    """A whole sentence as a half one; a name at its start keeps its letter."""
-    text = str(sentence).rstrip(".")
-    return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
 
 
 def _xids(case: Case, severity: str) -> Iterator[tuple[int, int, Mapping[str, object]]]:

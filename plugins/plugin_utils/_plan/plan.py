@@ -125,9 +125,9 @@ def _judge_now(draft: Draft, observed: Mapping[str, Any]) -> None:
 
 
 def _cannot_work(draft: Draft) -> bool:
-    """Whether a driver that answers makes CUDA fail whatever is installed, and the plan does not change the driver."""
+    """Whether CUDA fails whatever is installed, and the plan does not change the driver."""
     changes = draft.driver.action in drivers.CHANGING or draft.driver.reboot == drivers.PENDING
-    return draft.now.stops and not changes and not advice.broken_driver(draft.case)
+    return draft.now.stops and not changes
 
 
 def _plan_driver(draft: Draft) -> None:
@@ -215,7 +215,7 @@ def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
 def _choose_gpu(draft: Draft) -> Choice:
     """The stack of a host with GPUs and a driver."""
     case = draft.case
-    for rule in (advice.broken_driver, rules.gpu_floor, rules.gpu_dropped):
+    for rule in (rules.gpu_floor, rules.gpu_dropped):
         if refusal := rule(case):
             draft.block(refusal)
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))

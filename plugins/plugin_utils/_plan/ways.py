@@ -23,6 +23,7 @@ LABELS = {  # way → how a person calls it
 }
 MAIN = tuple(name for name in LABELS if name != SERVICE)  # a host where one of these fails is broken
 LIBRARY_PATH, PRELOAD, VISIBLE = "LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_VISIBLE_DEVICES"
+TIMEOUT = "TIMEOUT"  # in place of an error's name
 OLDEST = 100  # a driver's branch has three digits; libcuda.so.1.1 of Tegra and WSL2 says no version
 
 _NUMBERED = re.compile(r"libcuda\.so\.(\d+(?:\.\d+)+)$")
@@ -67,6 +68,7 @@ class Way:
     answer: Answer | None
     environ: Mapping[str, str] | None  # None: not recorded
     causes: tuple[Trace, ...]
+    error: str | None = None  # of the loader, where it loaded no library
 
     @property
     def label(self) -> str:
@@ -142,6 +144,7 @@ def _way(name: str, row: Mapping[str, Any]) -> Way:
         causes=tuple(_trace(cause) for cause in causes if isinstance(cause, Mapping))
         if isinstance(causes, Sequence) and not isinstance(causes, str)
         else (),
+        error=str(row["error"]) if row.get("error") else None,
     )
 
 

@@ -446,7 +446,7 @@ def test_a_mismatch_is_explained(
     observed = box(kind=kind, **{"library_version": "570.211.01", **changes})
     observed["driver"]["status"] = "mismatch"
     decision = decide(observed)
-    assert decision["verdict"] == "blocked"
+    assert decision["verdict"] == "broken"
     assert [word for word in words if word not in told(decision)] == []
 
 

@@ -241,7 +241,7 @@ def test_each_judgement_is_made(table: str, name: str, fault: Any, words: str, h
     stopped = table == "DRIVER_RULES"
     assert decision["now"]["hopeless"] is stopped
     verdict = {"DRIVER_RULES": "broken", "WAY_RULES": "broken", "NOTES": "ok"}[table]
-    assert decision["verdict"] == ("blocked" if name == "driver_does_not_answer" else verdict)
+    assert decision["verdict"] == verdict
     assert decision["now"]["works"] is (verdict == "ok")
     if stopped:
         assert (decision["route"], decision["changes"], decision["download"]["mib"]) == ("blocked", [], 0)
@@ -636,6 +636,50 @@ def test_a_way_without_a_trace(changes: Facts, because: str, remedy: str, host: 
     assert cause["because"].startswith(because)
     assert remedy in cause["remedy"]
     assert cause["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "because", "remedy"),
+    [
+        pytest.param(
+            {"libcuda": None, "error": "libcuda.so.1: file too short"},
+            "login shell: libcuda.so.1 cannot be loaded (libcuda.so.1: file too short)",
+            "Run: echo /usr/lib/x86_64-linux-gnu | sudo tee /etc/ld.so.conf.d/nvidia-driver.conf && sudo ldconfig.",
+            id="a-library-that-is-none",
+        ),
+        pytest.param(
+            {"libcuda": None, "error": "libcuda.so.1: cannot open shared object file: No such file or directory"},
+            "login shell: the loader finds no libcuda.so.1",
+            "Run: echo /usr/lib/x86_64-linux-gnu | sudo tee",
+            id="no-library",
+        ),
+        pytest.param(
+            {"libcuda": None, "init": {"code": None, "name": "TIMEOUT"}},
+            "login shell: it did not answer in time, before CUDA was asked",
+            "Check its start-up files for an error, an exit, or something that waits.",
+            id="a-shell-that-waits",
+        ),
+        pytest.param(
+            {"init": {"code": None, "name": "ENDED"}, "devices": 0},
+            "login shell: cuInit ended the program",
+            "Look at the driver with nvidia-smi",
+            id="a-library-that-ends-the-program",
+        ),
+        pytest.param(
+            {"devices": 0},
+            "login shell: CUDA sees 0 of 1 GPUs",
+            "Compare ls -l /dev/nvidia[0-9]* with nvidia-smi -L",
+            id="fewer-gpus",
+        ),
+    ],
+)
+def test_a_way_that_nothing_in_a_file_explains(
+    changes: Facts, because: str, remedy: str, host: Any, decide: Decide
+) -> None:
+    decision = decide(wrong(host("H100", DRIVER), "login", **changes), cuda="13.0")
+    assert because in decision["now"]["summary"]
+    assert [cause["remedy"].startswith(remedy) for cause in decision["now"]["causes"]] == [True], decision["now"]
+    assert decision["verdict"] == "broken"
 
 
 def test_our_own_python_is_promised_only_where_the_drivers_library_works(host: Any, decide: Decide) -> None:
