@@ -23,7 +23,7 @@ CONFLICTS = {
     "ld_library_path": "puts another libcuda before the driver's",
     "preload": "preloads another libcuda than the driver's",
     "loader_order": "puts another libcuda before the driver's",
-    "loader_cache": "still has another libcuda, which no configuration names any more",
+    "loader_cache": "does not agree with the loader's configuration: it has another libcuda, or lacks the driver's",
     "loader_missing": "has the driver's libcuda, and the loader does not look there",
     "second_libcuda": "is a second libcuda beside the driver's",
     "stubs": "puts the toolkit's stub libraries on the loader's path",
@@ -190,6 +190,8 @@ def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[
             found.append(f"override {key}: {what} is not checked.")
     allowed = [repair["path"] for repair in find_repairs(request.repair_files, host)]
     for row in host.conflicts:
+        if row.get("kind") == "some_devices" and host.ways is not None:
+            continue  # a choice, told where a way shows it
         if row.get("file") in allowed or find_place(row) in told:
             continue
         places = [str(row[key]) for key in ("file", "line") if row.get(key)]

@@ -47,10 +47,10 @@ FAMILIES = {
     "repeated_devices": DEVICES,
     "some_devices": DEVICES,
 }
-MISSING = ("loader_missing", "wsl_loader", "wsl_cache", "wsl_files")  # the way finds no library at all
+MISSING = ("loader_missing", "wsl_loader", "wsl_files")  # the way finds no library at all
 VARIABLES = {"preload": PRELOAD, "ld_library_path": LIBRARY_PATH, "stubs": LIBRARY_PATH, "wsl_hidden": LIBRARY_PATH}
 LOADER = "/etc/ld.so."  # conf, conf.d, cache, preload: what the loader reads for every process
-CACHES = ("loader_cache", "wsl_cache")  # ldconfig alone puts them right
+CACHES = ("loader_cache", "wsl_cache")  # another library or none; ldconfig alone puts them right
 OF_ENVIRONMENT = (100, 101)  # no GPU, no such GPU: what an environment can do to a driver that works
 
 
@@ -144,12 +144,23 @@ def _suspects(case: Case, way: Way) -> list[Row]:
 def _fits(row: Row, way: Way) -> bool:
     kind, family = str(row.get("kind")), family_of(way)
     nothing = way.asked and way.libcuda is None and way.answer is None  # the loader found no library
-    if FAMILIES.get(kind) != family or (kind in MISSING) != nothing:
+    if FAMILIES.get(kind) != family or not _is_read(row, way):
         return False
-    path = str(row.get("path") or "").rstrip("/")
-    if family == LIBRARY and path and way.libcuda and kind != "preload":
-        return way.libcuda == path or (way.libcuda.startswith(f"{path}/") and _is_read(row, way))
-    return _is_read(row, way)
+    if kind not in CACHES and (kind in MISSING) != nothing:
+        return False
+    return nothing or family == DEVICES or _is_of(row, way)
+
+
+def _is_of(row: Row, way: Way) -> bool:
+    """Whether the library that a way has loaded can come of a row: by its path, its version, or its kind of folder."""
+    path, version = str(row.get("path") or "").rstrip("/"), row.get("version")
+    if not path or not way.libcuda or way.libcuda == path or way.libcuda.startswith(f"{path}/"):
+        return True
+    if row.get("kind") == "second_libcuda":
+        return False
+    if version and way.version:
+        return bool(version == way.version)
+    return ("compat" in path.split("/")) == way.compat and ("stubs" in path.split("/")) == way.stub  # by a link's name
 
 
 def _is_read(row: Row, way: Way) -> bool:

@@ -40,6 +40,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
 FAILURE, WARNING = "failure", "warning"  # severities of catalogue/health.yml
 WINDOWS = "/usr/lib/wsl/"  # where Windows' driver puts its libraries
 PROOF = "command"  # the way by which a run comes into the host, and its proof starts
+SOME = "some_devices"  # kind of a foreign setting that is a choice
 NO_DEVICE = 100
 BLANK = Answer(None, "", 0)
 
@@ -318,9 +319,13 @@ def lesser_xid(case: Case) -> Iterator[str]:
 def chosen_devices(case: Case) -> Iterator[str]:
     """Somebody gave a way some of the GPUs, as is done on shared hosts."""
     gpus = len(case.host.gpus or ())
+    lines = [
+        f"{row['file']}:{row['line']}" for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")
+    ]
     for way in (case.host.ways or {}).values():
         if way.visible and way.answer and 0 < way.answer.devices < gpus:
-            yield f'{VISIBLE} is "{",".join(way.visible)}": some of the {gpus} GPUs are hidden (seen in: {way.label}).'
+            where = "; ".join([way.label, *lines])
+            yield f'{VISIBLE} is "{",".join(way.visible)}": some of the {gpus} GPUs are hidden ({where}).'
             return
 
 

@@ -590,6 +590,50 @@ def test_a_line_for_a_variable_that_is_not_set_is_no_cause(host: Any, decide: De
     assert [cause["file"] for cause in causes] == ["/etc/ld.so.conf.d/00-cuda-compat.conf", "/root/.bashrc"]
 
 
+IMAGE = "/opt/image/libcuda.so.580.65.06"
+
+
+@pytest.mark.parametrize(
+    ("libcuda", "row", "is_cause"),
+    [
+        pytest.param(IMAGE, {"kind": "loader_order", "path": "/opt/image"}, True, id="its-folder"),
+        pytest.param(IMAGE, {"kind": "preload", "path": IMAGE}, True, id="its-file"),
+        pytest.param(IMAGE, {"kind": "loader_order", "path": "/opt/link", "version": "580.65.06"}, True, id="version"),
+        pytest.param(IMAGE, {"kind": "loader_order", "path": "/opt/link", "version": "575.51"}, False, id="not-its"),
+        pytest.param(IMAGE, {"kind": "second_libcuda", "path": "/usr/local/lib/libcuda.so.1"}, False, id="elsewhere"),
+        pytest.param(IMAGE, {"kind": "ld_library_path", "path": "/usr/local/cuda/compat"}, False, id="another-kind"),
+        pytest.param(
+            "/usr/local/cuda-12.9/compat/libcuda.so.575.57.08",
+            {"kind": "ld_library_path", "path": "/usr/local/cuda/compat"},
+            True,
+            id="compat-by-a-link",
+        ),
+        pytest.param(IMAGE, {"kind": "loader_missing", "path": "/usr/local/nvidia/lib64"}, False, id="found-one"),
+        pytest.param(None, {"kind": "loader_missing", "path": "/usr/local/nvidia/lib64"}, True, id="found-none"),
+        pytest.param(None, {"kind": "loader_cache", "path": "/usr/lib/x86_64-linux-gnu"}, True, id="cache-without-it"),
+        pytest.param(None, {"kind": "loader_order", "path": "/opt/image"}, False, id="nothing-came-first"),
+        pytest.param(IMAGE, {"kind": "cuda_home", "path": "/opt/image"}, False, id="no-matter"),
+        pytest.param(IMAGE, {"kind": "hidden_devices", "path": ""}, False, id="another-matter"),
+    ],
+)
+def test_which_lines_explain_a_library(
+    libcuda: str | None, row: Facts, is_cause: bool, host: Any, decide: Decide
+) -> None:
+    facts = wrong(host("H100", DRIVER), "service", code=803, libcuda=libcuda, environ=None)
+    facts["conflicts"] = [{"file": "/etc/ld.so.conf.d/x.conf", "line": 1, "text": "x", **row}]
+    decision = decide(facts, cuda="13.0")
+    named = [cause["file"] for cause in decision["now"]["causes"]]
+    assert (named == ["/etc/ld.so.conf.d/x.conf"]) is is_cause, decision["now"]["causes"]
+    assert any("/etc/ld.so.conf.d/x.conf" in warning for warning in decision["warnings"]) is not is_cause
+
+
+def test_a_choice_of_gpus_is_told_once_with_its_line(host: Any, decide: Decide) -> None:
+    facts = chosen_devices(host("H100", DRIVER))
+    facts["conflicts"] = [{"kind": "some_devices", "file": "/root/.bashrc", "line": 7, "text": "x", "path": ""}]
+    told = [warning for warning in decide(facts, cuda="13.0")["warnings"] if "hid" in warning]
+    assert told == ['CUDA_VISIBLE_DEVICES is "1": some of the 2 GPUs are hidden (login shell; /root/.bashrc:7).']
+
+
 @pytest.mark.parametrize(
     ("changes", "because", "remedy"),
     [
