@@ -15,7 +15,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment imp
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     LIBRARY_PATH,
     PRELOAD,
-    TIMEOUT,
     VISIBLE,
     Trace,
     Way,
@@ -221,7 +220,7 @@ def _remedy(case: Case, cause: Cause) -> str:
 
 def _seen(case: Case, way: Way) -> Iterator[Cause]:
     environ = way.environ or {}
-    if not way.started or (way.libcuda is None and way.answer and way.answer.name == TIMEOUT):
+    if not way.reached:
         because = f"the {way.label} does not come as far as CUDA"
         yield Cause("shell", None, None, None, None, because, START_UP)
         return

@@ -29,6 +29,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import m
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     ENVIRONMENT,
+    INTERACTIVE,
     MAIN,
     TIMEOUT,
     VISIBLE,
@@ -200,16 +201,21 @@ DRIVER_RULES: tuple[Callable[[Case], Refusal | None], ...] = (
 # --- a way into the host ---
 
 
-def shell_ends(_case: Case, way: Way) -> Refusal | None:
-    """A start-up file ends or holds the shell, so that nothing can be started by this way."""
-    if way.started and way.answer and way.libcuda is None and way.answer.name == TIMEOUT:
+def never_asks(_case: Case, way: Way) -> Refusal | None:
+    """A start-up file ends or holds the shell, or there is no program to start: CUDA is not even asked by this way.
+
+    Of an interactive shell that says nothing: without a terminal some start another shell, or wait for their user.
+    """
+    if way.reached or way.name == INTERACTIVE:
+        return None
+    if way.answer:
         return Refusal("it did not answer in time, before CUDA was asked")
-    return None if way.started else Refusal("the shell ended before it ran a command")
+    return Refusal("it ended before CUDA was asked")
 
 
 def no_library(_case: Case, way: Way) -> Refusal | None:
     """The loader finds no libcuda, or one that it cannot load."""
-    if not way.asked or way.libcuda or way.answer:
+    if not (way.asked and way.reached) or way.libcuda or way.answer:
         return None
     if way.error and "No such file" not in way.error:
         return Refusal(f"libcuda.so.1 cannot be loaded ({way.error})")
@@ -276,7 +282,7 @@ def another_library(case: Case, way: Way) -> Refusal | None:
 def cuda_fails(_case: Case, way: Way) -> Refusal | None:
     """cuInit answers with an error, or does not return."""
     answer = way.answer
-    return None if answer is None or answer.code == 0 else Refusal(_said(answer))
+    return None if answer is None or not way.reached or answer.code == 0 else Refusal(_said(answer))
 
 
 def fewer_devices(case: Case, way: Way) -> Refusal | None:
@@ -294,7 +300,7 @@ def fewer_devices(case: Case, way: Way) -> Refusal | None:
 
 
 WAY_RULES: tuple[Callable[[Case, Way], Refusal | None], ...] = (
-    shell_ends,
+    never_asks,
     no_library,
     stub_library,
     repeated_device,

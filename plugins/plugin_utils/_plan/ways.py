@@ -12,10 +12,10 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 
-LOGIN, SERVICE, ENVIRONMENT = "login", "service", "environment"
+LOGIN, INTERACTIVE, SERVICE, ENVIRONMENT = "login", "interactive", "service", "environment"
 LABELS = {  # way → how a person calls it
     LOGIN: "login shell",
-    "interactive": "interactive shell",
+    INTERACTIVE: "interactive shell",
     "pam": "bash -c",
     "command": "ssh command",
     SERVICE: "service",
@@ -74,6 +74,12 @@ class Way:
     def label(self) -> str:
         """How a person calls it."""
         return LABELS.get(self.name, self.name)
+
+    @property
+    def reached(self) -> bool:
+        """Whether it came as far as the probe: it did not where it said nothing, or hung without a library."""
+        hung = self.libcuda is None and self.answer is not None and self.answer.name == TIMEOUT
+        return self.started and not hung
 
     @property
     def folder(self) -> str | None:

@@ -71,9 +71,9 @@ def wrong(facts: Facts, *names: str, **changes: Any) -> Facts:
     return facts
 
 
-def shell_ends(facts: Facts) -> Facts:
+def never_asks(facts: Facts) -> Facts:
     facts = wrong(facts)
-    facts["ways"]["interactive"] = {}
+    facts["ways"]["login"] = {}
     return facts
 
 
@@ -198,7 +198,7 @@ DRIVER_FAULTS = {
     "no_library_at_all": (no_library_at_all, f"driver {DRIVER} is loaded, and the host has no libcuda.so.1"),
 }
 WAY_FAULTS = {
-    "shell_ends": (shell_ends, "interactive shell: the shell ended before it ran a command"),
+    "never_asks": (never_asks, "login shell: it ended before CUDA was asked"),
     "no_library": (no_library, "login shell: the loader finds no libcuda.so.1"),
     "stub_library": (
         stub_library,
@@ -319,6 +319,15 @@ def test_facts_that_say_nothing_are_not_judged(host: Any, decide: Decide) -> Non
 def one_way(facts: Facts, **changes: Any) -> Facts:
     facts["ways"] = {"login": way(**changes)}
     return facts
+
+
+@pytest.mark.parametrize("answer", [{}, way(None, None, init={"code": None, "name": "TIMEOUT"})])
+def test_an_interactive_shell_without_a_terminal_may_be_silent(answer: Facts, host: Any, decide: Decide) -> None:
+    """It may start another shell, or wait for its user: that says nothing of CUDA."""
+    facts = wrong(host("H100", DRIVER))
+    facts["ways"]["interactive"] = answer
+    decision = decide(facts, cuda="13.0")
+    assert (decision["verdict"], decision["now"]["ways"]["interactive"]["works"]) == ("ok", None)
 
 
 def test_compat_that_the_plan_uses_is_right(host: Any, decide: Decide) -> None:
