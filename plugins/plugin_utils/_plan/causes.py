@@ -202,13 +202,13 @@ def _remedy(case: Case, cause: Cause) -> str:
         return _sentence(command.format(text=cause.text or "", path=cause.path or "")) + by_itself
     if cause.kind == "second_libcuda":
         return f"Remove {cause.path} and run ldconfig."
-    if not cause.file:
+    if not cause.file or cause.file.startswith("/proc/"):  # of the container's first process: its image's
         variable = VISIBLE if FAMILIES.get(cause.kind) == DEVICES else VARIABLES.get(cause.kind, LIBRARY_PATH)
         return f"Correct {variable} where the container or the session is started with it."
     line = f"line {cause.line} of {cause.file}" if cause.line else f"the line in {cause.file}"
     shown = f" ({cause.text})" if cause.text else ""
     if cause.mends:
-        return f"A run removes {line}{shown}: the file is in repair_files."
+        return f"A run mends {line}{shown}: the file is in repair_files."
     and_then = " and run ldconfig" if cause.file.startswith(LOADER) else ""
     listed = cause.file in {path.replace("~", case.host.home or "~", 1) for path in case.request.repair_files}
     other = "" if listed or not cause.text else ", or list the file in repair_files"

@@ -517,7 +517,7 @@ REPORTED = {"package": "cuda-compat-12-9", "version": "575.57.08", "path": COMPA
             {"kind": "ld_library_path", "file": "/etc/ld.so.conf.d/00-cuda-compat.conf", "line": 1},
             True,
             True,
-            "A run removes line 1 of /etc/ld.so.conf.d/00-cuda-compat.conf (/usr/local/cuda-12.9/compat): the file is"
+            "A run mends line 1 of /etc/ld.so.conf.d/00-cuda-compat.conf (/usr/local/cuda-12.9/compat): the file is"
             " in repair_files.",
             id="listed",
         ),
@@ -578,6 +578,15 @@ def test_a_trace_names_the_line_and_what_else_lies_about_is_no_cause(host: Any, 
         "mends": False,
     }
     assert any("/root/.zshrc:2" in warning for warning in decision["warnings"]), "it is a note, as before"
+
+
+def test_what_the_image_sets_is_no_line_to_remove(host: Any, decide: Decide) -> None:
+    facts = repeated_device(host("H100", DRIVER))
+    text = "CUDA_VISIBLE_DEVICES=0,0"
+    row = {"variable": "CUDA_VISIBLE_DEVICES", "value": "0,0", "file": "/proc/1/environ", "line": None, "text": text}
+    facts["ways"]["interactive"]["causes"] = [row]
+    (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
+    assert cause["remedy"] == "Correct CUDA_VISIBLE_DEVICES where the container or the session is started with it."
 
 
 def test_the_same_line_is_one_cause_for_all_ways(host: Any, decide: Decide) -> None:

@@ -185,7 +185,7 @@ def test_a_broken_host_says_what_does_not_work_and_where(broken: Any, decide: De
 def test_a_broken_host_that_a_run_mends(broken: Any, decide: Decide) -> None:
     wish = WISH | {"repair_files": ["/etc/ld.so.conf.d/000-image.conf"]}
     text = render_text(decide(broken, **wish), broken, "h100-1")
-    assert lines(text, "help")[0].startswith("A run removes line 1 of /etc/ld.so.conf.d/000-image.conf (/opt/image)")
+    assert lines(text, "help")[0].startswith("A run mends line 1 of /etc/ld.so.conf.d/000-image.conf (/opt/image)")
     assert lines(text, "verdict")[0].startswith("broken: ")
     assert "changes pending" in lines(text, "verdict")[0]
 
