@@ -23,7 +23,7 @@ CONFLICTS = {
     "ld_library_path": "puts another libcuda before the driver's",
     "preload": "preloads another libcuda than the driver's",
     "loader_order": "puts another libcuda before the driver's",
-    "loader_cache": "does not agree with the loader's configuration: it has another libcuda, or lacks the driver's",
+    "loader_cache": "does not agree with the loader's configuration about libcuda",
     "loader_missing": "has the driver's libcuda, and the loader does not look there",
     "second_libcuda": "is a second libcuda beside the driver's",
     "stubs": "puts the toolkit's stub libraries on the loader's path",
@@ -31,7 +31,7 @@ CONFLICTS = {
     "hidden_devices": "hides every GPU from CUDA",
     "repeated_devices": "names a GPU twice, so that CUDA starts with none (error 101)",
     "some_devices": "hides some of the GPUs from CUDA",
-    "toolkit_library": "puts the libraries of another CUDA toolkit before those that PyTorch brings",
+    "toolkit_library": "puts an older toolkit's libraries before those that PyTorch brings",
     "wsl_files": "is not as Windows' driver puts it there",
     "wsl_loader": "is not in the loader's configuration, so that programs do not find Windows' driver",
     "wsl_cache": "is not in the loader's cache, so that programs do not find Windows' driver",
@@ -40,8 +40,9 @@ CONFLICTS = {
     "wsl_linux_library": "is a libcuda of a driver for Linux, which WSL2 must not have: Windows' is the only one",
 }
 COMMANDS = {  # conflict → what puts it right where no line of a file is to be removed
+    "loader_order": "remove the line, or list the file in repair_files, and run: sudo ldconfig",
     "loader_cache": "run: sudo ldconfig",
-    "loader_missing": "run: echo {path} | sudo tee /etc/ld.so.conf.d/nvidia-driver.conf && sudo ldconfig",
+    "loader_missing": "run: echo {path} | sudo tee -a /etc/ld.so.conf.d/nvidia-driver.conf && sudo ldconfig",
     "wsl_files": "run in Windows: wsl --shutdown; the next start of WSL2 mounts the folder anew",
     "wsl_loader": "run: echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
     "wsl_cache": "run: sudo ldconfig",

@@ -197,7 +197,8 @@ def _mends(case: Case, kind: str, file: str, text: str | None) -> bool:
 
 def _remedy(case: Case, cause: Cause) -> str:
     """What to do about a place, in words that hold before and after a run."""
-    if command := COMMANDS.get(cause.kind):
+    command = COMMANDS.get(cause.kind)
+    if command and not cause.line:
         by_itself = " A run does it by itself." if cause.mends else ""
         return _sentence(command.format(text=cause.text or "", path=cause.path or "")) + by_itself
     if cause.kind == "second_libcuda":

@@ -706,7 +706,7 @@ def test_a_way_without_a_trace(changes: Facts, because: str, remedy: str, host: 
         pytest.param(
             {"libcuda": None, "error": "libcuda.so.1: file too short"},
             "login shell: libcuda.so.1 cannot be loaded (libcuda.so.1: file too short)",
-            "Run: echo /usr/lib/x86_64-linux-gnu | sudo tee /etc/ld.so.conf.d/nvidia-driver.conf && sudo ldconfig.",
+            "Run: echo /usr/lib/x86_64-linux-gnu | sudo tee -a /etc/ld.so.conf.d/nvidia-driver.conf && sudo ldconfig.",
             id="a-library-that-is-none",
         ),
         pytest.param(
