@@ -176,6 +176,7 @@ def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[
     host, request = case.host, case.request
     overrides, driver = request.overrides, observed.get("driver") or {}
     devices = observed.get("devices") or [{}]
+    ways = (host.ways or {}).values()
     found = []
     taken = {
         "driver": (driver.get("version"), overrides.driver),
@@ -191,8 +192,8 @@ def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[
             found.append(f"override {key}: {what} is not checked.")
     allowed = [repair["path"] for repair in find_repairs(request.repair_files, host)]
     for row in host.conflicts:
-        if row.get("kind") == "some_devices" and host.ways is not None:
-            continue  # a choice, told where a way shows it
+        if row.get("kind") == "some_devices" and any(way.is_chosen(len(host.gpus or ())) for way in ways):
+            continue  # it is told with the way that shows it
         if row.get("file") in allowed or find_place(row) in told:
             continue
         places = [str(row[key]) for key in ("file", "line") if row.get(key)]

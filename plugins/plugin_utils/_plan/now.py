@@ -329,9 +329,9 @@ def chosen_devices(case: Case) -> Iterator[str]:
         f"{row['file']}:{row['line']}" for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")
     ]
     for way in (case.host.ways or {}).values():
-        if way.visible and way.answer and 0 < way.answer.devices < gpus:
+        if way.is_chosen(gpus):
             where = "; ".join([way.label, *lines])
-            yield f'{VISIBLE} is "{",".join(way.visible)}": some of the {gpus} GPUs are hidden ({where}).'
+            yield f'{VISIBLE} is "{",".join(way.visible or ())}": some of the {gpus} GPUs are hidden ({where}).'
             return
 
 

@@ -86,6 +86,10 @@ class Way:
         """Where its libcuda lies."""
         return self.libcuda.rpartition("/")[0] if self.libcuda else None
 
+    def is_chosen(self, gpus: int) -> bool:
+        """Whether it was given some of the host's GPUs, and has them."""
+        return bool(self.visible) and self.answer is not None and 0 < self.answer.devices < gpus
+
     @property
     def visible(self) -> tuple[str, ...] | None:
         """The GPUs that CUDA_VISIBLE_DEVICES names here, None where it is not set or not recorded."""

@@ -117,7 +117,7 @@ def _route(decision: Mapping[str, Any]) -> list[str]:
 
 def _now(decision: Mapping[str, Any]) -> list[str]:
     """By which ways into the host CUDA works now; else a line a fault, with the ways that have it, then its causes."""
-    now = decision.get("now") or {}
+    now = {"ways": {}, "causes": [], "hopeless": False, **(decision.get("now") or {})}
     if now.get("works") is None:
         return []
     working = {name: way for name, way in now["ways"].items() if way["works"]}
