@@ -21,6 +21,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment imp
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, owner_of
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import why_lapsed
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
@@ -70,15 +71,19 @@ def find_changes(case: Case, wanted: Wanted) -> tuple[Change, ...]:
     ]
     environment = list(_environment(case, wanted)) or list(_record(wanted, host))
     if any(BY_ROLE[change.role].proven for change in changes) or not is_proven(wanted, host):
-        changes.append(Change("gpu_verify", PROVE, "the stack"))
+        changes.append(Change("gpu_verify", PROVE, "the stack", why_lapsed(host) if has_passed(wanted, host) else None))
     return (*changes, *environment)
 
 
 def is_proven(wanted: Wanted, host: Host) -> bool:
-    """Whether this very stack was proven here with this driver."""
+    """Whether this stack was proved here, and with the driver, the libcuda and the GPUs that are here now."""
+    return has_passed(wanted, host) and why_lapsed(host) is None
+
+
+def has_passed(wanted: Wanted, host: Host) -> bool:
+    """Whether this stack has passed its checks here, whatever it ran with."""
     state = host.state or {}
-    same_driver = state.get("driver") in (None, host.driver) or host.driver is None
-    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest and same_driver
+    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest
 
 
 def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
@@ -91,7 +96,7 @@ def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
             continue
         row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
         whole = row is not None and not row.get("broken") and bool(row.get("nvcc"))
-        components_seen = _has_components(toolkit, row) or is_proven(wanted, host)
+        components_seen = _has_components(toolkit, row) or has_passed(wanted, host)
         if row is not None and whole and components_seen:
             continue
         lost = _lost(row)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import Way, read_ways
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Overrides
 
 CONSUMER = ("geforce", "titan")  # in NVML's name; never a data-centre GPU, whatever brand is reported
@@ -25,6 +26,7 @@ class Gpu:
     brand_id: int | None
     brand_observed: bool
     least_driver: str | None  # of the model, where it is higher than the capability's
+    uuid: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Host:
     target: bool = False  # an image under build: driver and GPUs are those that it is for, and nothing runs on them yet
     kernel: str | None = None
     disk: Row | None = None  # the driver on the disk; None where nobody looked
+    ways: Mapping[str, Way] | None = None  # None: nobody looked; empty: there is no libcuda to ask
 
     @property
     def wsl(self) -> bool:
@@ -157,6 +160,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         target=bool(observed.get("target")),
         kernel=_text(platform.get("kernel")),
         disk=installed.get("driver") or None,
+        ways=read_ways(observed),
     )
 
 
@@ -200,6 +204,7 @@ def _gpu(device: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> G
         brand_id=model.get("brand_id") if brand is None else int(brand),
         brand_observed=brand is not None,
         least_driver=model.get("least_driver"),
+        uuid=_text(device.get("uuid")),
     )
 
 

@@ -148,7 +148,7 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     """What changes, and how."""
     what, old, new = str(change["what"]), change.get("from"), change.get("to")
     words = {
-        "prove": "the stack was proved" if ran else "the stack is proved before it goes live",
+        "prove": _proving(old, ran=ran),
         "remove": "removed" if ran else "to be removed",
         "repair": f"{old or 'missing'}: repaired",
         "replace": f"{old} → {new}, replaced by hand: repaired",
@@ -164,6 +164,13 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     if change.get("mib"):
         how += f", {_size(change['mib'])} {'fetched' if ran else 'to fetch'}"
     return "proof" if change["action"] == "prove" else what, how
+
+
+def _proving(lapsed: str | None, *, ran: bool) -> str:
+    """That the stack is proved, and why again where an earlier proof no longer counts."""
+    if lapsed:
+        return f"the stack {'was' if ran else 'is'} proved again: {lapsed}"
+    return "the stack was proved" if ran else "the stack is proved before it goes live"
 
 
 def _adopted(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -223,9 +230,13 @@ def _features(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
-    """That an earlier run proved what is there, where nothing is to change."""
+    """That an earlier run proved what is there, where that still counts and nothing is to change.
+
+    A proof that no longer counts is a pending change; where CUDA does not work now, what once passed is no news.
+    """
     state = (observed.get("installed") or {}).get("state") or {}
-    if decision["changes"] or state.get("verdict") != "ok":
+    works = decision["verdict"] in ("ok", "degraded") and (decision.get("now") or {}).get("works") is not False
+    if decision["changes"] or state.get("verdict") != "ok" or not works:
         return []
     driver = f" with driver {state['driver']}" if state.get("driver") else ""
     return [f"this stack passed its checks here{driver}"]
