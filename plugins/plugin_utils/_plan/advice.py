@@ -9,14 +9,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import split_architecture
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import find_repairs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
+    STALE,
+    find_repairs,
+    is_listed,
+    setting_of,
+    why_left,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
 
 CONFLICTS = {
@@ -176,19 +184,38 @@ def observed_warnings(case: Case, observed: Mapping[str, Any]) -> list[str]:
     for key, what in skipped.items():
         if not getattr(overrides, key):
             found.append(f"override {key}: {what} is not checked.")
-    allowed = [repair["path"] for repair in find_repairs(request.repair_files, host)]
     for row in host.conflicts:
-        if row.get("file") in allowed:
+        if _is_repaired(case, row):
             continue
         places = [str(row[key]) for key in ("file", "line") if row.get(key)]
         where = ":".join(places) or str(row.get("path") or "the environment")
         text = f" ({row['text']})" if row.get("text") else ""
-        remedy = "remove it, or list the file in repair_files" if row.get("file") and text else "remove it"
+        remedy = _by_hand(case, row)
         if command := COMMANDS.get(str(row.get("kind"))):
             remedy = command.format(text=row.get("text") or "", path=row.get("path") or "")
         found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {remedy}.")
     found += [f"not read: {problem}" for problem in observed.get("problems") or ()]
     return found
+
+
+def _is_repaired(case: Case, row: Row) -> bool:
+    """Whether a run puts a conflict right by itself: then it is a change, and no warning."""
+    setting, made = setting_of(row), find_repairs(case.request.repair_files, case.host, case.layout.scope)
+    if row.get("kind") in STALE:
+        return any(repair["path"] == CACHE for repair in made)
+    places = {(repair["path"], repair["number"], repair["variable"]) for repair in made}
+    return setting is not None and (setting["path"], setting["number"], setting["variable"]) in places
+
+
+def _by_hand(case: Case, row: Row) -> str:
+    """What to do about a conflict that stays; of a file that is listed, why a run leaves it."""
+    setting = setting_of(row)
+    if setting is None:
+        return "remove it"
+    because = why_left(setting, case.host, case.layout.scope)
+    if is_listed(setting["path"], case.request.repair_files, case.host):
+        return f"remove it by hand: {because}"
+    return "remove it" if because else "remove it, or list the file in repair_files"
 
 
 def unknown_warnings(host: Host) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE, FOLDERS, form_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import canonicalize_name
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
@@ -22,6 +23,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, owner_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import why_lapsed
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import preview, told_as
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
@@ -73,6 +75,27 @@ def find_changes(case: Case, wanted: Wanted) -> tuple[Change, ...]:
     if any(BY_ROLE[change.role].proven for change in changes) or not is_proven(wanted, host):
         changes.append(Change("gpu_verify", PROVE, "the stack", why_lapsed(host) if has_passed(wanted, host) else None))
     return (*changes, *environment)
+
+
+def find_repairs_made(environment: Environment) -> Iterator[Change]:
+    """What is taken out of files of others before anything else is done, and the loader's cache made anew."""
+    gained: list[str] = []
+    lost: list[str] = []
+    for repair in environment.repairs:
+        path, what = repair["path"], told_as(repair)
+        if path == CACHE or form_of(path) == FOLDERS:
+            (gained if repair["kind"] == "wsl_cache" else lost).extend(repair["values"])
+        if path == CACHE:
+            continue
+        edit = preview(repair)
+        if edit is None or edit.kept is None:
+            yield Change("gpu_environment", REMOVE, what, repair["line"])
+        else:
+            yield Change("gpu_environment", REPAIR, what, f"with {' and '.join(edit.taken)}", edit.kept)
+    for word, folders in (("with", lost), ("without", gained)):
+        if folders:
+            held = f"{word} {', '.join(dict.fromkeys(folders))}"
+            yield Change("gpu_environment", REPAIR, CACHE, held, "made anew by ldconfig")
 
 
 def is_proven(wanted: Wanted, host: Host) -> bool:
@@ -245,8 +268,6 @@ def _environment(case: Case, wanted: Wanted) -> Iterator[Change]:
     host = case.host
     environment = wanted.environment
     values = dataclasses.asdict(environment)
-    for row in environment.repairs:
-        yield Change("gpu_environment", REMOVE, f"{row['path']}: {row['line']}", row["line"])
     if not environment.live:
         old = str(host.live["name"]) if host.live and host.live.get("name") else None
         yield Change("gpu_environment", SWITCH, "live environment", old, environment.name)

@@ -14,7 +14,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change, Wanted, find_changes
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import (
+    Change,
+    Wanted,
+    find_changes,
+    find_repairs_made,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_parts import build_reasons, choose_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import wheels
@@ -230,6 +235,7 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
     digest = digest_of(stack, environment, architectures, checks)
     now = replace(case, host=draft.observed)
     changes = (
+        *find_repairs_made(environment),
         *drivers.find_changes(now, draft.driver),
         *find_changes(case, Wanted(stack, environment, digest)),
     )
