@@ -20,10 +20,18 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._repair.shell import 
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.values import UnsafeError, without_entries
 
-SHELL, ENVIRON, FOLDERS, LIBRARIES = "shell", "environ", "folders", "libraries"  # what the lines of a file are
+SHELL, CSH, FISH = "shell", "csh", "fish"  # what the lines of a file are: of which shell
+ENVIRON, FOLDERS, LIBRARIES = "environ", "folders", "libraries"  # or of pam_env, or of the loader
+CSH_FILES = (".cshrc", ".tcshrc", ".login", "csh.cshrc", "csh.login")
+PAM_FILES = ("/etc/environment", "/etc/security/pam_env.conf")
 CONFIGURATION, PRELOADS, CACHE = "/etc/ld.so.conf", "/etc/ld.so.preload", "/etc/ld.so.cache"
 NOTHING = ":"  # a command that does nothing, where the grammar needs one
 PAM_LINE = re.compile(r"^(?P<head>\s*(?:export\s+)?(?P<name>\w+)=)(?P<value>.*?)\s*$")
+PAM_RULE = re.compile(r"""(?P<head>\b(?:DEFAULT|OVERRIDE)=)(?P<value>"[^"]*"|\S*)""")
+CSH_LINE = re.compile(
+    r"""^(?P<head>\s*(?:if\s*\(.*\)\s*)?setenv\s+(?P<name>\w+)\s+)(?P<value>"[^"]*"|'[^']*'|[^\s;#"']+)\s*(?:#.*)?$"""
+)
+FISH_LINE = re.compile(r"^(?P<head>\s*set\s+(?:-\S+\s+)*(?P<name>\w+)\s+)(?P<values>[^;#()\\]+?)\s*(?:#.*)?$")
 # What is left of a test whose only command went: [ -d /x ] && :
 BARE_TEST = re.compile(
     r"^\s*(?:if\s+)?(?:\[\[?\s[^;&|]*\s\]\]?|test\s[^;&|]*)\s*(?:&&\s*:|;\s*then\s+:\s*;\s*fi)\s*;?\s*(?:#.*)?$"
@@ -49,7 +57,12 @@ def form_of(path: str) -> str:
         return LIBRARIES
     if path == CONFIGURATION or path.startswith(f"{CONFIGURATION}.d/"):
         return FOLDERS
-    return ENVIRON if path == "/etc/environment" or "/environment.d/" in path else SHELL
+    name = path.rpartition("/")[2]
+    if path in PAM_FILES or name == ".pam_environment" or "/environment.d/" in path:
+        return ENVIRON
+    if name in CSH_FILES or name.endswith(".csh"):
+        return CSH
+    return FISH if name.endswith(".fish") else SHELL
 
 
 def edit_line(text: str, form: str, name: str, values: Sequence[str], *, continues: bool = False) -> Edit | None:
@@ -68,6 +81,10 @@ def edit_line(text: str, form: str, name: str, values: Sequence[str], *, continu
             return _edit_preloads(text, values)
         if form == ENVIRON:
             return _edit_environ(text, name, values)
+        if form == CSH:
+            return _edit_value(CSH_LINE.match(text), name, values)
+        if form == FISH:
+            return _edit_fish(text, name, values)
         return _edit_commands(text, name, values, continues=continues)
     except (UnclosedError, UnsafeError):
         return None
@@ -91,12 +108,44 @@ def _edit_preloads(text: str, values: Sequence[str]) -> Edit | None:
 
 
 def _edit_environ(text: str, name: str, values: Sequence[str]) -> Edit | None:
-    """A line of /etc/environment is one assignment; nothing is expanded in it and no comment follows."""
+    """A line of pam_env is one assignment, ``NAME=value`` or ``NAME DEFAULT=value OVERRIDE=value``."""
     match = PAM_LINE.match(text)
+    if match and match["name"] in ("DEFAULT", "OVERRIDE"):
+        match = None
+    if match or text.split()[:1] != [name]:
+        return _edit_value(match, name, values)
+    taken: list[str] = []
+    left = False
+    for rule in reversed(list(PAM_RULE.finditer(text))):
+        value, out = without_entries(name, rule["value"], values)
+        left = left or value is not None
+        if out:
+            taken += out
+            text = text[: rule.start()] + (rule["head"] + value if value else "") + text[rule.end() :]
+    return Edit(text.rstrip() if left else None, tuple(taken)) if taken else None
+
+
+def _edit_value(match: re.Match[str] | None, name: str, values: Sequence[str]) -> Edit | None:
+    """A line that is one assignment, as ``head`` and ``value``."""
     if not match or match["name"] != name:
         return None
     value, taken = without_entries(name, match["value"], values)
     return Edit(None if value is None else match["head"] + value, taken) if taken else None
+
+
+def _edit_fish(text: str, name: str, values: Sequence[str]) -> Edit | None:
+    """``set -gx NAME folder folder $NAME``: a list is written as words, which may have colons in them."""
+    match = FISH_LINE.match(text)
+    if not match or match["name"] != name:
+        return None
+    kept: list[str] = []
+    taken: list[str] = []
+    for word in match["values"].split():
+        value, out = without_entries(name, word, values)
+        taken += out
+        kept += [word] if not out else [value] if value else []
+    own = [word for word in kept if word.strip("\"'") != f"${name}"]
+    return Edit(match["head"] + " ".join(kept) if own else None, tuple(taken)) if taken else None
 
 
 def _edit_commands(text: str, name: str, values: Sequence[str], *, continues: bool) -> Edit | None:

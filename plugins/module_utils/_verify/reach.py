@@ -36,9 +36,15 @@ def find_reach(results: Sequence[Record], driver: str | None, *, gpu: bool) -> R
 
 
 def find_library(results: Sequence[Record]) -> dict[str, str | None] | None:
-    """The libcuda that the environment under proof has loaded; None where no check saw one, or one saw several."""
+    """The libcuda that the environment under proof has used; None where no check saw one, or which of several.
+
+    A check names the one that it used as ``used``, and all that were mapped as ``libcuda``.
+    """
     evidence: dict[str, Any] = {result["check"]: result.get("evidence") or {} for result in results}
     for check in LOADED_BY:
+        used = evidence.get(check, {}).get("used")
+        if used and used.get("path"):
+            return {"path": used["path"], "version": used.get("version")}
         mapped = evidence.get(check, {}).get("libcuda") or []
         if len(mapped) == 1:
             path = Path(mapped[0]).resolve()

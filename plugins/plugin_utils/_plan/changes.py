@@ -79,23 +79,19 @@ def find_changes(case: Case, wanted: Wanted) -> tuple[Change, ...]:
 
 def find_repairs_made(environment: Environment) -> Iterator[Change]:
     """What is taken out of files of others before anything else is done, and the loader's cache made anew."""
-    gained: list[str] = []
-    lost: list[str] = []
+    refreshes = False
     for repair in environment.repairs:
         path, what = repair["path"], told_as(repair)
-        if path == CACHE or form_of(path) == FOLDERS:
-            (gained if repair["kind"] == "wsl_cache" else lost).extend(repair["values"])
+        refreshes = refreshes or path == CACHE or form_of(path) == FOLDERS
+        edit = preview(repair)
         if path == CACHE:
             continue
-        edit = preview(repair)
         if edit is None or edit.kept is None:
             yield Change("gpu_environment", REMOVE, what, repair["line"])
         else:
             yield Change("gpu_environment", REPAIR, what, f"with {' and '.join(edit.taken)}", edit.kept)
-    for word, folders in (("with", lost), ("without", gained)):
-        if folders:
-            held = f"{word} {', '.join(dict.fromkeys(folders))}"
-            yield Change("gpu_environment", REPAIR, CACHE, held, "made anew by ldconfig")
+    if refreshes:
+        yield Change("gpu_environment", REPAIR, CACHE, "out of date", "made anew by ldconfig")
 
 
 def is_proven(wanted: Wanted, host: Host) -> bool:

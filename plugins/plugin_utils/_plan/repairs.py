@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import (
     CACHE,
     FOLDERS,
-    SHELL,
+    LIBRARIES,
     Edit,
     edit_line,
     form_of,
@@ -51,9 +51,9 @@ def find_repairs(repair_files: Sequence[str], host: Host, scope: str = SYSTEM) -
             known["values"] = list(dict.fromkeys([*known["values"], *repair["values"]]))
     may_refresh = scope == SYSTEM and host.root is not False
     stale = [row for row in host.conflicts if may_refresh and row.get("kind") in STALE]
-    for kind in dict.fromkeys(str(row["kind"]) for row in stale):
-        folders = [str(row.get("path") or "") for row in stale if row["kind"] == kind]
-        found[(CACHE, 0, kind)] = _repair(CACHE, 0, "", "", folders) | {"kind": kind}
+    if stale:
+        folders = list(dict.fromkeys(str(row.get("path") or "") for row in stale))
+        found[(CACHE, 0, "")] = _repair(CACHE, 0, "", "", folders) | {"kind": str(stale[0]["kind"])}
     return tuple(found.values())
 
 
@@ -74,7 +74,7 @@ def setting_of(row: Row) -> Repair | None:
     kind, path, number, text = (row.get(key) for key in ("kind", "file", "line", "text"))
     if not (path and text and isinstance(number, int)) or kind not in VARIABLES:
         return None
-    is_variable = form_of(str(path)) in (SHELL, "environ")
+    is_variable = form_of(str(path)) not in (FOLDERS, LIBRARIES)
     values = [str(row["path"])] if row.get("path") else []
     return _repair(str(path), number, str(text), VARIABLES[kind] if is_variable else "", values) | {"kind": kind}
 

@@ -120,6 +120,15 @@ def test_bytes_that_are_no_utf8_are_compared_as_they_were_told() -> None:
     assert repair_text(f"{here}\na=1\n", [repair(1, told)], parses)[0] == "a=1\n"
 
 
+def test_another_shells_file_is_not_read_by_bash() -> None:
+    text, made, _left = repair_text(
+        f"if ( $?X ) then\n  setenv LD_LIBRARY_PATH {COMPAT}\nendif\n",
+        [repair(2, f"setenv LD_LIBRARY_PATH {COMPAT}", "/root/.cshrc")],
+        lambda _text: pytest.fail("bash cannot tell"),
+    )
+    assert (text, len(made)) == ("if ( $?X ) then\nendif\n", 1)
+
+
 def test_a_line_of_the_loaders_configuration() -> None:
     path = "/etc/ld.so.conf.d/000_cuda.conf"
     text, made, _left = repair_text(f"/a\n{COMPAT}\n", [repair(2, COMPAT, path, "")], parses)

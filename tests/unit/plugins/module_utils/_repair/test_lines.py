@@ -8,7 +8,9 @@ import subprocess
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import (
+    CSH,
     ENVIRON,
+    FISH,
     FOLDERS,
     LIBRARIES,
     SHELL,
@@ -187,10 +189,49 @@ def test_a_variable_that_is_no_list_goes_whole(line: str, kept: str | None) -> N
         ("CUDA_VISIBLE_DEVICES=0,0", DEVICES, [], GONE),
         (f"LD_PRELOAD={LIBCUDA}", "LD_PRELOAD", [LIBCUDA], GONE),
         (f"PATH={COMPAT}", PATH, [COMPAT], "untouched"),
+        (f"LD_LIBRARY_PATH DEFAULT={COMPAT}", PATH, [COMPAT], GONE),
+        (f"LD_LIBRARY_PATH DEFAULT=/a OVERRIDE={COMPAT}:/b", PATH, [COMPAT], "LD_LIBRARY_PATH DEFAULT=/a OVERRIDE=/b"),
+        (f'LD_LIBRARY_PATH DEFAULT="/a" OVERRIDE="{COMPAT}"', PATH, [COMPAT], 'LD_LIBRARY_PATH DEFAULT="/a"'),
+        (f"PATH DEFAULT={COMPAT}", PATH, [COMPAT], "untouched"),
     ],
 )
 def test_a_line_of_etc_environment(line: str, name: str, values: list[str], kept: str | None) -> None:
     edit = edit_line(line, ENVIRON, name, values)
+    assert (edit.kept if edit else "untouched") == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (f"setenv LD_LIBRARY_PATH {COMPAT}", GONE),
+        (f"    setenv LD_LIBRARY_PATH {COMPAT}:${{LD_LIBRARY_PATH}}  # old", GONE),
+        (f'setenv LD_LIBRARY_PATH "/a:{COMPAT}:$LD_LIBRARY_PATH"', 'setenv LD_LIBRARY_PATH "/a:$LD_LIBRARY_PATH"'),
+        (f"if ( -d {COMPAT} ) setenv LD_LIBRARY_PATH {COMPAT}", GONE),
+        (f"echo a; setenv LD_LIBRARY_PATH {COMPAT}", "untouched"),
+        (f"setenv PATH {COMPAT}", "untouched"),
+        (f"# setenv LD_LIBRARY_PATH {COMPAT}", "untouched"),
+    ],
+)
+def test_a_line_of_csh(line: str, kept: str | None) -> None:
+    edit = edit_line(line, CSH, PATH, [COMPAT])
+    assert (edit.kept if edit else "untouched") == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (f"set -gx LD_LIBRARY_PATH {COMPAT} $LD_LIBRARY_PATH", GONE),
+        (
+            f"    set -x -g LD_LIBRARY_PATH /a {COMPAT} $LD_LIBRARY_PATH",
+            "    set -x -g LD_LIBRARY_PATH /a $LD_LIBRARY_PATH",
+        ),
+        (f'set -gx LD_LIBRARY_PATH "{COMPAT}:/b"', 'set -gx LD_LIBRARY_PATH "/b"'),
+        (f"test -d /a; and set -gx LD_LIBRARY_PATH {COMPAT}", "untouched"),
+        (f"set -gx PATH {COMPAT} $PATH", "untouched"),
+    ],
+)
+def test_a_line_of_fish(line: str, kept: str | None) -> None:
+    edit = edit_line(line, FISH, PATH, [COMPAT])
     assert (edit.kept if edit else "untouched") == kept
 
 
@@ -222,6 +263,11 @@ def test_a_line_of_the_loaders_own_files(line: str, form: str, values: list[str]
         ("/etc/ld.so.conf", FOLDERS),
         ("/etc/ld.so.conf.d/000_cuda.conf", FOLDERS),
         ("/etc/ld.so.preload", LIBRARIES),
+        ("/root/.pam_environment", ENVIRON),
+        ("/etc/security/pam_env.conf", ENVIRON),
+        ("/root/.tcshrc", CSH),
+        ("/etc/profile.d/cuda.csh", CSH),
+        ("/root/.config/fish/config.fish", FISH),
     ],
 )
 def test_a_file_is_known_by_its_place(path: str, form: str) -> None:

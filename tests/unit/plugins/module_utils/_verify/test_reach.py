@@ -16,12 +16,17 @@ def check(name: str, *libraries: str) -> dict[str, Any]:
     return {"check": name, "ok": True, "evidence": {"libcuda": list(libraries)} if libraries else {}}
 
 
+USED = check("torch", COMPAT, OWN)
+USED["evidence"]["used"] = {"path": OWN, "version": "580.159.04"}
+
+
 @pytest.mark.parametrize(
     ("results", "found"),
     [
         pytest.param([check("cuinit", OWN), check("torch", COMPAT)], (COMPAT, "580.95.05"), id="the-environment-first"),
         pytest.param([check("nvcc"), check("cuinit", OWN)], (OWN, "580.159.04"), id="no-pytorch"),
         pytest.param([check("torch", COMPAT, OWN), check("cuinit", OWN)], None, id="two-at-once"),
+        pytest.param([USED, check("cuinit", OWN)], (OWN, "580.159.04"), id="two-at-once-and-which-is-used"),
         pytest.param([check("torch"), check("nvcc")], None, id="none-was-seen"),
         pytest.param([{"check": "torch", "ok": True, "skipped": "no"}], None, id="skipped"),
         pytest.param([check("torch", "/nowhere/wsl/libcuda.so.1")], ("/nowhere/wsl/libcuda.so.1", None), id="wsl"),

@@ -40,6 +40,10 @@ KINDS = [
         conflict("ld_library_path", "/etc/environment", f'LD_LIBRARY_PATH="{COMPAT}"'),
         repaired("ld_library_path", "/etc/environment", f'LD_LIBRARY_PATH="{COMPAT}"', "LD_LIBRARY_PATH", [COMPAT]),
     ),
+    (
+        conflict("ld_library_path", "/root/.cshrc", f"setenv LD_LIBRARY_PATH {COMPAT}"),
+        repaired("ld_library_path", "/root/.cshrc", f"setenv LD_LIBRARY_PATH {COMPAT}", "LD_LIBRARY_PATH", [COMPAT]),
+    ),
     (conflict("ld_library_path", CONF, COMPAT), repaired("ld_library_path", CONF, COMPAT, "", [COMPAT])),
     (
         conflict("loader_order", CONF, "/opt/old/lib", "/opt/old/lib"),
@@ -71,7 +75,7 @@ KINDS = [
     (conflict("loader_missing", None, "", "/usr/local/nvidia/lib64", None), None),
     (conflict("wsl_linux_driver", None, "libnvidia-compute-580", "", None), None),
 ]
-LISTED = [BASHRC, CONF, "/etc/environment", "/etc/ld.so.preload", "/usr/local/lib/libcuda.so.1"]
+LISTED = [BASHRC, "/root/.cshrc", CONF, "/etc/environment", "/etc/ld.so.preload", "/usr/local/lib/libcuda.so.1"]
 
 
 @pytest.fixture
@@ -251,7 +255,7 @@ def test_a_whole_line_is_removed_and_a_part_of_one_is_repaired(pod: Facts, decid
         (f"{BASHRC}: {LINE}", "remove", LINE),
         (f"{BASHRC}: {MIXED}", "repair", f"with {COMPAT}"),
         (f"{CONF}: {COMPAT}", "remove", COMPAT),
-        (CACHE, "repair", f"with {COMPAT}"),
+        (CACHE, "repair", "out of date"),
     ]
     assert decision["changes"][1]["to"] == "export PATH=/c/bin:$PATH"
     assert len(decision["changes"]) == 4
@@ -259,26 +263,23 @@ def test_a_whole_line_is_removed_and_a_part_of_one_is_repaired(pod: Facts, decid
     text = " ".join(render_text(decision, pod, "pod").split())
     assert f"- {BASHRC}: {LINE} to be removed" in text
     assert f"~ {BASHRC}: {MIXED} with {COMPAT}: repaired" in text
-    assert f"~ {CACHE} with {COMPAT}: repaired" in text
+    assert f"~ {CACHE} out of date: repaired" in text
 
 
 @pytest.mark.parametrize(
-    ("kind", "folder", "old"),
-    [
-        ("loader_cache", COMPAT, f"with {COMPAT}"),
-        ("wsl_cache", "/usr/lib/wsl/lib", "without /usr/lib/wsl/lib"),
-    ],
+    ("kind", "folder"),
+    [("loader_cache", COMPAT), ("loader_cache", "/opt/driver"), ("wsl_cache", "/usr/lib/wsl/lib")],
 )
 @pytest.mark.parametrize(
     ("scope", "is_root", "makes"), [("system", True, True), ("user", True, False), ("user", False, False)]
 )
 def test_a_stale_cache_needs_no_permission_but_root(
-    kind: str, folder: str, old: str, scope: str, is_root: bool, makes: bool, host: Any, decide: Decide
+    kind: str, folder: str, scope: str, is_root: bool, makes: bool, host: Any, decide: Decide
 ) -> None:
     observed = host("H100", "580.159.04", root=is_root)
     observed["conflicts"] = [conflict(kind, CACHE, "", folder, None)]
     decision = decide(observed, cuda="13.0", scope=scope, toolkit={"provider": "none"})
-    assert told(decision) == ([(CACHE, "repair", old)] if makes else [])
+    assert told(decision) == ([(CACHE, "repair", "out of date")] if makes else [])
     assert any(CACHE in warning for warning in decision["warnings"]) is not makes
 
 
