@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE, FOLDERS, form_of
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import split_architecture
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
@@ -190,10 +190,7 @@ def observed_warnings(case: Case, observed: Mapping[str, Any]) -> list[str]:
         places = [str(row[key]) for key in ("file", "line") if row.get(key)]
         where = ":".join(places) or str(row.get("path") or "the environment")
         text = f" ({row['text']})" if row.get("text") else ""
-        remedy = _by_hand(case, row)
-        if command := COMMANDS.get(str(row.get("kind"))):
-            remedy = command.format(text=row.get("text") or "", path=row.get("path") or "")
-        found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {remedy}.")
+        found.append(f"{where} {CONFLICTS.get(str(row.get('kind')), 'disturbs CUDA')}{text}; {_by_hand(case, row)}.")
     found += [f"not read: {problem}" for problem in observed.get("problems") or ()]
     return found
 
@@ -211,11 +208,13 @@ def _by_hand(case: Case, row: Row) -> str:
     """What to do about a conflict that stays; of a file that is listed, why a run leaves it."""
     setting = setting_of(row)
     if setting is None:
-        return "remove it"
+        command = COMMANDS.get(str(row.get("kind")), "remove it")
+        return command.format(text=row.get("text") or "", path=row.get("path") or "")
     because = why_left(setting, case.host, case.layout.scope)
+    remove = "remove it and run ldconfig" if form_of(setting["path"]) == FOLDERS else "remove it"
     if is_listed(setting["path"], case.request.repair_files, case.host):
-        return f"remove it by hand: {because}"
-    return "remove it" if because else "remove it, or list the file in repair_files"
+        return f"{remove} by hand: {because}"
+    return remove if because else f"{remove}, or list the file in repair_files"
 
 
 def unknown_warnings(host: Host) -> list[str]:

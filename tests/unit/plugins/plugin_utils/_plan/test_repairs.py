@@ -180,25 +180,29 @@ def test_a_line_that_was_read_and_traced_is_one_repair(pod: Facts, case: Any) ->
             conflict("ld_library_path", CONF, COMPAT),
             {"root": False},
             {"repair_files": [CONF]},
-            "; remove it by hand: to change it needs root, and this is not root.",
+            "; remove it and run ldconfig by hand: to change it needs root, and this is not root.",
             id="no-root",
         ),
         pytest.param(
-            conflict("ld_library_path", CONF, COMPAT), {"root": False}, {}, f"({COMPAT}); remove it.", id="of-no-use"
+            conflict("ld_library_path", CONF, COMPAT),
+            {"root": False},
+            {},
+            f"({COMPAT}); remove it and run ldconfig.",
+            id="of-no-use",
         ),
         pytest.param(
             conflict("ld_library_path", CONF, COMPAT),
             {},
             {"repair_files": [CONF], "scope": "user"},
-            "; remove it by hand: in user scope only files below the home are changed.",
+            "; remove it and run ldconfig by hand: in user scope only files below the home are changed.",
             id="user-scope",
         ),
         pytest.param(
             conflict("loader_order", CONF, "/usr/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu"),
             {},
             {"repair_files": [CONF]},
-            "; remove it by hand: the system keeps libraries in that folder, and what does not belong there is to be"
-            " removed from it.",
+            "; remove it and run ldconfig by hand: the system keeps libraries in that folder, and what does not belong"
+            " there is to be removed from it.",
             id="a-folder-of-the-system",
         ),
         pytest.param(
@@ -209,10 +213,10 @@ def test_a_line_that_was_read_and_traced_is_one_repair(pod: Facts, case: Any) ->
             id="half-a-line",
         ),
         pytest.param(
-            conflict("some_devices", text="export CUDA_VISIBLE_DEVICES=1"),
+            conflict("toolkit_library", text="export LD_LIBRARY_PATH=/usr/local/cuda/lib64"),
             {},
             {"repair_files": [BASHRC]},
-            "(export CUDA_VISIBLE_DEVICES=1); remove it.",
+            "(export LD_LIBRARY_PATH=/usr/local/cuda/lib64); remove it.",
             id="may-be-meant",
         ),
     ],
