@@ -3,8 +3,8 @@
 """Start containers that look like rented GPU machines, change the driver of their host, lose their disk, remove them.
 
     pods.py up < PODS          start pods anew; PODS is JSON: {"pod-1": {"driver": "driver 570.133.20\\n…",
-                               "image": "debian12", "volume": false, "environment": {"RUNPOD_POD_ID": "x"}}};
-                               each of the four may be left out
+                               "image": "debian12", "volume": false, "environment": {"RUNPOD_POD_ID": "x"},
+                               "shm": "1m"}}; each of the five may be left out
     pods.py driver POD < CONF  the host got another driver: CONF is the new /etc/simulated-driver.conf
     pods.py wipe POD...        the pods' root disks are lost; drivers, addresses and the volumes at /workspace stay
     pods.py down [--all|POD…]  remove these pods with their volumes; the mirror and the network go with the last one
@@ -51,6 +51,7 @@ class Pod:
     image: str = "debian12"
     volume: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    shm: str = ""  # size of /dev/shm, as docker takes it; empty: docker's own
 
     @property
     def container(self) -> str:
@@ -149,6 +150,7 @@ def start(pod: Pod, address: str = "") -> None:
         # The simulated driver mounts what a container runtime would have mounted.
         *("--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"),
         *(("--volume", f"{pod.container}:/workspace") if pod.volume else ()),
+        *(("--shm-size", pod.shm) if pod.shm else ()),
         *(word for name, value in pod.environment.items() for word in ("--env", f"{name}={value}")),
         *("--label", f"{SPEC}={json.dumps(vars(pod))}", find_image(pod.image)),
     )

@@ -122,7 +122,9 @@ options:
     type: float
     default: 900
   evidence:
-    description: JSON file to which the verdict is written, whether the checks passed or not.
+    description:
+      - JSON file to which the verdict is written, whether the checks passed or not, with the driver, the libcuda and
+        the GPUs that it was reached with. Where one of these is another one later, the plan has the stack proved again.
     type: path
   digest:
     description: Digest of the plan that is verified, stored with the verdict.
@@ -259,6 +261,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import parse_architecture
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import read_context
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import capability, shell_environment
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.reach import find_reach
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.results import conclude, lack, skip, summarize
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import run_jobs
 
@@ -395,10 +398,12 @@ def write_verdict(module: AnsibleModule, *, ok: bool, results: list[dict[str, An
     Raises OSError.
     """
     target = Path(module.params["evidence"])
+    driver = module.params["driver"] or read_loaded(Root()).version
     verdict = {
         "digest": module.params["digest"],
         "ok": ok,
-        "driver": module.params["driver"] or read_loaded(Root()).version,
+        "driver": driver,
+        "reach": find_reach(results, driver, gpu=module.params["gpu"]),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "level": module.params["level"],
         "checks": results,

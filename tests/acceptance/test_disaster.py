@@ -7,78 +7,37 @@ files are put back at the end; everything else goes into a scratch prefix.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_hosts import OUTPUT, Hosts, describe, table, write_json
-
-FOLDER = OUTPUT / "disaster"
-OWN_PROFILE = "/etc/profile.d/podsmith.sh"
-ETC = ("/etc/bash.bashrc", "/etc/environment", OWN_PROFILE)
-PLAIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-BLOCK = re.compile(r"^# BEGIN podsmith\.gpu\n.*?^# END podsmith\.gpu\n", re.MULTILINE | re.DOTALL)
-MARK = "disaster-probe "
-# What a user's first cell does, and what a build would look for.
-PROBE = f"""
-import json, os, sys
-answer = {{"python": sys.executable, "works": False}}
-answer.update((name, os.environ[name]) for name in ("LD_LIBRARY_PATH", "CUDA_HOME") if name in os.environ)
-try:
-    import torch
-    ones = torch.ones(64, 64, device="cuda")
-    answer["works"] = bool((ones @ ones == 64).all())
-except Exception as error:
-    answer["error"] = f"{{type(error).__name__}}: {{str(error).splitlines()[0]}}"
-home = os.environ.get("CUDA_HOME")
-if home and not os.path.exists(home + "/bin/nvcc"):
-    answer.update(works=False, error=f"CUDA_HOME is {{home}}, which has no bin/nvcc")
-with open("/proc/self/maps") as maps:
-    answer["libcuda"] = next((line.split()[5] for line in maps if "/libcuda.so" in line), None)
-print("{MARK}" + json.dumps(answer))
-"""
-
-Answer = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Place:
-    """The host that is broken and mended."""
-
-    home: Path
-    scratch: Path
-    toolkit: str
-    compat: Path
-    compat_version: str
-    driver: str
-    torch_python: str
-    image_library_path: str  # what the image's first process has, where the loader's cache lacks libcuda
-
-    @property
-    def bashrc(self) -> Path:
-        """The user's start-up file."""
-        return self.home / ".bashrc"
-
-    @property
-    def prefix(self) -> Path:
-        """Where the play installs."""
-        return self.scratch / "podsmith"
-
-    def anonymous(self, text: str) -> str:
-        """A text without this run's folder."""
-        return text.replace(str(self.scratch), "/scratch")
+from disaster import (
+    BLOCK,
+    ETC,
+    FOLDER,
+    LOADER,
+    LOADER_FOLDER,
+    PROBE,
+    Answer,
+    Keeper,
+    Place,
+    Scene,
+    ask_all,
+    find_place,
+    name_folder,
+    why_not,
+)
+from gpu_hosts import Hosts, describe, table
 
 
 @dataclass(frozen=True)
@@ -155,154 +114,9 @@ CASES = [
 ]
 
 
-# --- the ways into the host ---
-
-
-def sessions(
-    place: Place, python: str, *, by_name: bool, variables: Mapping[str, str]
-) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Way → command and environment. With ``by_name`` the shells look for ``python`` on their PATH."""
-    probe = str(place.scratch / "probe.py")
-    in_shell = f"{'python' if by_name else shlex.quote(python)} {shlex.quote(probe)}"
-    direct = f"{shlex.quote(python)} {shlex.quote(probe)}"
-    user = {"HOME": str(place.home), "USER": "root", "LOGNAME": "root", "SHELL": "/bin/bash", "TERM": "dumb"}
-    image = {"LD_LIBRARY_PATH": place.image_library_path} if place.image_library_path else {}
-    bare = {**user, "PATH": PLAIN_PATH, **image, **variables}
-    pam = {**bare, **read_pam_environment()}
-    ssh = {**pam, "SSH_CLIENT": "192.0.2.1 40000 22", "SSH_CONNECTION": "192.0.2.1 40000 192.0.2.2 22"}
-    return {
-        "login shell (bash -lc)": (["bash", "-lc", in_shell], bare),
-        "interactive shell (bash -ic)": (["bash", "-ic", in_shell], bare),
-        "bash -c, its environment from PAM": (["bash", "-c", in_shell], pam),
-        "ssh host command (bash as sshd starts it)": (["bash", "-c", in_shell], ssh),
-        "cron (sh -c)": (["sh", "-c", direct], {**bare, "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}),
-        "Jupyter kernel (the kernelspec's argv, no shell)": ([python, probe], bare),
-    }
-
-
-def read_pam_environment() -> dict[str, str]:
-    """What pam_env takes from /etc/environment."""
-    try:
-        lines = Path("/etc/environment").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {name.removeprefix("export ").strip(): value.strip("\"' ") for name, _sign, value in pairs}
-
-
-def ask(command: list[str], environ: dict[str, str]) -> Answer:
-    """Run the probe one way; its answer, or what came instead."""
-    done = subprocess.run(
-        command,
-        env=environ,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
-    if not lines:
-        words = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        return {"works": False, "error": words[-1]}
-    answer: Answer = json.loads(lines[-1].removeprefix(MARK))
-    return answer
-
-
-def ask_all(place: Place, python: str, *, by_name: bool, variables: Mapping[str, str]) -> dict[str, Answer]:
-    """Run the probe all ways at once."""
-    ways = sessions(place, python, by_name=by_name, variables=variables)
-    with ThreadPoolExecutor(len(ways)) as pool:
-        return dict(zip(ways, pool.map(lambda way: ask(*way), ways.values()), strict=True))
-
-
-# --- the host ---
-
-
-class Keeper:
-    """The start-up files as they were; they can be put back any number of times."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.kept = {path: (path.read_bytes(), path.stat().st_mode) if path.is_file() else None for path in paths}
-
-    def put_back(self) -> None:
-        """Write each file as it was, and remove what was not there."""
-        for path, kept in self.kept.items():
-            if kept is None:
-                path.unlink(missing_ok=True)
-            elif not path.is_file() or path.read_bytes() != kept[0]:
-                path.write_bytes(kept[0])
-                path.chmod(kept[1] & 0o7777)
-
-    def start_over(self) -> None:
-        """The same without what an earlier bootstrap of this host wrote: a case begins where nobody has helped."""
-        self.put_back()
-        Path(OWN_PROFILE).unlink(missing_ok=True)
-        for path in self.kept:
-            if path.is_file():
-                text = path.read_text(encoding="utf-8")
-                path.write_text(BLOCK.sub("", text), encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The host, the plays against it, and what is recorded of each case."""
-
-    place: Place
-    hosts: Hosts
-    keeper: Keeper
-    request: dict[str, Any]
-    records: list[dict[str, Any]]
-
-    def play(self, name: str, playbook: str, *, repair: bool) -> Any:
-        """Run a playbook with the wish of the host, into the scratch prefix."""
-        request = {**self.request, "scope": "system", "repair_files": [str(self.place.bashrc)] if repair else []}
-        return self.hosts.play(name, playbook, stack_plan_request=request, stack_plan_prefix=str(self.place.prefix))
-
-
-def why_not(gpu: Mapping[str, Any]) -> str | None:
-    """Why this host cannot show the disaster, or None."""
-    installed = gpu["installed"]
-    if not gpu["devices"]:
-        return "there is no NVIDIA GPU here"
-    if not gpu["platform"]["root"]:
-        return "system-wide start-up files need root"
-    if not installed["compat"]:
-        return "the image has no cuda-compat package"
-    if not any(row["nvcc"] and not row["broken"] for row in installed["toolkits"]):
-        return "the image has no CUDA toolkit to adopt"
-    if not any(row["cuda"] and not row["managed"] for row in installed["pytorch"]):
-        return "the image has no PyTorch with CUDA to adopt"
-    return None
-
-
-def find_place(gpu: Mapping[str, Any], scratch: Path) -> Place:
-    """Where to break what."""
-    installed = gpu["installed"]
-    compat, driver = installed["compat"][0], str(gpu["driver"]["version"])
-    torch = next(row for row in installed["pytorch"] if row["cuda"] and not row["managed"])
-    cached = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False).stdout
-    try:
-        image = Path("/proc/1/environ").read_bytes().decode("utf-8", "replace").split("\0")
-    except PermissionError:  # not even root may, in some sandboxes; then what this process has is the nearest
-        image = [f"{name}={value}" for name, value in os.environ.items()]
-    paths = [item.partition("=")[2] for item in image if item.startswith("LD_LIBRARY_PATH=")]
-    return Place(
-        home=Path.home(),
-        scratch=scratch,
-        toolkit=next(row["path"] for row in installed["toolkits"] if row["nvcc"] and not row["broken"]),
-        compat=Path(compat["path"]),
-        compat_version=str(compat["version"]),
-        driver=driver,
-        torch_python=str(torch["python"]),
-        image_library_path="" if "libcuda.so.1 " in cached else "".join(paths),
-    )
-
-
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
-    """The host, observed; its start-up files are put back and the scratch prefix removed at the end."""
+    """The host, observed; its files are put back and the scratch prefix removed at the end."""
     hosts = Hosts.of_environment(FOLDER, os.environ)
     if hosts.limit != "local":
         pytest.skip("The disaster breaks the files of this very host: run it there, with LIMIT=local.")
@@ -311,22 +125,22 @@ def scene() -> Iterator[Scene]:
     record: dict[str, Any] = next(iter(observed.records.values()), {})
     if because := why_not(record["gpu"]):
         pytest.skip(f"Nothing can be shown on this host: {because}.")
+    signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("stopped; what was broken is put back"))
     scratch = Path(tempfile.mkdtemp(prefix="podsmith-disaster-", dir="/var/tmp"))
     place = find_place(record["gpu"], scratch)
     (scratch / "probe.py").write_text(PROBE, encoding="utf-8")
-    backup = place.bashrc.with_name(f"{place.bashrc.name}.podsmith-backup")
-    keeper = Keeper([place.bashrc, backup, *map(Path, ETC)])
-    records: list[dict[str, Any]] = []
+    host = describe(record["gpu"]) | {"compat": f"{place.compat} {place.compat_version}"}
+    keeper = keep(place)
     try:
-        yield Scene(place, hosts, keeper, dict(record["request"]), records)
+        yield Scene(place, hosts, keeper, host, dict(record["request"]), [])
     finally:
         keeper.put_back()
         shutil.rmtree(scratch, ignore_errors=True)
-        host = describe(record["gpu"]) | {"compat": f"{place.compat} {place.compat_version}"}
-        text = place.anonymous(
-            json.dumps({"date": time.strftime("%Y-%m-%d", time.gmtime()), "host": host, "cases": records})
-        )
-        write_json(FOLDER / "disaster.json", json.loads(text))
+
+
+def keep(place: Place) -> Keeper:
+    """Every file that a case changes, as it is now."""
+    return Keeper([place.bashrc, *map(Path, (*ETC, *LOADER)), *name_folder(place.native.parent)])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -340,16 +154,16 @@ def test_the_play_mends(scene: Scene, case: Case) -> None:
         place.bashrc.write_text(f"{line}\n{original}", encoding="utf-8")
 
     before = ask_all(place, place.torch_python, by_name=False, variables=variables)
-    facts = scene.play("facts", "tests/acceptance/observe.yml", repair=False)
-    plan = scene.play("plan", "playbooks/plan.yml", repair=False)
-    mended = scene.play("bootstrap", "bootstrap.yml", repair=True)
-    after = ask_all(place, f"{place.prefix}/current/bin/python", by_name=True, variables=variables)
-    again = scene.play("second run", "bootstrap.yml", repair=True)
+    facts = scene.play("facts", "tests/acceptance/observe.yml")
+    plan = scene.play("plan", "playbooks/plan.yml")
+    mended = scene.play("bootstrap", "bootstrap.yml", [str(place.bashrc)])
+    after = ask_all(place, place.python, by_name=True, variables=variables)
+    again = scene.play("second run", "bootstrap.yml", [str(place.bashrc)])
 
     ((_host, observed),) = facts.records.items()
     conflicts = [row for row in observed["gpu"]["conflicts"] if row["file"] == str(place.bashrc)]
     decision = next(iter(mended.records.values()), {})
-    scene.records.append(
+    scene.record(
         {
             "case": case.name,
             "did": line or " ".join(f"{name}={value}" for name, value in variables.items()),
@@ -361,7 +175,7 @@ def test_the_play_mends(scene: Scene, case: Case) -> None:
             "second_run": {"seconds": again.seconds, "changed": sum(again.changed.values())},
         }
     )
-    tell(case, before, after)
+    tell(case.name, before, after)
 
     broken = [way for way, answer in before.items() if not answer["works"]]
     assert broken, "nothing was broken: the case shows nothing on this host"
@@ -383,11 +197,243 @@ def test_the_play_mends(scene: Scene, case: Case) -> None:
         assert lost == [], "a library newer than the driver is left to who put it there"
 
 
-def tell(case: Case, before: dict[str, Answer], after: dict[str, Answer]) -> None:
+# --- a host that was proven ---
+
+SHELLS = ("login shell (bash -lc)", "interactive shell (bash -ic)")
+NO_SHELL = ("cron (sh -c)", "Jupyter kernel (the kernelspec's argv, no shell)")
+
+
+@dataclass(frozen=True)
+class Wreck:
+    """One way to break a proven host; ``place_of`` is the file, and the line, or the folder that must be named."""
+
+    name: str
+    do: Callable[[Place], str]
+    kind: str  # of the cause
+    place_of: Callable[[Place], str]
+    repair: tuple[str, ...] = ()  # files that may be repaired
+    mends: bool = True
+    spoils: tuple[str, ...] = ()  # ways in which a variable stops our Python, too: they are not ours to change
+
+
+def run(command: str) -> str:
+    """Run a shell command; the command."""
+    subprocess.run(["sh", "-ec", command], check=True, capture_output=True)
+    return command
+
+
+def append(place: Place, line: str) -> str:
+    """Put a line at the end of .bashrc, as ``echo … >> ~/.bashrc`` does; the line."""
+    text = place.bashrc.read_text(encoding="utf-8") if place.bashrc.is_file() else ""
+    place.bashrc.write_text(f"{text.rstrip(chr(10))}\n{line}\n".lstrip("\n"), encoding="utf-8")
+    return line
+
+
+def last_line(place: Place) -> str:
+    """Where :func:`append` has written."""
+    return f"{place.bashrc}:{len(place.bashrc.read_text(encoding='utf-8').splitlines())}"
+
+
+def copy_libcuda(place: Place) -> str:
+    """A folder with a libcuda of another version, as an image's own package leaves it."""
+    folder = place.scratch / "image" / "lib"
+    folder.mkdir(parents=True, exist_ok=True)
+    library = f"libcuda.so.{place.compat_version}"
+    shutil.copy(place.compat / library, folder / library)
+    for name, target in (("libcuda.so.1", library), ("libcuda.so", "libcuda.so.1")):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(target)
+    return str(folder)
+
+
+def hide_native(place: Place) -> str:
+    """Take the driver's folder from the loader's configuration."""
+    files = name_folder(place.native.parent)
+    if not files:
+        pytest.skip(f"{place.native.parent} is one of the loader's default folders: it cannot be hidden from it.")
+    return run(f"sed -i 's|^{place.native.parent}$|# &|' {shlex.join(map(str, files))} && ldconfig")
+
+
+COMPAT_CONF, IMAGE_CONF = f"{LOADER_FOLDER}/000-compat.conf", f"{LOADER_FOLDER}/000-image.conf"
+WRECKS = [
+    Wreck(
+        "the compat directory in the loader's configuration",
+        do=lambda place: run(f"echo {place.compat} >{COMPAT_CONF} && ldconfig"),
+        kind="ld_library_path",
+        place_of=lambda _place: f"{COMPAT_CONF}:1",
+        repair=(COMPAT_CONF,),
+    ),
+    Wreck(
+        "the compat directory in the loader's cache alone",
+        do=lambda place: run(f"echo {place.compat} >{COMPAT_CONF} && ldconfig && rm {COMPAT_CONF}"),
+        kind="loader_cache",
+        place_of=lambda _place: "/etc/ld.so.cache",
+    ),
+    Wreck(
+        "an image's libcuda of another version before the driver's in the loader's configuration",
+        do=lambda place: run(f"echo {copy_libcuda(place)} >{IMAGE_CONF} && ldconfig"),
+        kind="loader_order",
+        place_of=lambda _place: f"{IMAGE_CONF}:1",
+        repair=(IMAGE_CONF,),
+    ),
+    Wreck(
+        "the driver's libraries in a folder that the loader does not know",
+        do=hide_native,
+        kind="loader_missing",
+        place_of=lambda place: str(place.native.parent),
+        mends=False,
+    ),
+    Wreck(
+        "LD_PRELOAD of the compat library, in .bashrc",
+        do=lambda place: append(place, f"export LD_PRELOAD={place.compat}/libcuda.so.1"),
+        kind="preload",
+        place_of=last_line,
+        repair=("~/.bashrc",),
+    ),
+    Wreck(
+        "a GPU named twice in CUDA_VISIBLE_DEVICES, in .bashrc",
+        do=lambda place: append(place, "export CUDA_VISIBLE_DEVICES=0,0"),
+        kind="repeated_devices",
+        place_of=last_line,
+        repair=("~/.bashrc",),
+        spoils=SHELLS[1:],
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def proven(scene: Scene) -> Scene:
+    """The host as a bootstrap leaves it, with nothing broken."""
+    scene.keeper.start_over()
+    run = scene.play("proven", "bootstrap.yml")
+    assert run.rc == 0, run.complaint
+    ((_host, decision),) = run.records.items()
+    assert decision["verdict"] == "ok", decision["summary"]
+    return scene
+
+
+@contextmanager
+def put_back_afterwards(place: Place) -> Iterator[Keeper]:
+    """Whatever happens within, the files are then what they were."""
+    keeper = keep(place)
+    try:
+        yield keeper
+    finally:
+        keeper.put_back()
+
+
+@pytest.mark.parametrize("wreck", WRECKS, ids=lambda wreck: wreck.name)
+def test_ok_is_never_said_of_what_is_broken(proven: Scene, wreck: Wreck) -> None:
+    """The plan names what is wrong, our Python works all the same, one run mends what it may, the next is clean."""
+    place = proven.place
+    with put_back_afterwards(place) as keeper:
+        did = wreck.do(place)
+        named = wreck.place_of(place)
+        before = ask_all(place, place.torch_python, by_name=False, variables={})
+        ours = ask_all(place, place.python, by_name=False, variables={})
+        plan = proven.play("plan", "playbooks/plan.yml")
+        mended = proven.play("bootstrap", "bootstrap.yml", wreck.repair)
+        after = ask_all(place, place.torch_python, by_name=False, variables={})
+        left = place.bashrc.read_text(encoding="utf-8").splitlines()
+        if not wreck.mends:
+            keeper.put_back()
+        again = proven.play("second run", "bootstrap.yml", wreck.repair)
+
+    ((_host, decision),) = plan.records.items()
+    final = next(iter(again.records.values()), {})
+    causes = [row for row in decision["now"]["causes"] if row["kind"] == wreck.kind]
+    proven.record(
+        {
+            "case": wreck.name,
+            "did": did,
+            "before": before,
+            "ours_before": ours,
+            "plan": {"verdict": decision["verdict"], "works": decision["now"]["works"], "causes": causes},
+            "bootstrap": {
+                "seconds": mended.seconds,
+                "exit": mended.rc,
+                "applied": [row["what"] for row in next(iter(mended.records.values()), {}).get("applied", [])],
+            },
+            "after": after,
+            "second_run": {"seconds": again.seconds, "changed": sum(again.changed.values())},
+        }
+    )
+    tell(wreck.name, before, after)
+    sys.stdout.write(f"plan: {decision['verdict']}; {'; '.join(str(row['because']) for row in causes)}\n")
+
+    assert [way for way, answer in before.items() if not answer["works"]], "nothing was broken on this host"
+    assert decision["verdict"] != "ok"
+    assert causes, f"expected a cause of kind {wreck.kind}; found {decision['now']['causes']}"
+    assert "".join(named.split()) in "".join(plan.out.split()), f"the plan does not name {named}"
+    stopped = {way: answer for way, answer in ours.items() if not answer["works"] and way not in wreck.spoils}
+    assert stopped == {}, "our own Python does not work"
+    if wreck.mends:
+        assert mended.rc == 0, mended.complaint
+        assert {way: answer for way, answer in after.items() if not answer["works"]} == {}
+        assert did not in left, "the line is still in .bashrc"
+    else:
+        assert {way: after[way] for way in SHELLS if not after[way]["works"]} == {}, "the activation does not help"
+    assert again.rc == 0, again.complaint
+    assert (final["verdict"], sum(again.changed.values())) == ("ok", 0)
+
+
+# What a DataLoader with workers does for its first large batch.
+LOAD = """
+import torch
+class Large(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        return torch.ones(1 << 18)
+for batch in torch.utils.data.DataLoader(Large(), batch_size=2, num_workers=2):
+    assert batch.sum() == batch.numel()
+"""
+
+
+def load(place: Place) -> bool:
+    """Whether our Python's DataLoader works with workers."""
+    done = subprocess.run([place.python, "-c", LOAD], capture_output=True, timeout=120, check=False)
+    return done.returncode == 0
+
+
+def test_a_small_shared_memory_is_told(proven: Scene) -> None:
+    """It breaks no CUDA: the size and the flag that raises it are what a user needs to hear."""
+    place, size = proven.place, os.statvfs("/dev/shm")
+    resize = "mount -o remount,size={} /dev/shm"
+    if subprocess.run(["sh", "-c", resize.format("1m")], capture_output=True, check=False).returncode:
+        pytest.skip("This container may not mount: /dev/shm keeps its size.")
+    try:
+        before = load(place)
+        plan = proven.play("plan", "playbooks/plan.yml")
+    finally:
+        run(resize.format(size.f_blocks * size.f_frsize))
+    after = load(place)
+    again = proven.play("second run", "bootstrap.yml")
+    ((_host, decision),) = plan.records.items()
+    told = [text for text in decision["warnings"] if "/dev/shm" in text]
+    proven.record(
+        {
+            "case": "/dev/shm of 1 MiB",
+            "did": resize.format("1m"),
+            "before": {"DataLoader with workers": {"works": before}},
+            "plan": {"verdict": decision["verdict"], "told": told},
+            "after": {"DataLoader with workers": {"works": after}},
+            "second_run": {"seconds": again.seconds, "changed": sum(again.changed.values())},
+        }
+    )
+    sys.stdout.write(f"\n/dev/shm of 1 MiB: {'; '.join(told)}\n")
+    assert (before, after) == (False, True)
+    assert told, "expected a warning of /dev/shm"
+    assert "1 MiB" in told[0]
+    assert "--shm-size" in told[0]
+    assert (again.rc, sum(again.changed.values())) == (0, 0), again.complaint
+
+
+def tell(name: str, before: dict[str, Answer], after: dict[str, Answer]) -> None:
     """Print before and after of one case."""
     rows = [("way", "before", "after")]
     rows += [(way, outcome(answer), outcome(after[way])) for way, answer in before.items()]
-    sys.stdout.write(f"\n{case.name}\n{table(rows)}\n")
+    sys.stdout.write(f"\n{name}\n{table(rows)}\n")
 
 
 def outcome(answer: Answer) -> str:

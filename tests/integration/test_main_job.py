@@ -219,6 +219,24 @@ def test_a_recorded_host_explains_itself(site: Site) -> None:
     assert "PyTorch 2.9.1+cu130 has machine code for NVIDIA H200" in text
 
 
+def test_a_recorded_host_whose_driver_does_not_work_is_shown_by_a_plan_and_fails_a_bootstrap(site: Site) -> None:
+    gpu = json.loads((ROOT / "tests/fixtures/h200-580.159.04-facts.json").read_text(encoding="utf-8"))["gpu"]
+    gpu["loader"] = {"libcuda": "/usr/lib/libcuda.so.580.159.04", "init": {"code": 3, "name": "x"}, "devices": 0}
+    gpu.pop("ways", None)
+    recording = site.scratch / "broken.json"
+    recording.write_text(json.dumps(gpu), encoding="utf-8")
+    runs = {
+        name: site.play(name, stack_plan_recording=str(recording)) for name in ("playbooks/plan.yml", "bootstrap.yml")
+    }
+    assert [run.rc == 0 for run in runs.values()] == [True, False]
+    for run in runs.values():
+        text = " ".join(run.out.split())
+        assert "now CUDA answers 3 (x) by the driver's own library (/usr/lib/libcuda.so.580.159.04)" in text
+        assert "verdict broken: nothing was changed" in text
+        assert (run.decision["verdict"], run.decision["changes"], run.recap["changed"]) == ("broken", [], 0)
+    assert "Fail if nothing works on this host" in runs["bootstrap.yml"].out
+
+
 def test_verify_proves_the_live_environment_and_a_broken_one_fails(site: Site) -> None:
     variables = {"request": {"cutlass": "3.8.0"}, "gpu_verify_checks": ["nvcc", "cutlass"]}
     assert site.play("playbooks/verify.yml", **variables).rc == 0

@@ -49,6 +49,7 @@ ARROWS = {
     "module_utils/_bundle": {"module_utils/_host"},
     "module_utils/_observe": {"module_utils/_host"},
     "module_utils/_packages": {"module_utils/_host"},
+    "module_utils/_repair": {"module_utils/_host"},
     "module_utils/_project": {"module_utils/_host", "module_utils/_packages"},
     "module_utils/_verify": {"module_utils/_host", "module_utils/_observe"},
     "plugin_utils/_benchmark": {"plugin_utils/_catalogue"},
@@ -66,6 +67,7 @@ ARROWS = {
     },
     "plugin_utils/_plan": {
         "module_utils/_build",
+        "module_utils/_repair",
         "module_utils/_verify",
         "plugin_utils/_catalogue",
         "plugin_utils/_generate",

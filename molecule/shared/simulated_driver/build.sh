@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Compiles the simulated driver. Needs gcc and the C library's headers.
 #   build.sh install PREFIX
-#       PREFIX/lib/simulated-driver/{libcuda.so,libnvidia-ml.so,libnvidia-ptxjitcompiler.so,nvidia-smi}, PREFIX/sbin/{simulated-driver,simulated-disk,shutdown}
+#       PREFIX/lib/simulated-driver/{libcuda.so,libnvidia-ml.so,libnvidia-ptxjitcompiler.so,nvidia-smi,stubs/libcuda.so},
+#       PREFIX/sbin/{simulated-driver,simulated-disk,shutdown}
 #   build.sh compat FOLDER VERSION CUDA BRANCHES BRANDS
 #       the libraries of a cuda-compat package, e.g. compat OUT 580.95.05 13.0 535,550,565 1,2,14; the lists go into the ELF
 #       note, "-" leaves one out
@@ -23,10 +24,11 @@ shared() {
 }
 
 install_driver() {
-  mkdir -p "$1/lib/simulated-driver" "$1/sbin"
+  mkdir -p "$1/lib/simulated-driver/stubs" "$1/sbin"
   shared libcuda.so.1 libcuda.c "$1/lib/simulated-driver/libcuda.so"
   shared libnvidia-ml.so.1 libnvidia_ml.c "$1/lib/simulated-driver/libnvidia-ml.so"
   shared libnvidia-ptxjitcompiler.so.1 libnvidia_ptxjitcompiler.c "$1/lib/simulated-driver/libnvidia-ptxjitcompiler.so"
+  shared libcuda.so.1 libcuda_stub.c "$1/lib/simulated-driver/stubs/libcuda.so"
   compile "$source/nvidia_smi.c" -o "$1/lib/simulated-driver/nvidia-smi"
   for name in simulated-driver simulated-disk shutdown; do install -m 755 "$source/$name.sh" "$1/sbin/$name"; done
 }

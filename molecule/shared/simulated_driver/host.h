@@ -20,6 +20,8 @@ enum { MAX_GPUS = 16, VERSION_SIZE = 32, NAME_SIZE = 96, UUID_SIZE = 64 };
 
 enum fault { FAULT_NONE, FAULT_HANG, FAULT_MISMATCH, FAULT_LOST, FAULT_ABSENT };
 
+enum { ANSWER_HANG = -1, ANSWER_CRASH = -2 }; /* of cuInit; a CUresult otherwise */
+
 struct gpu {
     int major, minor; /* compute capability */
     int brand;        /* nvmlBrandType_t */
@@ -34,6 +36,9 @@ struct host {
     int cuda;                   /* 12080 is 12.8, as the CUDA API counts */
     bool is_wsl2;
     enum fault fault;
+    int cuinit; /* what cuInit answers where nothing else is wrong */
+    int shown;  /* GPUs that CUDA shows at most; NVML counts all */
+    int slices; /* of each GPU in MIG mode */
     int gpu_count;
     struct gpu gpus[MAX_GPUS];
 };
@@ -64,6 +69,26 @@ static inline bool parse_choice(const char *value, const char *const *choices, i
         if (strcmp(value, choices[*choice]) == 0)
             return true;
     return false;
+}
+
+static inline bool parse_count(const char *value, int *count)
+{
+    char *end = NULL;
+    long number = strtol(value, &end, 10);
+
+    *count = (int)number;
+    return end != value && !*end && number >= 0 && number < 10000;
+}
+
+static inline bool parse_answer(const char *value, int *answer)
+{
+    static const char *const words[] = {"hang", "crash", NULL};
+    int choice = 0;
+
+    if (!parse_choice(value, words, &choice))
+        return parse_count(value, answer);
+    *answer = choice == 0 ? ANSWER_HANG : ANSWER_CRASH;
+    return true;
 }
 
 static inline bool parse_gpu(const char *value, struct gpu *gpu)
@@ -98,6 +123,14 @@ static inline bool parse_word(struct host *host, const char *word, const char *v
         host->is_wsl2 = (is_known = parse_choice(value, answers, &choice)) && choice == 1;
     else if (strcmp(word, "machine") == 0)
         is_known = parse_choice(value, machines, &choice);
+    else if (strcmp(word, "cuinit") == 0)
+        is_known = parse_answer(value, &host->cuinit);
+    else if (strcmp(word, "shown") == 0)
+        is_known = parse_count(value, &host->shown);
+    else if (strcmp(word, "slices") == 0)
+        is_known = parse_count(value, &host->slices);
+    else if (strcmp(word, "folder") == 0 || strcmp(word, "xid") == 0)
+        is_known = value[0] != '\0'; /* of interest to files alone */
     else if (strcmp(word, "fault") == 0)
         host->fault = (is_known = parse_choice(value, faults, &choice)) ? (enum fault)choice : FAULT_NONE;
     else if (strcmp(word, "gpu") == 0)
@@ -110,7 +143,7 @@ static inline bool parse_word(struct host *host, const char *word, const char *v
 static inline struct host read_host(void)
 {
     const char *path = getenv("SIMULATED_DRIVER_CONF");
-    struct host host = {0};
+    struct host host = {.shown = MAX_GPUS, .slices = 1};
     char line[256];
     FILE *file = fopen(path ? path : "/etc/simulated-driver.conf", "r");
 
@@ -143,6 +176,11 @@ static inline bool has_driver(const struct host *host)
 static inline int pci_slot(int index)
 {
     return 6 + index;
+}
+
+static inline void uuid_of(int index, char uuid[UUID_SIZE])
+{
+    snprintf(uuid, UUID_SIZE, "GPU-00000000-0000-0000-0000-%012x", (unsigned)index);
 }
 
 static inline void hang_forever(void)

@@ -2,8 +2,12 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * libcuda.so.1: the driver's own, or with COMPAT_VERSION defined the one of a cuda-compat package. Then COMPAT_CUDA is
- * its level and COMPAT_NOTE the text of its ELF note, which decides for which drivers and GPUs it works.
+ * its level and COMPAT_NOTE the text of its ELF note, which decides for which drivers and GPUs it works. A copy of the
+ * driver's own under the name of another version is the library of that version.
  */
+#define _GNU_SOURCE /* dladdr */
+#include <dlfcn.h>
+#include <signal.h>
 #include <stdint.h>
 
 #include "host.h"
@@ -15,9 +19,12 @@ enum {
     CUDA_SUCCESS = 0,
     CUDA_ERROR_INVALID_VALUE = 1,
     CUDA_ERROR_NOT_INITIALIZED = 3,
+    CUDA_ERROR_DEVICE_UNAVAILABLE = 46,
     CUDA_ERROR_NO_DEVICE = 100,
     CUDA_ERROR_INVALID_DEVICE = 101,
+    CUDA_ERROR_OPERATING_SYSTEM = 304,
     CUDA_ERROR_NOT_FOUND = 500,
+    CUDA_ERROR_SYSTEM_NOT_READY = 802,
     CUDA_ERROR_SYSTEM_DRIVER_MISMATCH = 803,
     CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE = 804,
     CUDA_ERROR_UNKNOWN = 999,
@@ -42,24 +49,62 @@ static bool is_ready;
 static int visible[MAX_GPUS]; /* indices into host.gpus, as CUDA_VISIBLE_DEVICES orders them */
 static int visible_count;
 
-/* Reads CUDA_VISIBLE_DEVICES: indices, of which the first that is wrong ends the list; one named twice is an error. */
+/* Whether CUDA has something to show of a GPU: one in MIG mode without a slice is none to it. */
+static bool is_shown(int index)
+{
+    return !host.gpus[index].is_mig || host.slices > 0;
+}
+
+/* The GPU that a word of CUDA_VISIBLE_DEVICES means, an index among those shown or the begin of one's UUID, or -1;
+ * *end is what follows the word. */
+static int find_named(const char *word, const int *shown, int count, char **end)
+{
+    int found = -1;
+
+    if (strncmp(word, "GPU-", 4) != 0) {
+        long index = strtol(word, end, 0);
+
+        if (*end == word || index < 0 || index >= count)
+            return -1;
+        *end += strspn(*end, " ");
+        return shown[index];
+    }
+    *end = (char *)word + strcspn(word, ",");
+    for (int place = 0; place < count; place++) {
+        char uuid[UUID_SIZE];
+
+        uuid_of(shown[place], uuid);
+        if (strncmp(uuid, word, (size_t)(*end - word)) != 0)
+            continue;
+        if (found >= 0)
+            return -1;
+        found = shown[place];
+    }
+    return found;
+}
+
+/* Reads CUDA_VISIBLE_DEVICES: the first word that is wrong ends the list; a GPU named twice is an error. */
 static CUresult find_visible(void)
 {
     const char *wish = getenv("CUDA_VISIBLE_DEVICES");
+    int shown[MAX_GPUS], count = 0;
 
+    for (int index = 0; index < host.gpu_count && count < host.shown; index++)
+        if (is_shown(index))
+            shown[count++] = index;
     visible_count = 0;
-    for (int index = 0; !wish && index < host.gpu_count; index++)
-        visible[visible_count++] = index;
+    for (int place = 0; !wish && place < count; place++)
+        visible[visible_count++] = shown[place];
     while (wish && *wish) {
         char *end = NULL;
-        long index = strtol(wish, &end, 10);
+        int index = find_named(wish, shown, count, &end);
 
-        if (end == wish || index < 0 || index >= host.gpu_count || (*end && *end != ','))
+        if (index < 0 || (*end && *end != ','))
             break;
         for (int known = 0; known < visible_count; known++)
             if (visible[known] == index)
                 return CUDA_ERROR_INVALID_DEVICE;
-        visible[visible_count++] = (int)index;
+        visible[visible_count++] = index;
         wish = *end ? end + 1 : end;
     }
     return visible_count ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
@@ -107,9 +152,26 @@ static CUresult check_gpus(void)
     return CUDA_SUCCESS;
 }
 #else
+/* The version in the name of the file that this library was loaded from; empty where the name has none. */
+static void read_own_version(char version[VERSION_SIZE])
+{
+    Dl_info info;
+    char *path = dladdr(&host, &info) && info.dli_fname ? realpath(info.dli_fname, NULL) : NULL;
+    const char *name = path ? strrchr(path, '/') : NULL;
+
+    if (!name || sscanf(name, "/libcuda.so.%31[0-9.]", version) != 1 || atoi(version) < 100) /* 1, or WSL2's 1.1 */
+        version[0] = '\0';
+    free(path);
+}
+
 static CUresult check_driver(void)
 {
-    return host.fault == FAULT_MISMATCH ? CUDA_ERROR_SYSTEM_DRIVER_MISMATCH : CUDA_SUCCESS;
+    char own[VERSION_SIZE];
+
+    read_own_version(own);
+    if (host.fault == FAULT_MISMATCH || (own[0] && compare_versions(own, host.library) != 0))
+        return CUDA_ERROR_SYSTEM_DRIVER_MISMATCH;
+    return CUDA_SUCCESS;
 }
 
 static CUresult check_gpus(void)
@@ -117,6 +179,16 @@ static CUresult check_gpus(void)
     return CUDA_SUCCESS;
 }
 #endif
+
+/* What the host's file says that CUDA answers, be it nothing. */
+static CUresult answer(void)
+{
+    if (host.cuinit == ANSWER_HANG)
+        hang_forever();
+    if (host.cuinit == ANSWER_CRASH)
+        raise(SIGSEGV);
+    return host.cuinit;
+}
 
 EXPORT CUresult cuInit(unsigned flags)
 {
@@ -130,6 +202,8 @@ EXPORT CUresult cuInit(unsigned flags)
     if (!has_driver(&host))
         return CUDA_ERROR_NO_DEVICE;
     code = check_driver();
+    if (code == CUDA_SUCCESS)
+        code = answer();
     if (code == CUDA_SUCCESS)
         code = find_visible();
     if (code == CUDA_SUCCESS)
@@ -251,9 +325,12 @@ static const struct {
     {CUDA_SUCCESS, "CUDA_SUCCESS", "no error"},
     {CUDA_ERROR_INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
     {CUDA_ERROR_NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {CUDA_ERROR_DEVICE_UNAVAILABLE, "CUDA_ERROR_DEVICE_UNAVAILABLE", "CUDA-capable device(s) is/are busy or unavailable"},
     {CUDA_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
     {CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {CUDA_ERROR_OPERATING_SYSTEM, "CUDA_ERROR_OPERATING_SYSTEM", "OS call failed or operation not supported on this OS"},
     {CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {CUDA_ERROR_SYSTEM_NOT_READY, "CUDA_ERROR_SYSTEM_NOT_READY", "system not yet initialized"},
     {CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
      "system has unsupported display driver / cuda driver combination"},
     {CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE, "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",

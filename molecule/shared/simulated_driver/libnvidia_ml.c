@@ -186,17 +186,12 @@ static int index_of(nvmlDevice_t device)
     return (int)(device - host.gpus);
 }
 
-static void write_uuid(int index, char uuid[UUID_SIZE])
-{
-    snprintf(uuid, UUID_SIZE, "GPU-00000000-0000-0000-0000-%012x", (unsigned)index);
-}
-
 EXPORT nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *wanted, nvmlDevice_t *device)
 {
     char uuid[UUID_SIZE];
 
     for (int index = 0; index < host.gpu_count; index++) {
-        write_uuid(index, uuid);
+        uuid_of(index, uuid);
         if (strcmp(uuid, wanted) == 0)
             return nvmlDeviceGetHandleByIndex_v2((unsigned)index, device);
     }
@@ -223,7 +218,7 @@ EXPORT nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *buffer, unsigne
 {
     char uuid[UUID_SIZE];
 
-    write_uuid(index_of(device), uuid);
+    uuid_of(index_of(device), uuid);
     return copy_text(uuid, buffer, size);
 }
 

@@ -30,9 +30,10 @@ check() { # WORD VALUE CHOICE ...
   fail "$conf: found $word $found, wanted one of: $*"
 }
 
-# Puts the values of the file into shell variables; gpus gets a line with the name of each GPU.
+# Puts the values of the file into shell variables; gpus gets a line with the name of each GPU, xids one with each "CODE INDEX".
+# What CUDA answers (cuinit, shown, slices) is for the libraries alone.
 read_conf() {
-  driver='' cuda='' library='' flavor=open wsl2=no fault=none machine=container gpus=''
+  driver='' cuda='' library='' flavor=open wsl2=no fault=none machine=container library_dir=$system_dir gpus='' xids=''
   [ -e "$conf" ] || return 0
   while read -r word value; do
     value=$(printf '%s' "${value%%#*}" | sed 's/[[:space:]]*$//')
@@ -45,9 +46,16 @@ read_conf() {
       wsl2) wsl2=$value ;;
       fault) fault=$value ;;
       machine) machine=$value ;;
+      folder) library_dir=$value ;;
+      cuinit | shown | slices) ;;
+      xid)
+        case $value in [1-9]*' '[0-9]) ;; *) fail "$conf: found xid $value, wanted its code and the index of a GPU" ;; esac
+        xids="$xids$value
+"
+        ;;
       gpu) gpus="$gpus$(echo "$value" | cut -d' ' -f5-)
 " ;;
-      *) fail "$conf: found the word \"$word\", wanted driver, cuda, flavor, wsl2, fault, library, machine or gpu" ;;
+      *) fail "$conf: found the word \"$word\", wanted driver, cuda, flavor, wsl2, fault, library, machine, folder, cuinit, shown, slices, xid or gpu" ;;
     esac
   done <"$conf"
   check flavor "$flavor" open proprietary
@@ -112,13 +120,17 @@ pci_address() { # INDEX
   printf '0000:00:%02x.0' "$((6 + $1))"
 }
 
+# Another folder than the system's is one that the loader is not told of; nvidia-smi then lies beside it.
 inject_libraries() {
   for name in libcuda libnvidia-ml libnvidia-ptxjitcompiler; do
-    place "$name.so" "$system_dir/$name.so.$library"
-    link "$name.so.$library" "$system_dir/$name.so.1"
+    place "$name.so" "$library_dir/$name.so.$library"
+    link "$name.so.$library" "$library_dir/$name.so.1"
   done
-  link libcuda.so.1 "$system_dir/libcuda.so"
-  place nvidia-smi /usr/bin/nvidia-smi
+  link libcuda.so.1 "$library_dir/libcuda.so"
+  case $library_dir in
+    "$system_dir") place nvidia-smi /usr/bin/nvidia-smi ;;
+    *) place nvidia-smi "${library_dir%/*}/bin/nvidia-smi" ;;
+  esac
 }
 
 # Windows' folder holds plain files under all names, without a version.
@@ -138,6 +150,14 @@ inject_nodes() {
   done
   node /dev/nvidiactl 195 255
   node /dev/nvidia-uvm 511 0
+}
+
+# The kernel's log, which a container has no device for: a plain file, in the form of the device's records.
+inject_log() {
+  claim /dev/kmsg
+  printf '%s' "$xids" | while read -r code index; do
+    printf '4,1000,5000000,-;NVRM: Xid (PCI:%s): %s, pid=4711, name=python\n' "$(pci_address "$index" | cut -d. -f1)" "$code"
+  done >"$root/dev/kmsg"
 }
 
 describe_module() {
@@ -209,6 +229,7 @@ if [ "$wsl2" = yes ]; then
   fi
 elif [ -n "$driver" ]; then
   inject_kernel
+  if [ -n "$xids" ]; then inject_log; fi
   if [ "$fault" != absent ]; then
     inject_libraries
     inject_nodes

@@ -218,6 +218,7 @@ def read_state(root: Root, prefix: str, driver: str | None = None) -> Record | N
         "identity": (decision.get("environment") or {}).get("identity"),
         "verdict": ("ok" if verdict.get("ok") else "failed") if is_current else None,
         "driver": verdict.get("driver") if is_current else None,
+        "reach": reach if is_current and isinstance(reach := verdict.get("reach"), dict) else None,
         "refused_compat": {
             name: entry.get("code")
             for name, entry in entries

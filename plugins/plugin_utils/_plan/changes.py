@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE, FOLDERS, form_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import canonicalize_name
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
@@ -21,6 +22,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment imp
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, owner_of
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import why_lapsed
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import preview, told_as
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
@@ -71,15 +74,36 @@ def find_changes(case: Case, wanted: Wanted) -> tuple[Change, ...]:
     ]
     environment = list(_environment(case, wanted)) or list(_record(wanted, host))
     if any(BY_ROLE[change.role].proven for change in changes) or not is_proven(wanted, host):
-        changes.append(Change("gpu_verify", PROVE, "the stack"))
+        changes.append(Change("gpu_verify", PROVE, "the stack", why_lapsed(host) if has_passed(wanted, host) else None))
     return (*changes, *environment)
 
 
+def find_repairs_made(environment: Environment) -> Iterator[Change]:
+    """What is taken out of files of others before anything else is done, and the loader's cache made anew."""
+    refreshes = False
+    for repair in environment.repairs:
+        path, what = repair["path"], told_as(repair)
+        refreshes = refreshes or path == CACHE or form_of(path) == FOLDERS
+        edit = preview(repair)
+        if path == CACHE:
+            continue
+        if edit is None or edit.kept is None:
+            yield Change("gpu_environment", REMOVE, what, repair["line"])
+        else:
+            yield Change("gpu_environment", REPAIR, what, f"with {' and '.join(edit.taken)}", edit.kept)
+    if refreshes:
+        yield Change("gpu_environment", REPAIR, CACHE, "out of date", "made anew by ldconfig")
+
+
 def is_proven(wanted: Wanted, host: Host) -> bool:
-    """Whether this very stack was proven here with this driver."""
+    """Whether this stack was proved here, and with the driver, the libcuda and the GPUs that are here now."""
+    return has_passed(wanted, host) and why_lapsed(host) is None
+
+
+def has_passed(wanted: Wanted, host: Host) -> bool:
+    """Whether this stack has passed its checks here, whatever it ran with."""
     state = host.state or {}
-    same_driver = state.get("driver") in (None, host.driver) or host.driver is None
-    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest and same_driver
+    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest
 
 
 def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
@@ -92,7 +116,7 @@ def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
             continue
         row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
         whole = row is not None and not row.get("broken") and bool(row.get("nvcc"))
-        components_seen = _has_components(toolkit, row) or is_proven(wanted, host)
+        components_seen = _has_components(toolkit, row) or has_passed(wanted, host)
         if row is not None and whole and components_seen:
             continue
         lost = _lost(row)
@@ -243,8 +267,6 @@ def _environment(case: Case, wanted: Wanted) -> Iterator[Change]:
     host = case.host
     environment = wanted.environment
     values = dataclasses.asdict(environment)
-    for row in environment.repairs:
-        yield Change("gpu_environment", REMOVE, f"{row['path']}: {row['line']}", row["line"])
     if not environment.live:
         old = str(host.live["name"]) if host.live and host.live.get("name") else None
         yield Change("gpu_environment", SWITCH, "live environment", old, environment.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_pods_that_are_not_understood_are_refused(pods: ModuleType, text: str, c
 
 def test_a_pod_begins_with_what_was_asked_for(pods: ModuleType) -> None:
     [pod] = pods.parse_pods(
-        '{"a": {"driver": "driver 570.133.20", "volume": true, "environment": {"RUNPOD_POD_ID": "x"}}}'
+        '{"a": {"driver": "driver 570.133.20", "volume": true, "environment": {"RUNPOD_POD_ID": "x"}, "shm": "1m"}}'
     )
     pods.start(pod, "10.0.0.7")
     begun = next(line for line in pods.docker.asked if line.startswith("run "))
@@ -78,6 +79,7 @@ def test_a_pod_begins_with_what_was_asked_for(pods: ModuleType) -> None:
         "--cap-add SYS_ADMIN",
         "--volume podsmith-a:/workspace",
         "--env RUNPOD_POD_ID=x",
+        "--shm-size 1m",
         "--init",
     ):
         assert words in begun
@@ -133,3 +135,48 @@ def test_ansible_learns_the_addresses(pods: ModuleType, tmp_path: Path) -> None:
 def test_a_volume_without_its_pod_goes_too(pods: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pods, "docker", lambda *words: "podsmith-a\npodsmith-b" if words[0] == "volume" else "")
     assert pods.list_names() == ["a", "b"]
+
+
+def test_the_inventory_s_words_are_those_of_the_simulated_driver() -> None:
+    driver = {
+        "version": "580.159.04",
+        "gpus": ["h100", "h200_mig"],
+        "folder": "/usr/local/nvidia/lib64",
+        "cuinit": 802,
+        "shown": 1,
+        "slices": 0,
+        "xids": ["79 0", "48 1"],
+    }
+    argv = [
+        "ansible",
+        "perf-01",
+        "-i",
+        SHARED / "inventory",
+        "-m",
+        "ansible.builtin.debug",
+        "-a",
+        "var=pod_driver_conf",
+    ]
+    done = subprocess.run(
+        [Path(sys.executable).parent / argv[0], *argv[1:], "-e", json.dumps({"pod_driver": driver})],
+        cwd=SHARED.parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_NOCOLOR": "1"},
+    )
+    assert [line.strip() for line in done.stdout.splitlines()[2:]] == [
+        "driver 580.159.04",
+        "cuda 13.0",
+        "flavor open",
+        "wsl2 no",
+        "fault none",
+        "folder /usr/local/nvidia/lib64",
+        "cuinit 802",
+        "shown 1",
+        "slices 0",
+        "xid 79 0",
+        "xid 48 1",
+        "gpu 9.0 14 81559 0 NVIDIA H100 80GB HBM3",
+        "gpu 9.0 14 143771 1 NVIDIA H200",
+    ]

@@ -25,7 +25,8 @@ cuda.cuDriverGetVersion(ctypes.byref(version))
 code = cuda.cuInit(0)
 cuda.cuDeviceGetCount(ctypes.byref(count))
 cuda.cuGetErrorName(code, ctypes.byref(text))
-print(json.dumps({"version": version.value, "code": code, "name": text.value.decode(), "count": count.value}))
+name = text.value and text.value.decode()
+print(json.dumps({"version": version.value, "code": code, "name": name, "count": count.value}))
 """
 
 
@@ -38,8 +39,13 @@ class Driver:
         self.warnings = subprocess.run(
             [SOURCE / "build.sh", "install", folder], check=True, capture_output=True, text=True
         ).stderr
-        for name in ("libcuda.so", "libnvidia-ml.so"):
-            (self.libraries / f"{name}.1").symlink_to(name)
+        self.stubs = self.libraries / "stubs"
+        for folder, name in (
+            (self.libraries, "libcuda.so"),
+            (self.libraries, "libnvidia-ml.so"),
+            (self.stubs, "libcuda.so"),
+        ):
+            (folder / f"{name}.1").symlink_to(name)
 
     def build_compat(self, version: str, cuda: str, branches: list[int], brands: list[int]) -> pathlib.Path:
         """The folder of a compat package; built once for each of its kinds."""
@@ -47,6 +53,15 @@ class Driver:
         folder = self.folder / "compat" / "_".join([version, cuda, *lists])
         if not folder.exists():
             subprocess.run([SOURCE / "build.sh", "compat", folder, version, cuda, *lists], check=True)
+        return folder
+
+    def build_other(self, version: str) -> pathlib.Path:
+        """A folder with the driver's library under another version's name, as an image's own package leaves it."""
+        folder = self.folder / "other" / version
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            shutil.copy(self.libraries / "libcuda.so", folder / f"libcuda.so.{version}")
+            (folder / "libcuda.so.1").symlink_to(f"libcuda.so.{version}")
         return folder
 
     def environment(self, conf: str, *first: pathlib.Path, **more: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,10 +25,12 @@ GEFORCE = "8.9 5 24564 0 NVIDIA GeForce RTX 4090"
 TITAN = "7.5 16 24220 0 NVIDIA TITAN RTX"
 OLD_GEFORCE = "8.6 15 24576 0 NVIDIA GeForce RTX 3090"
 WORKSTATION = "8.6 13 49140 0 NVIDIA RTX A6000"
+MIG = "9.0 14 143771 1 NVIDIA H200"
 TESLA = "7.0 2 32768 0 Tesla V100-SXM2-32GB"
 
 SUCCESS, NO_DEVICE, INVALID_DEVICE, INSUFFICIENT_DRIVER, UNKNOWN = 0, 100, 101, 35, 999
 NOT_FOUND, DRIVER_MISMATCH, NOT_SUPPORTED_ON_DEVICE = 500, 803, 804
+STUB_LIBRARY, UNAVAILABLE, OPERATING_SYSTEM, NOT_READY = 34, 46, 304, 802
 
 
 def package(driver: Any, cuda: str) -> pathlib.Path:
@@ -131,6 +134,76 @@ def test_faults(driver: Any, host: Host, changes: dict[str, str], native: int, w
     assert driver.ask_cuda(host(**changes), package(driver, "13.0"))["code"] == with_compat
 
 
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (3, "CUDA_ERROR_NOT_INITIALIZED"),
+        (UNAVAILABLE, "CUDA_ERROR_DEVICE_UNAVAILABLE"),
+        (NO_DEVICE, "CUDA_ERROR_NO_DEVICE"),
+        (INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"),
+        (OPERATING_SYSTEM, "CUDA_ERROR_OPERATING_SYSTEM"),
+        (NOT_FOUND, "CUDA_ERROR_NOT_FOUND"),
+        (NOT_READY, "CUDA_ERROR_SYSTEM_NOT_READY"),
+        (DRIVER_MISMATCH, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
+        (NOT_SUPPORTED_ON_DEVICE, "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"),
+        (UNKNOWN, "CUDA_ERROR_UNKNOWN"),
+    ],
+)
+def test_the_driver_answers_what_its_host_s_file_says(driver: Any, host: Host, code: int, name: str) -> None:
+    """Whichever library is asked: its driver is what does not work. NVML does not notice."""
+    conf = host(cuinit=str(code))
+    expected = {"version": 13000, "code": code, "name": name, "count": -1}
+    assert driver.ask_cuda(conf) == expected
+    assert driver.ask_cuda(conf, package(driver, "13.1"))["code"] == code
+    assert driver.ask_cuda(conf, package(driver, "13.0"))["code"] == DRIVER_MISMATCH
+    assert driver.run_smi(conf)[0] == 0
+
+
+def test_a_driver_that_crashes_whoever_starts_cuda(driver: Any, host: Host) -> None:
+    script = "import ctypes; ctypes.CDLL('libcuda.so.1').cuInit(0)"
+    environment = driver.environment(host(cuinit="crash"))
+    done = subprocess.run([sys.executable, "-c", script], check=False, env=environment)
+    assert done.returncode == -signal.SIGSEGV
+    assert driver.run_smi(host(cuinit="crash"))[0] == 0
+
+
+def test_a_stub_refuses_every_call(driver: Any, host: Host) -> None:
+    assert driver.ask_cuda(host(), driver.stubs) == {"version": 0, "code": STUB_LIBRARY, "name": None, "count": -1}
+
+
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [
+        pytest.param("580.159.04", SUCCESS, id="the-driver-s"),
+        pytest.param("580.95.05", DRIVER_MISMATCH, id="older"),
+        pytest.param("595.71.05", DRIVER_MISMATCH, id="newer"),
+    ],
+)
+def test_another_libcuda_has_its_version_from_its_name(driver: Any, host: Host, version: str, code: int) -> None:
+    assert driver.ask_cuda(host(), driver.build_other(version))["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("preload", "by_path", "code"),
+    # As measured: torch loads libcuda by its name and gets the one that was mapped first, whatever was loaded after it.
+    [
+        pytest.param(("old",), None, DRIVER_MISMATCH, id="wrong-one-preloaded"),
+        pytest.param(("old",), "own", DRIVER_MISMATCH, id="and-the-right-one-loaded-afterwards"),
+        pytest.param(("own", "old"), None, SUCCESS, id="the-right-one-preloaded-before-it"),
+        pytest.param((), "own", SUCCESS, id="the-right-one-loaded-before-the-path-is-searched"),
+    ],
+)
+def test_which_of_two_libraries_answers(
+    driver: Any, host: Host, preload: tuple[str, ...], by_path: str | None, code: int
+) -> None:
+    old, own = driver.build_other("580.95.05"), driver.build_other("580.159.04")
+    files = {"old": str(old / "libcuda.so.1"), "own": str(own / "libcuda.so.1")}
+    first = f"ctypes.CDLL({files[by_path]!r}, ctypes.RTLD_GLOBAL)" if by_path else ""
+    script = f"import ctypes, json\n{first}\nprint(json.dumps(ctypes.CDLL('libcuda.so.1').cuInit(0)))"
+    found = driver.ask(script, host(), old, LD_PRELOAD=":".join(files[name] for name in preload))
+    assert found == code
+
+
 def test_a_machine_without_a_driver(driver: Any) -> None:
     assert driver.ask_cuda("", package(driver, "13.0")) == {
         "version": 13000,
@@ -146,18 +219,58 @@ def test_a_machine_without_a_driver(driver: Any) -> None:
     [
         ("0", SUCCESS, 1),
         (" 0", SUCCESS, 1),
+        ("0 ", SUCCESS, 1),
+        ("0x0", SUCCESS, 1),
+        ("0,1", SUCCESS, 1),
         ("0,7", SUCCESS, 1),
+        ("GPU-00000000-0000-0000-0000-000000000000", SUCCESS, 1),
         ("", NO_DEVICE, -1),
+        (" ", NO_DEVICE, -1),
         ("1", NO_DEVICE, -1),
-        ("7,0", NO_DEVICE, -1),
+        ("1,0", NO_DEVICE, -1),
         ("-1", NO_DEVICE, -1),
         ("x", NO_DEVICE, -1),
+        ("NoDevFiles", NO_DEVICE, -1),
+        ("GPU-ffffffff", NO_DEVICE, -1),
+        ("MIG-1", NO_DEVICE, -1),
         ("0,0", INVALID_DEVICE, -1),
     ],
 )
 def test_visible_devices(driver: Any, host: Host, visible: str, code: int, count: int) -> None:
     answer = driver.ask_cuda(host(), CUDA_VISIBLE_DEVICES=visible)
     assert (answer["code"], answer["count"]) == (code, count)
+
+
+@pytest.mark.parametrize(
+    ("visible", "code", "count"),
+    [
+        ("1,0", SUCCESS, 2),
+        ("1,GPU-00000000-0000-0000-0000-000000000000", SUCCESS, 2),
+        ("GPU-00000000", NO_DEVICE, -1),  # the begin of both
+        ("1,GPU-00000000-0000-0000-0000-000000000001", INVALID_DEVICE, -1),
+    ],
+)
+def test_visible_devices_of_two(driver: Any, host: Host, visible: str, code: int, count: int) -> None:
+    answer = driver.ask_cuda(host(gpu=f"{H100}\n{H100}"), CUDA_VISIBLE_DEVICES=visible)
+    assert (answer["code"], answer["count"]) == (code, count)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "count"),
+    [
+        pytest.param({"gpu": f"{H100}\n{H100}", "shown": "1"}, SUCCESS, 1, id="fewer-than-nvml"),
+        pytest.param({"shown": "0"}, NO_DEVICE, -1, id="none"),
+        pytest.param({"gpu": MIG}, SUCCESS, 1, id="mig"),
+        pytest.param({"gpu": MIG, "slices": "0"}, NO_DEVICE, -1, id="mig-without-a-slice"),
+        pytest.param({"gpu": f"{MIG}\n{H100}", "slices": "0"}, SUCCESS, 1, id="mig-without-a-slice-beside-another"),
+        pytest.param({"slices": "0"}, SUCCESS, 1, id="no-mig"),
+    ],
+)
+def test_what_cuda_shows_of_the_gpus(driver: Any, host: Host, changes: dict[str, str], code: int, count: int) -> None:
+    answer = driver.ask_cuda(host(**changes))
+    assert (answer["code"], answer["count"]) == (code, count)
+    listed = driver.run_smi(host(**changes), "-L")[1].splitlines()
+    assert len(listed) == changes.get("gpu", H100).count("\n") + 1
 
 
 def test_devices(driver: Any, host: Host) -> None:
@@ -185,9 +298,10 @@ print(json.dumps([codes, name.value.decode(), uuid[15], size.value >> 20, number
     assert missing == [NOT_FOUND, INVALID_DEVICE, 1]
 
 
-def test_a_hung_driver_never_answers(driver: Any, host: Host) -> None:
+@pytest.mark.parametrize("changes", [{"fault": "hang"}, {"cuinit": "hang"}])
+def test_a_hung_driver_never_answers(driver: Any, host: Host, changes: dict[str, str]) -> None:
     script = "import ctypes; cuda = ctypes.CDLL('libcuda.so.1'); print('asks', flush=True); cuda.cuInit(0)"
-    environment = driver.environment(host(fault="hang"))
+    environment = driver.environment(host(**changes))
     with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE) as asking:
         assert asking.stdout
         assert asking.stdout.readline() == b"asks\n"
@@ -198,7 +312,18 @@ def test_a_hung_driver_never_answers(driver: Any, host: Host) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["drivers 580.95.05", "cuda new", "fault broken", "flavor free", "wsl2 perhaps", "gpu H100", "gpu 9.0 14 1 2 H100"],
+    [
+        *(
+            "drivers 580.95.05",
+            "cuda new",
+            "fault broken",
+            "flavor free",
+            "wsl2 perhaps",
+            "gpu H100",
+            "gpu 9.0 14 1 2 H100",
+        ),
+        *("cuinit never", "cuinit -5", "shown all", "slices", "xid", "folder"),
+    ],
 )
 def test_a_line_that_is_not_understood_stops_the_test(driver: Any, line: str) -> None:
     script = "import ctypes; ctypes.CDLL('libcuda.so.1').cuInit(0)"

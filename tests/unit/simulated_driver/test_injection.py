@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import observe_driver
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import add_xids, observe_driver
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import find_kind, parse_kind
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -146,6 +146,26 @@ def test_a_machine_of_its_own_is_recognised(driver: Any, host: Host, tmp_path: p
     assert (tmp_path / "proc/sys/kernel/random/boot_id").read_text(encoding="utf-8") == boot, "no reboot"
 
 
+def test_libraries_in_a_folder_that_the_loader_does_not_know(driver: Any, host: Host, tmp_path: pathlib.Path) -> None:
+    """As on GKE, which tells the loader by a variable of the image."""
+    inject(driver, host(folder="/usr/local/nvidia/lib64"), tmp_path)
+    moved = {
+        path.replace(str(LIBRARIES), "usr/local/nvidia/lib64").replace("usr/bin", "usr/local/nvidia/bin")
+        for path in expected("580.159.04", 1)
+    }
+    assert injected(tmp_path) == moved
+    inject(driver, host(), tmp_path)
+    assert injected(tmp_path) == expected("580.159.04", 1)
+
+
+def test_the_collection_reads_an_xid_of_the_kernel_s_log(driver: Any, host: Host, tmp_path: pathlib.Path) -> None:
+    inject(driver, host(gpu=TWO, xid="79 1"), tmp_path)
+    assert injected(tmp_path) == expected("580.159.04", 2) | {"dev/kmsg"}
+    devices = [{"pci_id": f"0000:00:0{slot}.0", "xid": None} for slot in (6, 7)]
+    add_xids(devices, (tmp_path / "dev/kmsg").read_text(encoding="utf-8"))
+    assert [device["xid"] for device in devices] == [[], [79]]
+
+
 def test_a_second_run_changes_nothing(driver: Any, host: Host, tmp_path: pathlib.Path) -> None:
     inject(driver, host(), tmp_path)
     before = injected(tmp_path)
@@ -191,8 +211,13 @@ def test_somebody_else_s_driver_is_not_overwritten(driver: Any, host: Host, tmp_
     [
         (
             "drivers 580.95.05",
-            'found the word "drivers", wanted driver, cuda, flavor, wsl2, fault, library, machine or gpu',
+            (
+                'found the word "drivers", wanted driver, cuda, flavor, wsl2, fault, library, machine, folder, '
+                "cuinit, shown, slices, xid or gpu"
+            ),
         ),
+        ("xid 79", "found xid 79, wanted its code and the index of a GPU"),
+        ("xid none 0", "found xid none 0, wanted its code and the index of a GPU"),
         ("driver 580.95.05", 'driver 580.95.05 without its CUDA level; add a line "cuda …"'),
         ("flavor closed", "found flavor closed, wanted one of: open proprietary"),
         ("wsl2 maybe", "found wsl2 maybe, wanted one of: yes no"),

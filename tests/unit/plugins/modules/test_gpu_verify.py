@@ -88,6 +88,7 @@ def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any], run: Run)
     verdict = json.loads(path.read_text())
     assert (verdict["digest"], verdict["ok"], verdict["driver"]) == ("abc", True, "580.159.04")
     assert verdict["checks"] == answer["results"]
+    assert verdict["reach"] == {"driver": "580.159.04", "libcuda": None, "gpus": None}
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [child.name for child in path.parent.iterdir()] == ["verdict.json"]
 

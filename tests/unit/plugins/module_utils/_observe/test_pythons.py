@@ -252,7 +252,7 @@ def test_state(tmp_path: Path) -> None:
     root = state(
         tmp_path,
         decision={"digest": "abc", "verdict": "ok", "environment": {"identity": "def"}},
-        verdict={"digest": "abc", "ok": True, "driver": "570.133.20"},
+        verdict={"digest": "abc", "ok": True, "driver": "570.133.20", "reach": {"driver": "570.133.20"}},
         compat={"refused": {"cuda-compat-13-0 580.95.05": {"code": 804, "driver": "570.133.20"}}},
     )
     assert read_state(root, PREFIX) == {
@@ -260,6 +260,7 @@ def test_state(tmp_path: Path) -> None:
         "identity": "def",
         "verdict": "ok",
         "driver": "570.133.20",
+        "reach": {"driver": "570.133.20"},
         "refused_compat": {"cuda-compat-13-0 580.95.05": 804},
     }
 
@@ -277,6 +278,22 @@ def test_verdict(tmp_path: Path, verdict: object, expected: str | None) -> None:
     found = read_state(state(tmp_path, decision={"digest": "abc"}, verdict=verdict), PREFIX)
     assert found
     assert found["verdict"] == expected
+    assert found["reach"] is None
+
+
+@pytest.mark.parametrize(
+    ("digest", "recorded", "reach"),
+    [
+        ("abc", {"gpus": ["GPU-a"]}, {"gpus": ["GPU-a"]}),
+        ("other", {"gpus": ["GPU-a"]}, None),
+        ("abc", "nonsense", None),
+    ],
+)
+def test_reach(tmp_path: Path, digest: str, recorded: object, reach: object) -> None:
+    verdict = {"digest": digest, "ok": True, "reach": recorded}
+    found = read_state(state(tmp_path, decision={"digest": "abc"}, verdict=verdict), PREFIX)
+    assert found
+    assert found["reach"] == reach
 
 
 @pytest.mark.parametrize(

@@ -517,7 +517,7 @@ def test_a_driver_that_does_not_answer(status: str, remedy: str, host: Any, deci
     observed = host()
     observed["driver"] = {"status": status, "version": "580.95.05"}
     decision = decide(observed)
-    assert decision["verdict"] == "blocked"
+    assert (decision["verdict"], decision["route"], decision["changes"]) == ("broken", "blocked", [])
     assert remedy in texts(decision, "remedies")
     assert decide(observed, cuda="none")["route"] == "cpu"
 
