@@ -17,7 +17,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import 
     form_of,
     is_system_folder,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._repair.values import LISTS, find_breaking
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.values import find_breaking
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 
@@ -65,7 +65,7 @@ def settings_of(host: Host) -> Iterator[Repair]:
     for way in (host.ways or {}).values():
         for trace in way.causes:
             values = list(find_breaking(trace.variable, trace.value, way.libcuda))
-            if trace.file and trace.line and trace.text and (values or trace.variable not in LISTS):
+            if trace.file and trace.line and trace.text:
                 yield _repair(trace.file, trace.line, trace.text, trace.variable, values) | {"kind": TRACED}
 
 
