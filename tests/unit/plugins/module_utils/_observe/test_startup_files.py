@@ -437,7 +437,7 @@ def test_digests_of_what_is_ours(tmp_path: Path) -> None:
         pytest.param(
             {"/etc/ld.so.conf.d/000-old.conf": "/opt/old\n"},
             "/etc/ld.so.conf.d/000-old.conf:1 puts another libcuda before the driver's (/opt/old);"
-            " remove the line, or list the file in repair_files, and run: sudo ldconfig.",
+            " remove it and run ldconfig, or list the file in repair_files.",
             id="loader_order",
         ),
         pytest.param(
@@ -453,7 +453,8 @@ def test_digests_of_what_is_ours(tmp_path: Path) -> None:
         ),
         pytest.param(
             {"/etc/ld.so.preload": "/opt/old/libcuda.so.1\n"},
-            "/etc/ld.so.preload:1 preloads another libcuda than the driver's (/opt/old/libcuda.so.1); remove it,",
+            "/etc/ld.so.preload:1 preloads another libcuda than the driver's (/opt/old/libcuda.so.1);"
+            " remove it, or list the file in repair_files.",
             id="preload",
         ),
         pytest.param(
@@ -463,7 +464,7 @@ def test_digests_of_what_is_ours(tmp_path: Path) -> None:
         ),
         pytest.param(
             {"/root/.bashrc": "export CUDA_VISIBLE_DEVICES=1\n"},
-            "hides some of the GPUs from CUDA (export CUDA_VISIBLE_DEVICES=1); remove it,",
+            "hides some of the GPUs from CUDA (export CUDA_VISIBLE_DEVICES=1); remove it.",
             id="some_devices",
         ),
         pytest.param(
@@ -486,5 +487,5 @@ def test_what_is_told_of_it(
     (row,) = find_conflicts(root, "/root", {}, driver, [{"uuid": None}] * 2, [{"cuda": "12.8"}])
     assert row["kind"] in request.node.name
     assert row["kind"] in CONFLICTS
-    observed: dict[str, Any] = {"platform": {"kind": "container", "home": "/root"}, "conflicts": [row]}
-    assert told in " ".join(observed_warnings(case(observed), observed))
+    observed: dict[str, Any] = {"platform": {"kind": "container", "home": "/root", "root": True}, "conflicts": [row]}
+    assert told in " ".join(observed_warnings(case(observed, scope="system"), observed))
