@@ -141,10 +141,54 @@ ansible_facts:
           type: dict
           returned: always
         conflicts:
-          description: Settings and libraries that put the wrong libcuda first.
+          description:
+            - Settings and libraries that put the wrong libcuda first, keep the loader from the driver's, or change
+              the GPUs that CUDA sees. They are found by reading files; nothing is run for them.
+            - Start-up files of all usual shells, with what these source, are read by the shell's grammar, so that the
+              form of a line does not matter. What is set for one command alone, in a function that nothing calls, or
+              in a subshell is not listed. systemd's C(environment.d) is not read.
+            - V(ld_library_path), V(stubs) and V(preload) are lines of start-up files or of the loader's files,
+              V(loader_order) is a folder of the loader's configuration before the driver's, V(loader_cache) a cache
+              that does not agree with the configuration, V(loader_missing) the driver's folder that the loader does
+              not know, V(second_libcuda) a library that no line leads to.
+            - V(hidden_devices), V(some_devices) and V(repeated_devices) tell what a line makes of
+              C(CUDA_VISIBLE_DEVICES), V(cuda_home) one of a toolkit that is not there, V(toolkit_library) one that
+              puts an older toolkit's libraries before PyTorch's.
           type: list
           elements: dict
           returned: always
+          contains:
+            kind:
+              description: What it is; on WSL2 also one of the kinds that begin with C(wsl_).
+              type: str
+              returned: always
+            file:
+              description: The file; empty where it is no matter of one.
+              type: str
+              returned: always
+            line:
+              description: The number of the line in it.
+              type: int
+              returned: always
+            text:
+              description: The line as it stands.
+              type: str
+              returned: always
+            path:
+              description: The folder or library in question, with the variables put in that are known.
+              type: str
+              returned: always
+            version:
+              description: The version of the library in question.
+              type: str
+              returned: where it is known
+          sample:
+            - kind: ld_library_path
+              file: /root/.bashrc
+              line: 12
+              text: export LD_LIBRARY_PATH=$CUDA_HOME/compat:$LD_LIBRARY_PATH
+              path: /usr/local/cuda/compat
+              version: 580.95.05
         problems:
           description: What could not be read, and why.
           type: list

@@ -37,13 +37,31 @@ options:
     description: The checks to run; V(auto) runs those that the other options allow.
     type: list
     elements: str
-    choices: [auto, cuinit, nvcc, torch, matmul, kernel, cutlass, extension, health, features, compile, pip_fence]
+    choices:
+      - auto
+      - cuinit
+      - limits
+      - nvcc
+      - torch
+      - matmul
+      - kernel
+      - cutlass
+      - nvrtc
+      - triton
+      - peers
+      - workers
+      - extension
+      - health
+      - features
+      - compile
+      - pip_fence
     default: [auto]
   level:
     description:
-      - V(light) compiles nothing, V(standard) compiles kernels and an extension and reads the health of the GPUs at
-        rest, V(full) also reads it under load, shows what PyTorch was built with, tries C(torch.compile), whether
-        C(pip) keeps torch, and CUTLASS for every architecture.
+      - V(light) compiles nothing, V(standard) compiles kernels and an extension, tries NVRTC, Triton, the paths between
+        GPUs and a DataLoader's workers, and reads the health of the GPUs at rest, V(full) also reads it under load,
+        shows what PyTorch was built with, tries C(torch.compile), whether C(pip) keeps torch, and CUTLASS for every
+        architecture.
     type: str
     choices: [light, standard, full]
     default: standard
@@ -90,7 +108,8 @@ options:
   health:
     description:
       - What the readings of a GPU mean and from which value on they are a problem, C(xids), C(clock_reasons),
-        C(recovery_actions) and C(limits); the role gpu_verify passes the collection's catalogue.
+        C(recovery_actions) and C(limits), and what a process needs of the host,
+        C(process_limits); the role gpu_verify passes the collection's catalogue.
       - A reading that is a failure fails the check C(health); what could not be read is reported as a warning.
     type: dict
     default: {}
@@ -103,7 +122,9 @@ options:
     type: float
     default: 900
   evidence:
-    description: JSON file to which the verdict is written, whether the checks passed or not.
+    description:
+      - JSON file to which the verdict is written, whether the checks passed or not, with the driver, the libcuda and
+        the GPUs that it was reached with. Where one of these is another one later, the plan has the stack proved again.
     type: path
   digest:
     description: Digest of the plan that is verified, stored with the verdict.
@@ -240,6 +261,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import parse_architecture
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import read_context
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.judge import capability, shell_environment
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.reach import find_reach
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.results import conclude, lack, skip, summarize
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import run_jobs
 
@@ -376,10 +398,12 @@ def write_verdict(module: AnsibleModule, *, ok: bool, results: list[dict[str, An
     Raises OSError.
     """
     target = Path(module.params["evidence"])
+    driver = module.params["driver"] or read_loaded(Root()).version
     verdict = {
         "digest": module.params["digest"],
         "ok": ok,
-        "driver": module.params["driver"] or read_loaded(Root()).version,
+        "driver": driver,
+        "reach": find_reach(results, driver, gpu=module.params["gpu"]),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "level": module.params["level"],
         "checks": results,

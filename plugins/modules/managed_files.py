@@ -56,20 +56,6 @@ options:
         type: str
         choices: [present, absent]
         default: present
-  without_lines:
-    description: Lines to remove from files that belong to others, after a copy to C(<path>.podsmith-backup).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: The file.
-        type: path
-        required: true
-      line:
-        description: The line, compared without the space around it.
-        type: str
-        required: true
   links:
     description: Symbolic links.
     type: list
@@ -157,27 +143,21 @@ paths:
   sample: [/opt/podsmith/environments/2-torch/activate.sh]
 """
 
-import json
 import os
 import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.history import add_entry
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import with_block, without_block
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_link
 from ansible_collections.podsmith.gpu.plugins.module_utils._packages.links import linker_names
 
 GENERATION = re.compile(r"(\d+)-")
-
-
-def without_line(text: str, line: str) -> str:
-    """The text without every line that reads like this one."""
-    return "".join(each for each in text.splitlines(keepends=True) if each.strip() != line.strip())
 
 
 def prunable(names: list[str], linked: set[str], keep: int) -> list[str]:
@@ -284,19 +264,6 @@ def apply_files(host: Host, root: str | None, files: list[dict[str, Any]]) -> No
             host.write(path, without_block(before))
 
 
-def apply_repairs(host: Host, repairs: list[dict[str, str]]) -> None:
-    """Remove single lines; the first change of a file leaves a copy of what it was."""
-    for repair in repairs:
-        path = Path(repair["path"])
-        before = read(path)
-        if before is None or without_line(before, repair["line"]) == before:
-            continue
-        backup = path.with_name(f"{path.name}.podsmith-backup")
-        if not backup.exists():
-            host.write(backup, before)
-        host.write(path, without_line(before, repair["line"]))
-
-
 def apply_links(host: Host, links: list[dict[str, Any]]) -> set[str]:
     """Set the links, the memory of each first; gives the names of the generations they point to from now on."""
     linked: set[str] = set()
@@ -328,17 +295,6 @@ def apply_prune(host: Host, folder: Path, linked: set[str], keep: int) -> None:
         host.remove_tree(folder / name)
 
 
-def add_history(host: Host, path: Path, entry: dict[str, Any], keep: int) -> None:
-    """Add an entry to the history; one that cannot be read is started again."""
-    try:
-        entries = json.loads(read(path) or "[]")
-    except ValueError:
-        entries = []
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    entries.append({"time": now, **entry, "changed": list(host.paths)})
-    host.write(path, json.dumps(entries[-keep:], indent=2, sort_keys=True) + "\n", 0o644)
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -355,12 +311,6 @@ def main() -> None:
                     "block": {"type": "bool", "default": False},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },
-            },
-            "without_lines": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {"path": {"type": "path", "required": True}, "line": {"type": "str", "required": True}},
             },
             "links": {
                 "type": "list",
@@ -394,14 +344,14 @@ def main() -> None:
     host, params = Host(module), module.params
     try:
         apply_files(host, params["root"], params["files"])
-        apply_repairs(host, params["without_lines"])
         linked = apply_links(host, params["links"])
         apply_linker_names(host, params["linker_names"])
         if params["prune"]:
             apply_prune(host, Path(params["prune"]["path"]), linked, params["prune"]["keep"])
         if params["history"] and host.paths:
             history = params["history"]
-            add_history(host, Path(history["path"]), history["entry"], history["keep"])
+            path = Path(history["path"])
+            host.write(path, add_entry(read(path), history["entry"], host.paths, history["keep"]), 0o644)
     except OSError as error:
         found = f"{error.filename or 'a file'} cannot be changed ({error.strerror})"
         module.fail_json(msg=f"{found}; run as the user that owns it, or choose a prefix that this user may write to.")

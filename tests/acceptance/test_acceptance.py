@@ -19,7 +19,19 @@ FACTS_SECONDS = 0.5  # the facts module
 CONVERGED_SECONDS = 5.0  # a whole run that changes nothing
 TOTAL_SECONDS = 60.0  # all steps, where next to nothing is to be fetched
 SMALL_MIB = 100
-GPU_CHECKS = {"cuinit", "nvcc", "torch", "matmul", "kernel", "cutlass", "extension", "compile"}
+GPU_CHECKS = {
+    "cuinit",
+    "nvcc",
+    "torch",
+    "matmul",
+    "kernel",
+    "cutlass",
+    "nvrtc",
+    "triton",
+    "workers",
+    "extension",
+    "compile",
+}
 
 Record = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def test_bootstrap_from_nothing(site: Site) -> None:
         "cutlass",
         "torch",
         "matmul",
+        "workers",
         "extension",
     }
 
@@ -217,6 +219,24 @@ def test_a_recorded_host_explains_itself(site: Site) -> None:
     assert "PyTorch 2.9.1+cu130 has machine code for NVIDIA H200" in text
 
 
+def test_a_recorded_host_whose_driver_does_not_work_is_shown_by_a_plan_and_fails_a_bootstrap(site: Site) -> None:
+    gpu = json.loads((ROOT / "tests/fixtures/h200-580.159.04-facts.json").read_text(encoding="utf-8"))["gpu"]
+    gpu["loader"] = {"libcuda": "/usr/lib/libcuda.so.580.159.04", "init": {"code": 3, "name": "x"}, "devices": 0}
+    gpu.pop("ways", None)
+    recording = site.scratch / "broken.json"
+    recording.write_text(json.dumps(gpu), encoding="utf-8")
+    runs = {
+        name: site.play(name, stack_plan_recording=str(recording)) for name in ("playbooks/plan.yml", "bootstrap.yml")
+    }
+    assert [run.rc == 0 for run in runs.values()] == [True, False]
+    for run in runs.values():
+        text = " ".join(run.out.split())
+        assert "now CUDA answers 3 (x) by the driver's own library (/usr/lib/libcuda.so.580.159.04)" in text
+        assert "verdict broken: nothing was changed" in text
+        assert (run.decision["verdict"], run.decision["changes"], run.recap["changed"]) == ("broken", [], 0)
+    assert "Fail if nothing works on this host" in runs["bootstrap.yml"].out
+
+
 def test_verify_proves_the_live_environment_and_a_broken_one_fails(site: Site) -> None:
     variables = {"request": {"cutlass": "3.8.0"}, "gpu_verify_checks": ["nvcc", "cutlass"]}
     assert site.play("playbooks/verify.yml", **variables).rc == 0
@@ -242,6 +262,14 @@ def test_what_torch_was_built_with_is_read_from_the_built_torch(site: Site) -> N
     found = evidence["features"]
     assert (found["USE_GLOO"], found["USE_FBGEMM"], found["USE_MPI"]) == (True, True, False)
     assert found["USE_CUDA"] is (evidence["cuda"] is not None)
+
+
+def test_processes_sum_together_on_a_host_without_a_gpu(site: Site) -> None:
+    """What the check peers does on two GPUs or more, by gloo."""
+    argv = [f"{site.prefix}/current/bin/python", f"{ROOT}/roles/gpu_verify/files/proof.py", "peers", "cpu", "2"]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=True)
+    record = json.loads(answer.stdout)
+    assert (record["backend"], record["ranks"]) == ("gloo", [{"rank": 0, "wrong": 0}, {"rank": 1, "wrong": 0}])
 
 
 FAULTS = """

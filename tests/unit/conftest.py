@@ -61,7 +61,13 @@ def observe(
     """A host with nothing of ours on it; ``installed`` are keys of its section."""
     names = [gpu] if isinstance(gpu, str) else gpu or []
     devices = [
-        {"index": index, "name": GPUS[name][0], "compute_capability": GPUS[name][1], "brand_id": GPUS[name][2]}
+        {
+            "index": index,
+            "name": GPUS[name][0],
+            "uuid": f"GPU-{index}",
+            "compute_capability": GPUS[name][1],
+            "brand_id": GPUS[name][2],
+        }
         for index, name in enumerate(names)
     ]
     name, version = os.split()
@@ -149,6 +155,11 @@ def converge(observed: dict[str, Any], decision: dict[str, Any]) -> dict[str, An
         "identity": environment["identity"],
         "verdict": "ok",
         "driver": host["driver"].get("version"),
+        "reach": {
+            "driver": host["driver"].get("version"),
+            "libcuda": None,
+            "gpus": [device["uuid"] for device in host["devices"] if "uuid" in device],
+        },
         "refused_compat": {},
     }
     return host

@@ -10,21 +10,23 @@ from test_fleet import FLEET
 
 XID = "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host."
 
-# What is told of each that nothing can be done for: why, and what would help.
+# What is told of each that nothing can be done for: why, and what would help. CUDA does not work on the broken ones.
 BLOCKED = {
     "b200-570-07": (
         "NVIDIA B200 (Blackwell) needs driver 570.133.20; found 570.133.07",
         "Use a host with driver 570.133.20 or newer.",
     ),
+    "v100-595": (
+        "driver branch 580 is the last for Volta (Tesla V100-SXM2-16GB); found 595.71.05",
+        "Use a host with a driver of branch 580.",
+    ),
+}
+BROKEN = {
     "hang-570": ("the driver does not answer in time", XID),
     "lost-580": ("the driver knows of a GPU that does not answer: it has fallen off the bus or failed", XID),
     "mismatch-570": (
         "the kernel runs driver 570.133.20 and its libraries on the disk are of 565.57.01 (driver/library mismatch)",
         "Restart the container: its runtime then mounts the libraries of the host's driver.",
-    ),
-    "v100-595": (
-        "driver branch 580 is the last for Volta (Tesla V100-SXM2-16GB); found 595.71.05",
-        "Use a host with a driver of branch 580.",
     ),
 }
 
@@ -45,16 +47,18 @@ def test_the_rest_is_finished(first: Run, name: str) -> None:
     assert first.plans[name]["changes"] == []
 
 
-@pytest.mark.parametrize("name", BLOCKED)
-def test_the_blocked_are_named_with_reason_and_remedy(first: Run, name: str) -> None:
-    because, remedy = BLOCKED[name]
+@pytest.mark.parametrize(
+    ("verdict", "name"), [*(("blocked", name) for name in BLOCKED), *(("broken", name) for name in BROKEN)]
+)
+def test_the_others_are_named_with_reason_and_remedy(first: Run, verdict: str, name: str) -> None:
+    because, remedy = (BLOCKED | BROKEN)[name]
     said = first.said_of(name)
-    assert f"route {because}" in said
+    assert f"{'route' if verdict == 'blocked' else 'now'} {because}" in said
     assert f"help {remedy}" in said
-    assert said.endswith("verdict blocked: nothing was changed")
-    assert f"blocked: {because}. {remedy}" in first.out
+    assert said.endswith(f"verdict {verdict}: nothing was changed")
+    assert f"{verdict}: {because}. {remedy}" in first.out
     assert (first.recap[name]["failed"], first.recap[name]["changed"]) == (1, 0)
-    assert first.plans[name]["verdict"] == "blocked"
+    assert first.plans[name]["verdict"] == verdict
 
 
 def test_the_unreachable_one_is_named_with_reason_and_remedy(first: Run) -> None:
@@ -67,7 +71,7 @@ def test_the_unreachable_one_is_named_with_reason_and_remedy(first: Run) -> None
 def test_nobody_waits_for_the_unreachable_one(first: Run) -> None:
     """One of those that are begun beside it or later is told of before it is given up; the inventory gives it long."""
     given_up = first.place(f"fatal: [{GONE}]: UNREACHABLE!")
-    assert min(first.place(f"{name}   ") for name in BLOCKED) < given_up
+    assert min(first.place(f"{name}   ") for name in BLOCKED | BROKEN) < given_up
 
 
 def test_a_driver_that_hangs_is_a_finding() -> None:

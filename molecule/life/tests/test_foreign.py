@@ -50,7 +50,7 @@ def test_a_new_driver_leaves_library_and_line_alone_and_names_the_line(pod: Pod)
     number = pod.sh("grep -n '^export LD_LIBRARY_PATH' ~/.bashrc | cut -d: -f1")
     before = pod.snapshot()
     run = pod.bootstrap()
-    assert run.rc == 0, run.out
+    assert run.rc != 0, "what a user starts in a shell of this pod meets the wrong library"
     assert run.applied == [
         Change("gpu_verify", "prove", "the stack"),
         Change("gpu_environment", "repair", "activate.sh", "edited", "as generated"),
@@ -58,12 +58,16 @@ def test_a_new_driver_leaves_library_and_line_alone_and_names_the_line(pod: Pod)
     ]
     written = {f"~ {GENERATION}/activate.sh", f"~ {GENERATION}/{HOOK}"}
     assert touched(before, pod.snapshot()) == written | states("decision", "history", "verdict")
-    remedy = "remove it, or list the file in repair_files."
-    named = f"/root/.bashrc:{number} puts another libcuda before the driver's ({LINE}); {remedy}"
-    assert named in run.decision["warnings"]
-    assert "breaks CUDA on this driver (error 803 or 804)" in " ".join(run.decision["warnings"])
+    assert (run.decision["verdict"], run.decision["changes"]) == ("broken", [])
+    assert f"/root/.bashrc:{number} puts another libcuda before the driver's ({LINE})" in run.told
+    remedy = f"Remove line {number} of /root/.bashrc ({LINE}), or list the file in repair_files."
+    assert remedy in run.decision["remedies"]
+    assert f"compat library {COMPAT} from /usr/local/cuda-13.0/compat is loaded, which is not newer than" in run.told
     assert pod.cuda() == healed(NEW)
-    converged(pod)
+    before = pod.snapshot()
+    again = pod.bootstrap()
+    assert (again.rc == 0, again.applied, again.changed) == (False, [], 0)
+    assert touched(before, pod.snapshot()) == set()
 
 
 def test_the_line_alone_is_taken_out_where_that_is_allowed(pod: Pod) -> None:
@@ -73,7 +77,7 @@ def test_the_line_alone_is_taken_out_where_that_is_allowed(pod: Pod) -> None:
     assert run.rc == 0, run.out
     assert run.applied == [Change("gpu_environment", "remove", f"/root/.bashrc: {LINE}", LINE)]
     written = {"~ /root/.bashrc", "+ /root/.bashrc.podsmith-backup"}
-    assert touched(before, pod.snapshot()) == written | states("decision", "history")
+    assert touched(before, pod.snapshot()) == written | states("history")
     assert pod.sh("cat ~/.bashrc").splitlines() == [line for line in text.splitlines() if line != LINE]
     assert pod.sh("cat ~/.bashrc.podsmith-backup") == text
     assert pod.cuda() == everywhere(NEW)

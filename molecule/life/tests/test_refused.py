@@ -43,7 +43,8 @@ def test_another_driver_is_asked_anew(pod: Pod) -> None:
     run = pod.bootstrap()
     assert run.rc == 0, run.out
     assert "Switch forward compatibility" in run.out
-    assert run.applied == [Change("gpu_verify", "prove", "the stack")]
+    lapsed = f"proved with driver {FIRST}, not {SECOND}"
+    assert run.applied == [Change("gpu_verify", "prove", "the stack", lapsed)]
     assert touched(before, pod.snapshot()) == states("compat", "verdict")
     assert remembered(pod) == {REFUSED: {"code": 804, "driver": SECOND}}
     assert pod.cuda() == everywhere(SECOND)

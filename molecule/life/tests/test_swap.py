@@ -54,8 +54,8 @@ def test_what_was_deleted_and_edited_is_put_right_in_one_run(pod: Pod) -> None:
     run = pod.bootstrap()
     assert run.rc == 0, run.out
     assert run.applied == [
-        Change("pytorch", "repair", "torch", "files are missing", "2.9.1+cu130"),
-        Change("pytorch", "repair", "triton", "files are missing", "3.5.1"),
+        Change("pytorch", "repair", "torch", "files are missing or altered", "2.9.1+cu130"),
+        Change("pytorch", "repair", "triton", "files are missing or altered", "3.5.1"),
         PROVED,
         Change("gpu_environment", "repair", "site-packages/_podsmith_cuda.py", "edited", "as generated"),
         Change("gpu_environment", "repair", f"{PREFIX}/activate.sh", None, "as generated"),

@@ -88,7 +88,8 @@ def test_a_lost_configuration_of_the_loader_is_named_and_the_activation_bridges_
     try:
         run = pod.play("playbooks/plan.yml")
         assert run.rc == 0, run.out
-        assert "run: echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig." in run.told
+        command = "run: echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig."
+        assert command in run.told.lower()
         assert pod.ssh(f"env -i {PROGRAM}", LIBRARY).returncode != 0
         assert pod.sh(PROGRAM, LIBRARY) == f"0 {WSL}/libcuda.so.1"
     finally:

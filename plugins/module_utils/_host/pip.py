@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import struct
 import zlib
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -20,6 +22,30 @@ SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]")
 OPTION = re.compile(r"^(?P<name>[A-Za-z][\w.-]*)\s*[=:]\s*(?P<value>.*)$")
 USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,(\d*)\r?$', re.MULTILINE)
+BUILT_ON_TORCH = (
+    "apex",
+    "bitsandbytes",
+    "causal-conv1d",
+    "deepspeed",
+    "fbgemm-gpu",
+    "flash-attn",
+    "flashinfer-python",
+    "mamba-ssm",
+    "torchao",
+    "torchaudio",
+    "torchvision",
+    "transformer-engine",
+    "triton",
+    "vllm",
+    "xformers",
+)  # distributions that are built against one torch or one CUDA
+# The packages whose small files at the top (torch/__init__.py, not torch/nn/…) are compared with the digests of their
+# RECORD, and how many of a package and how large these may be: an observation reads them on every run.
+WATCHED = frozenset({"torch", *BUILT_ON_TORCH})
+WATCHED_FILE = 256 * 1024
+WATCHED_BYTES = 4 * 1024 * 1024
+WATCHED_FILES = 96
+DIGEST = re.compile(r"sha256=([\w-]{43})")
 CUDA_LABEL = re.compile(r"\+(?:.*\.)?cu(?P<major>\d{2})(?P<minor>\d+)")
 
 
@@ -163,6 +189,47 @@ def find_damage(root: Root, folder: str, rows: Mapping[str, int | None], *, meas
             elif real != size:
                 resized.append(path)
     return Damage(tuple(missing), tuple(resized))
+
+
+def parse_digests(text: str) -> dict[str, tuple[str, int]]:
+    """Path → SHA-256, as a wheel's RECORD writes it, and size of the small Python files at the top of a package.
+
+    At most ``WATCHED_FILES`` of ``WATCHED_BYTES`` together, those that are imported first before the others.
+    """
+    found = []
+    for line in text.split("\n"):
+        if ".py,sha256=" not in line or line.count("/") > 1:
+            continue
+        path, signed, length = line.rstrip("\r").rsplit(",", 2)
+        match = DIGEST.fullmatch(signed)
+        if match and length.isdigit() and int(length) <= WATCHED_FILE and not path.startswith('"'):
+            found.append((not path.endswith(("/__init__.py", "/version.py")), path, match[1], int(length)))
+    chosen: dict[str, tuple[str, int]] = {}
+    left = WATCHED_BYTES
+    for _later, path, digest, size in sorted(found)[:WATCHED_FILES]:
+        left -= size
+        if left < 0:
+            break
+        chosen[path] = (digest, size)
+    return chosen
+
+
+def find_altered(root: Root, folder: str, info: str) -> tuple[str, ...]:
+    """Which small files at the top of a package are not as they came, whatever their size; see :func:`parse_digests`.
+
+    A file that is gone is not among them: :func:`find_damage` finds it.
+
+    :param folder: where the package lies.
+    :param info: its ``*.dist-info`` folder.
+    """
+    altered = []
+    for path, (digest, size) in parse_digests(root.read(f"{info}/RECORD")).items():
+        data = root.read_bytes(f"{folder}/{path}", size + 1)
+        if urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode() != digest and (
+            data or root.exists(f"{folder}/{path}")
+        ):
+            altered.append(path)
+    return tuple(altered)
 
 
 def read_zip_member(path: str, name: str) -> bytes | None:

@@ -110,7 +110,7 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     driver, devices, driver_problems = _driver(root, children.get("nvml"), own_environ, timeout)
     timings = {"driver": time.monotonic() - driver_begin}
     installed["state"] = read_state(root, live_prefix(root, places), driver["version"])
-    conflicts = find_conflicts(root, home, own_environ, driver)
+    conflicts = find_conflicts(root, home, own_environ, driver, devices, installed["pytorch"])
     facts: Record = {
         "schema": SCHEMA,
         "platform": {**platform, "compiler": _compiler(root, own_environ, children.get("compiler"))},

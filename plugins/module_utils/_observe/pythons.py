@@ -14,7 +14,12 @@ from functools import cache
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import parse_torch_version
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
+    BUILT_ON_TORCH,
+    WATCHED,
+    find_altered,
+    parse_torch_version,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe import toolkits
 
@@ -26,23 +31,7 @@ OWN_FILE = "_podsmith_"
 IDENTITY_FILE = "generation.json"  # in each generation: what it was built for
 COMPLETE_FILE = ".podsmith-packages.json"  # in each environment whose packages came whole
 OWN_FILE_LIMIT = 262144  # bytes; what we write into a generation is text
-EXTENSIONS = (
-    "apex",
-    "bitsandbytes",
-    "causal-conv1d",
-    "deepspeed",
-    "fbgemm-gpu",
-    "flash-attn",
-    "flashinfer-python",
-    "mamba-ssm",
-    "torchao",
-    "torchaudio",
-    "torchvision",
-    "transformer-engine",
-    "triton",
-    "vllm",
-    "xformers",
-)  # distributions that are built against one torch or one CUDA
+EXTENSIONS = BUILT_ON_TORCH
 
 
 def parse_distributions(names: Iterable[str]) -> dict[str, str]:
@@ -137,6 +126,9 @@ def find_torches(root: Root, sites: Mapping[str, str | None], prefixes: Sequence
 broken_files = cache(toolkits.broken_files)  # a torch of the live environment is asked for twice: 12,000 lines each
 
 
+altered_files = cache(find_altered)  # of the live environment, too, which is read as one of the generations as well
+
+
 def find_environment(root: Root, prefix: str) -> Record | None:
     """The live generation of a prefix: the contract's ``environment``."""
     path = root.real(f"{prefix}/current")
@@ -148,7 +140,7 @@ def find_environment(root: Root, prefix: str) -> Record | None:
         digest = digest_file(root, f"{site}/{name}") if name.startswith(OWN_FILE) else None
         if digest:
             files[f"site-packages/{name}"] = digest
-    return {"prefix": prefix, "path": path, **read_generation(root, path), "files": files}
+    return {"prefix": prefix, "path": path, **read_generation(root, path, live=True), "files": files}
 
 
 def find_generations(root: Root, prefix: str) -> list[Record]:
@@ -157,11 +149,14 @@ def find_generations(root: Root, prefix: str) -> list[Record]:
     One that does not say, of an unfinished run, is not looked into: its files are read for nothing.
     """
     folders = [f"{prefix}/environments/{name}" for name in root.listdir(f"{prefix}/environments")]
-    return [read_generation(root, path) for path in folders if root.exists(f"{path}/{IDENTITY_FILE}")]
+    live = root.real(f"{prefix}/current")
+    return [
+        read_generation(root, path, live=path == live) for path in folders if root.exists(f"{path}/{IDENTITY_FILE}")
+    ]
 
 
-def read_generation(root: Root, path: str) -> Record:
-    """What one generation is and holds, from its files alone."""
+def read_generation(root: Root, path: str, *, live: bool) -> Record:
+    """What one generation is and holds, from its files alone; some of the live one's are compared by their digests."""
     site = _site_packages(root, path)
     minor = re.search(r"/python(3\.\d+)/", site or "")
     names = root.listdir(site) if site else []
@@ -180,7 +175,15 @@ def read_generation(root: Root, path: str) -> Record:
         "complete": site is None or root.exists(f"{path}/{COMPLETE_FILE}"),
         "python": minor.group(1) if minor else None,
         "packages": packages,
-        "broken": [name for name, info in infos.items() if site and broken_files(root, site, info)],
+        "broken": [
+            name
+            for name, info in infos.items()
+            if site
+            and (
+                broken_files(root, site, info)
+                or (live and name in WATCHED and altered_files(root, site, f"{site}/{info}"))
+            )
+        ],
     }
 
 
@@ -215,6 +218,7 @@ def read_state(root: Root, prefix: str, driver: str | None = None) -> Record | N
         "identity": (decision.get("environment") or {}).get("identity"),
         "verdict": ("ok" if verdict.get("ok") else "failed") if is_current else None,
         "driver": verdict.get("driver") if is_current else None,
+        "reach": reach if is_current and isinstance(reach := verdict.get("reach"), dict) else None,
         "refused_compat": {
             name: entry.get("code")
             for name, entry in entries

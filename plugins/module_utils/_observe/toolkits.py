@@ -25,6 +25,7 @@ MEASURED_FROM = 65536  # bytes; an observation looks for every file, and measure
 LIBCUDA = re.compile(r"^libcuda\.so\.(?P<version>\d{3,}(?:\.\d+){1,2})$")
 RELEASE = re.compile(r"/(?:cuda-)?(?P<release>\d+\.\d+)(?=/|$)")
 KEY = re.compile(r"^[0-9a-f]{16}$")  # of a folder with a wheel that was built here
+COMPAT_LINKS = ("libcuda", "libnvidia-ptxjitcompiler")  # what is loaded by the name that ends in .so.1
 LIBRARY_HEADERS = ("cublas_v2.h", "cufft.h", "curand.h", "cusolverDn.h", "cusparse.h")
 COMPONENT_HEADERS = {
     "runtime_dev": ("nvrtc.h", "thrust/version.h|cccl/thrust/version.h"),
@@ -126,8 +127,18 @@ def find_compat(root: Root, prefixes: Sequence[str]) -> list[Record]:
                     "branches": note.branches,
                     "brands": note.brands,
                     "managed": package in ours or any(real.startswith(f"{prefix}/compat/") for prefix in prefixes),
+                    "broken": _lost_links(root, real, library["version"]),
                 }
     return list(found.values())
+
+
+def _lost_links(root: Root, folder: str, version: str) -> list[str]:
+    """The names that programs load the compatibility libraries by and that lead nowhere, where the libraries are."""
+    return [
+        f"{name}.so.1"
+        for name in COMPAT_LINKS
+        if root.exists(f"{folder}/{name}.so.{version}") and not root.exists(f"{folder}/{name}.so.1")
+    ]
 
 
 def read_library_note(path: str) -> CompatNote | None:

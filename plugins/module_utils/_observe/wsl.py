@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import is_driver
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import Setting, split_folders
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import DPKG, LIBCUDA
 
 WSL = "/usr/lib/wsl/lib"
@@ -20,19 +21,10 @@ LOADER_FILES = ("/etc/ld.so.conf", "/etc/ld.so.conf.d/*.conf")
 CACHE = "/etc/ld.so.cache"
 
 
-class Setting(NamedTuple):
-    """A line of a start-up file that sets LD_LIBRARY_PATH, and the folders that it names."""
-
-    file: str
-    line: int
-    text: str
-    folders: tuple[str, ...]
-
-
 def find_wsl_conflicts(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
     """The contract's ``conflicts`` of a host that has Windows' folder; none where there is none.
 
-    :param settings: what the start-up files make of the loader's path.
+    :param settings: what the start-up files set.
     """
     if not root.is_dir(WSL):
         return []
@@ -75,7 +67,7 @@ def _hidden(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
     """A folder with another libcuda that a start-up file puts before Windows'."""
     found = []
     for setting in settings:
-        for folder in setting.folders:
+        for folder in split_folders(setting.value) if setting.name == "LD_LIBRARY_PATH" else ():
             if folder.rstrip("/") == WSL:
                 break
             path = f"{folder}/{LIBRARY}"

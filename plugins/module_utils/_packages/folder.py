@@ -12,7 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import normalise
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import find_damage, read_record
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
+    WATCHED,
+    find_altered,
+    find_damage,
+    read_record,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._packages.requirement import (
     NAME,
@@ -35,7 +40,7 @@ class Distribution(NamedTuple):
     version: str
     files: tuple[str, ...]  # relative to the folder, byte code left out
     missing: tuple[str, ...]  # listed in RECORD, not on the disk
-    damaged: tuple[str, ...]  # on the disk with another size
+    damaged: tuple[str, ...]  # on the disk with another size, or of the watched ones another digest
 
 
 Distributions = dict[str, Distribution]  # by normalised name
@@ -58,6 +63,8 @@ class Work(NamedTuple):
 def read_distributions(folder: str) -> Distributions:
     """The distributions of a folder such as ``site-packages``, each compared with its RECORD, with every file's size.
 
+    Of the packages that are watched, the small files at the top are compared by their digests as well.
+
     A folder that is not there holds none.
     """
     root, found = Root(), {}
@@ -65,8 +72,10 @@ def read_distributions(folder: str) -> Distributions:
         name, _dash, version = entry.name[: -len(".dist-info")].partition("-")
         files = read_record(root, str(entry))
         damage = find_damage(root, folder, files or {}, measured_from=0)
+        altered = find_altered(root, folder, str(entry)) if normalise(name) in WATCHED else ()
+        damaged = tuple(dict.fromkeys((*damage.resized, *altered)))
         missing = damage.missing if files is not None else (f"{entry.name}/RECORD",)
-        found[normalise(name)] = Distribution(normalise(name), version, tuple(files or ()), missing, damage.resized)
+        found[normalise(name)] = Distribution(normalise(name), version, tuple(files or ()), missing, damaged)
     return found
 
 

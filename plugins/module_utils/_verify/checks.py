@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify import health, judge
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify import health, judge, judge_parts
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.readings import find_libraries, read_health
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome, shell_argv
 
@@ -23,11 +23,16 @@ Record = dict[str, Any]
 LEVELS = ("light", "standard", "full")
 CHECKS: Mapping[str, str] = {
     "cuinit": "light",
+    "limits": "light",
     "nvcc": "light",
     "torch": "light",
     "matmul": "light",
     "kernel": "standard",
     "cutlass": "standard",
+    "nvrtc": "standard",
+    "triton": "standard",
+    "peers": "standard",
+    "workers": "standard",
     "extension": "standard",
     "health": "standard",
     "features": "full",
@@ -36,11 +41,16 @@ CHECKS: Mapping[str, str] = {
 }
 # check → the settings without which it has nothing to look at
 NEEDS: Mapping[str, Sequence[str]] = {
+    "limits": ("health",),
     "nvcc": ("cuda_home",),
     "kernel": ("cuda_home", "architectures"),
     "cutlass": ("cuda_home", "cutlass_home", "architectures"),
     "torch": ("environment",),
     "matmul": ("environment",),
+    "nvrtc": ("environment",),
+    "triton": ("environment",),
+    "peers": ("environment",),
+    "workers": ("environment",),
     "extension": ("environment",),
     "health": ("health",),
     "features": ("environment",),
@@ -48,9 +58,9 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "pip_fence": ("environment",),
 }
 # The long ones begin first, so that the short ones fill the gaps.
-LONGEST = ("compile", "health", "extension", "cutlass", "kernel")
+LONGEST = ("compile", "health", "extension", "peers", "cutlass", "kernel", "triton")
 # Those that have nothing to look at without a GPU.
-GPU_ONLY = ("cuinit", "health")
+GPU_ONLY = ("cuinit", "nvrtc", "triton", "peers", "health")
 PREFERRED = "sm_90a"  # its instructions are what a CUTLASS kernel is most often compiled for
 MEMORY_PER_JOB_GIB = 2
 LOAD_SECONDS = 5
@@ -265,6 +275,43 @@ def _plan_matmul(settings: Settings) -> Check:
     return _plan_record("matmul", settings, argv, judge.judge_products)
 
 
+def _plan_nvrtc(settings: Settings) -> Check:
+    argv = _proof(settings, _environment_python(settings), "nvrtc")
+    return _plan_record("nvrtc", settings, argv, judge_parts.judge_nvrtc)
+
+
+def _plan_triton(settings: Settings) -> Check:
+    argv = _proof(settings, _environment_python(settings), "triton", *_devices(settings))
+    return _plan_record("triton", settings, argv, judge_parts.judge_triton)
+
+
+def _plan_peers(settings: Settings) -> Check:
+    argv = _proof(settings, _environment_python(settings), "peers", *_devices(settings))
+    return _plan_record("peers", settings, argv, judge_parts.judge_peers)
+
+
+def _plan_limits(settings: Settings) -> Check:
+    """Tell what the container limits; a low limit is a warning, as most programs work with it."""
+
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        record = _record(outcomes["limits"])
+        findings = judge_parts.judge_limits(record, settings.health.get("process_limits") or {})
+        warnings = health.pick(findings, "warning")
+        told = [f"{finding['text'][0].upper()}{finding['text'][1:]}. {finding['advice']}" for finding in warnings]
+        return Finding(evidence={**record, "findings": findings}, warnings=told)
+
+    return Check("limits", (Job("limits", _proof(settings, settings.python, "limits"), settings.timeout),), judged)
+
+
+def _plan_workers(settings: Settings) -> Check:
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        record = _record(outcomes["workers"])
+        return Finding(judge_parts.judge_workers(record), record, advice=judge_parts.advise_workers(record))
+
+    job = Job("workers", _proof(settings, _environment_python(settings), "workers"), settings.timeout)
+    return Check("workers", (job,), judged)
+
+
 def _plan_extension(settings: Settings) -> Check:
     argv = _proof(settings, _environment_python(settings), "extension", settings.folder, *_devices(settings))
     return _plan_record("extension", settings, argv, judge.judge_wrong)
@@ -344,6 +391,11 @@ PLANS: Mapping[str, Callable[[Settings], Check]] = {
     "nvcc": _plan_nvcc,
     "torch": _plan_torch,
     "matmul": _plan_matmul,
+    "nvrtc": _plan_nvrtc,
+    "triton": _plan_triton,
+    "peers": _plan_peers,
+    "limits": _plan_limits,
+    "workers": _plan_workers,
     "kernel": _plan_kernel,
     "cutlass": _plan_cutlass,
     "extension": _plan_extension,

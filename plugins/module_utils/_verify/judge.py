@@ -239,7 +239,9 @@ def judge_torch_devices(found: Record) -> list[str]:
     if not found["cuda"]:
         return [f"torch {found['version']} is a build without CUDA."]
     if found.get("error") or not found["available"] or not found["devices"]:
-        return [f"torch cannot use the GPU: {found.get('error') or 'none is visible.'}"]
+        why = str(found.get("error") or "none is visible").rstrip(".")
+        told = " torch.cuda.is_available() with PYTORCH_NVML_BASED_CUDA_CHECK=1 says True all the same: it only counts."
+        return [f"torch cannot use the GPU: {why}.{told if found.get('available_by_nvml') else ''}"]
     problems = [] if found["libcuda"] else ["torch reports that CUDA works, but no libcuda is loaded."]
     return problems + [
         f"torch has no code for device {index} (compute capability {device}); it has {', '.join(found['arch_list'])}."
@@ -317,13 +319,15 @@ def find_cuda_majors(packages: Mapping[str, str]) -> dict[int, list[str]]:
 
 
 def judge_products(record: Record) -> list[str]:
-    """Every product stayed within its bound."""
+    """Every device computed, and every product stayed within its bound."""
+    computed = {product["device"] for product in record["products"]}
+    idle = [name for name in record.get("devices") or () if name not in computed]
     return [
         f"The {product['dtype']} product on {product['device']} is off by {product['share_of_bound']:.3g} times"
         " the bound of its rounding errors."
         for product in record["products"]
         if not product["ok"]
-    ] or ([] if record["products"] else ["No device computed a product."])
+    ] + ([f"{name} computed no product." for name in idle] if computed else ["No device computed a product."])
 
 
 def judge_wrong(record: Record) -> list[str]:

@@ -17,11 +17,20 @@ OUTPUT_TAIL = 4000  # characters of a command's output that are kept as evidence
 # check → what helps where nothing else is known
 AGAIN: Mapping[str, str] = {
     "cuinit": "Check the driver with nvidia-smi and the kernel log; in a rented container, ask for another host.",
+    "limits": "Check that the Python of this host is whole: the limits are read with its standard library.",
     "nvcc": "Run the cuda_toolkit role again.",
     "torch": "Run the pytorch role again; a later pip install may have replaced packages.",
     "matmul": "If torch sees no device, fix that first; do not use a device that computes wrong results.",
     "kernel": "Run the cuda_toolkit role again, and install a g++ that this CUDA release supports.",
     "cutlass": "Run the cutlass role again, and check that this CUTLASS release supports the CUDA release.",
+    "nvrtc": "Run the pytorch role again: NVRTC or its built-in functions are damaged, or too old for this GPU.",
+    "triton": "Run the pytorch role again, and check that the C compiler and this Python's headers work.",
+    "peers": (
+        "Run the programs with NCCL_P2P_DISABLE=1 to see whether the direct path between the GPUs is at fault. An IOMMU"
+        " or PCIe access control may be the reason, which the host's owner can change; if values are wrong, return this"
+        " pod."
+    ),
+    "workers": "Use num_workers=0 until it works, and check what the error names.",
     "extension": "Check that PyTorch supports the C++ compiler and the toolkit.",
     "health": "Check nvidia-smi -q and the kernel log; if the pod is rented, return it.",
     "features": "Run the pytorch role again; a PyTorch that cannot report its build options is broken.",

@@ -85,6 +85,7 @@ def render_activation(environment: Mapping[str, Any], sysroot: str = "") -> str:
         "compat": environment.get("compat_path"),
         "branches": " ".join(map(str, environment.get("compat_branches") or ())),
         "architectures": environment.get("arch_list"),
+        "root": sysroot,
         "sys": f"{sysroot}/sys/module/nvidia/version",
         "proc": f"{sysroot}/proc/driver/nvidia/version",
         "gpus": f"{sysroot}/proc/driver/nvidia/gpus",

@@ -89,7 +89,7 @@ def find_hosts(hosts: str, groups: Mapping[str, Sequence[str]]) -> list[dict[str
 
 def check_settings(given: Mapping[str, Any], decision: Decision, target: Target, known: Catalogue) -> Settings:
     """Check the settings and fill in what they leave out. Raises ImageError."""
-    if decision["verdict"] == "blocked":
+    if decision["route"] == "blocked":
         raise ImageError(f"{decision['summary']}: there is no image for this target.")
     if decision["route"] == "cpu" or not decision["cuda"]:
         raise ImageError(

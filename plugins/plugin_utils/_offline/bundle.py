@@ -90,7 +90,7 @@ def list_needs(decision: Decision, observed: Observed, target: Target, mirrors: 
 
     :param mirrors: variable → address as the operator set it, None where it is not set.
     """
-    if decision["verdict"] == "blocked":
+    if decision["route"] == "blocked":
         remedies = " ".join(decision.get("remedies") or ())
         raise BundleError(f"{decision['summary']}: there is nothing to bundle for this host. {remedies}".strip())
     pending = pending_parts(decision)

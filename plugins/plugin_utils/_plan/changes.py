@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE, FOLDERS, form_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import canonicalize_name
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_digests, host_digests
@@ -21,12 +22,15 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment imp
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, owner_of
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import why_lapsed
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import preview, told_as
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 
 INSTALL, REMOVE, REPLACE, REPAIR, PROVE, SWITCH = "install", "remove", "replace", "repair", "prove", "switch"
+DAMAGED = "files are missing or altered"
 BUILD = "build"
 UNPACKED = 2.5  # a wheel's or a package's size on disk, compared with what is fetched
 RECORD, SHOWN = "decision on record", 12  # digits that are shown of a digest
@@ -70,15 +74,36 @@ def find_changes(case: Case, wanted: Wanted) -> tuple[Change, ...]:
     ]
     environment = list(_environment(case, wanted)) or list(_record(wanted, host))
     if any(BY_ROLE[change.role].proven for change in changes) or not is_proven(wanted, host):
-        changes.append(Change("gpu_verify", PROVE, "the stack"))
+        changes.append(Change("gpu_verify", PROVE, "the stack", why_lapsed(host) if has_passed(wanted, host) else None))
     return (*changes, *environment)
 
 
+def find_repairs_made(environment: Environment) -> Iterator[Change]:
+    """What is taken out of files of others before anything else is done, and the loader's cache made anew."""
+    refreshes = False
+    for repair in environment.repairs:
+        path, what = repair["path"], told_as(repair)
+        refreshes = refreshes or path == CACHE or form_of(path) == FOLDERS
+        edit = preview(repair)
+        if path == CACHE:
+            continue
+        if edit is None or edit.kept is None:
+            yield Change("gpu_environment", REMOVE, what, repair["line"])
+        else:
+            yield Change("gpu_environment", REPAIR, what, f"with {' and '.join(edit.taken)}", edit.kept)
+    if refreshes:
+        yield Change("gpu_environment", REPAIR, CACHE, "out of date", "made anew by ldconfig")
+
+
 def is_proven(wanted: Wanted, host: Host) -> bool:
-    """Whether this very stack was proven here with this driver."""
+    """Whether this stack was proved here, and with the driver, the libcuda and the GPUs that are here now."""
+    return has_passed(wanted, host) and why_lapsed(host) is None
+
+
+def has_passed(wanted: Wanted, host: Host) -> bool:
+    """Whether this stack has passed its checks here, whatever it ran with."""
     state = host.state or {}
-    same_driver = state.get("driver") in (None, host.driver) or host.driver is None
-    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest and same_driver
+    return state.get("verdict") == "ok" and state.get("decision") == wanted.digest
 
 
 def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
@@ -91,7 +116,7 @@ def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
             continue
         row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
         whole = row is not None and not row.get("broken") and bool(row.get("nvcc"))
-        components_seen = _has_components(toolkit, row) or is_proven(wanted, host)
+        components_seen = _has_components(toolkit, row) or has_passed(wanted, host)
         if row is not None and whole and components_seen:
             continue
         lost = _lost(row)
@@ -129,11 +154,14 @@ def _compat(case: Case, wanted: Wanted) -> Iterator[Change]:
         yield Change("forward_compat", REMOVE, package, "installed")
     if not compat.enabled or not compat.package:
         return
-    installed = any(row.get("package") == compat.package or row.get("path") == compat.path for row in host.compat)
-    if not installed:
+    there = [row for row in host.compat if row.get("package") == compat.package or row.get("path") == compat.path]
+    lost = next((_lost(row) for row in there if row.get("broken")), None)
+    if not there:
         row = {row["package"]: row for row in case.known["drivers"]["compat"].values()}[compat.package]
         size, disk = int(row["size_mib"]), int(row["installed_mib"])
         yield Change("forward_compat", INSTALL, compat.package, None, compat.version, size, disk, "/")
+    elif lost:
+        yield Change("forward_compat", REPAIR, compat.package, f"without {lost}", str(compat.version))
     elif not compat.standby and not is_proven(wanted, host):
         yield Change("forward_compat", SWITCH, f"{compat.package} {compat.version}", "off", "on")
 
@@ -200,9 +228,8 @@ def _pytorch(case: Case, wanted: Wanted) -> Iterator[Change]:
             yield Change("pytorch", action, name, found and str(found), version, mib, mib * 2, environment.path)
     for name in there.get("broken") or ():
         if canonicalize_name(name) not in extensions:
-            yield Change(
-                "pytorch", REPAIR, str(name), "files are missing", str(packages.get(canonicalize_name(name)) or "whole")
-            )
+            version = str(packages.get(canonicalize_name(name)) or "whole")
+            yield Change("pytorch", REPAIR, str(name), DAMAGED, version)
 
 
 def _pins(torch: PyTorch) -> dict[str, str]:
@@ -226,7 +253,7 @@ def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
         elif found != version:
             yield Change(role, REPLACE, name, str(found), version, *sizes)
         elif name in broken:
-            yield Change(role, REPAIR, name, "files are missing", version, *sizes)
+            yield Change(role, REPAIR, name, DAMAGED, version, *sizes)
 
 
 def _there(wanted: Wanted, host: Host) -> Mapping[str, Any]:
@@ -240,8 +267,6 @@ def _environment(case: Case, wanted: Wanted) -> Iterator[Change]:
     host = case.host
     environment = wanted.environment
     values = dataclasses.asdict(environment)
-    for row in environment.repairs:
-        yield Change("gpu_environment", REMOVE, f"{row['path']}: {row['line']}", row["line"])
     if not environment.live:
         old = str(host.live["name"]) if host.live and host.live.get("name") else None
         yield Change("gpu_environment", SWITCH, "live environment", old, environment.name)

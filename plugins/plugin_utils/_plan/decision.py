@@ -16,6 +16,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import Driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import Set
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import Now
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import Proof
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
@@ -23,7 +24,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Difference
 
-OK, DEGRADED, BLOCKED = "ok", "degraded", "blocked"
+OK, DEGRADED, BROKEN, BLOCKED = "ok", "degraded", "broken", "blocked"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Plan:
     """The decision for one host; ``to_decision`` turns it into ``stack_plan_decision``."""
 
     verdict: str
+    now: Now
     route: str
     summary: str
     cuda: str | None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import Driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import Now
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 
 
@@ -26,6 +27,7 @@ class Draft:
     degraded: bool = False
     blocked: str | None = None  # why nothing works
     driver: Driver = field(default_factory=Driver)
+    now: Now = field(default_factory=Now)  # of the driver that runs now
 
     def block(self, refusal: Refusal, *remedies: str, option: str = "") -> None:
         """Nothing works; the first reason is kept."""

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import Repair, find_repairs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 
@@ -46,7 +47,7 @@ class Environment:
     adopt: str | None
     arch_list: str | None  # for TORCH_CUDA_ARCH_LIST
     settings: tuple[Setting, ...]  # what else every process gets; no part of the identity
-    repairs: tuple[dict[str, str], ...]  # {path, line} of foreign settings that break CUDA, where the user lets us
+    repairs: tuple[Repair, ...]  # foreign settings that break CUDA, where the user lets us; made before all else
 
 
 def choose_environment(case: Case, stack: Stack) -> Environment:
@@ -79,15 +80,8 @@ def choose_environment(case: Case, stack: Stack) -> Environment:
         adopt=torch.adopt if torch else None,
         arch_list=";".join(stack.targets) if stack.toolkit and torch and stack.targets else None,
         settings=stack.settings,
-        repairs=find_repairs(case.request.repair_files, host),
+        repairs=find_repairs(case.request.repair_files, host, layout.scope),
     )
-
-
-def find_repairs(repair_files: tuple[str, ...], host: Host) -> tuple[dict[str, str], ...]:
-    """The lines to take out of files that the user lists; ``~`` is the home of the user on the host."""
-    allowed = {f"{host.home}{path[1:]}" if path.startswith("~/") else path for path in repair_files}
-    rows = (row for row in host.conflicts if row.get("file") in allowed and row.get("text"))
-    return tuple({"path": str(row["file"]), "line": str(row["text"])} for row in rows)
 
 
 def kind_of(stack: Stack) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import Answer, Way, read_answer, read_ways
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Overrides
 
 CONSUMER = ("geforce", "titan")  # in NVML's name; never a data-centre GPU, whatever brand is reported
@@ -25,6 +26,9 @@ class Gpu:
     brand_id: int | None
     brand_observed: bool
     least_driver: str | None  # of the model, where it is higher than the capability's
+    mig: bool = False
+    xids: tuple[int, ...] = ()  # in the kernel's log since it started
+    uuid: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,14 @@ class Host:
     files: Mapping[str, str] | None
     state: Row | None
     conflicts: tuple[Row, ...]
-    compat_active: bool
     target: bool = False  # an image under build: driver and GPUs are those that it is for, and nothing runs on them yet
     kernel: str | None = None
     disk: Row | None = None  # the driver on the disk; None where nobody looked
+    ways: Mapping[str, Way] | None = None  # None: nobody looked; empty: there is no libcuda to ask
+    libcuda: str | None = None  # the driver's own
+    native: Answer | None = None  # of the driver's own in a clean environment; None where nobody had to ask
+    shm_mib: float | None = None  # of /dev/shm
+    flavor: str | None = None  # of the driver: open, proprietary, windows
 
     @property
     def wsl(self) -> bool:
@@ -114,7 +122,7 @@ class Host:
 def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> Host:
     """Read ``ansible_facts['gpu']``, of which any key may be absent."""
     platform, driver = _mapping(observed, "platform"), _mapping(observed, "driver")
-    installed, loader = _mapping(observed, "installed"), _mapping(observed, "loader")
+    installed = _mapping(observed, "installed")
     system = _mapping(platform, "os")
     version = overrides.driver or _version(driver.get("version")) or _version(driver.get("branch"))
     return Host(
@@ -153,10 +161,14 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         files=installed.get("files"),
         state=installed.get("state") or None,
         conflicts=_rows(observed.get("conflicts")),
-        compat_active=bool(loader.get("compat_active")),
         target=bool(observed.get("target")),
         kernel=_text(platform.get("kernel")),
         disk=installed.get("driver") or None,
+        ways=read_ways(observed),
+        libcuda=_text(driver.get("libcuda")),
+        native=read_answer(driver.get("native")),
+        flavor=_text(driver.get("flavor")),
+        shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
     )
 
 
@@ -200,6 +212,9 @@ def _gpu(device: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> G
         brand_id=model.get("brand_id") if brand is None else int(brand),
         brand_observed=brand is not None,
         least_driver=model.get("least_driver"),
+        mig=device.get("mig") is True,
+        xids=tuple(code for code in _rows(device.get("xid")) if isinstance(code, int)),
+        uuid=_text(device.get("uuid")),
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
@@ -14,7 +14,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change, Wanted, find_changes
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import (
+    Change,
+    Wanted,
+    find_changes,
+    find_repairs_made,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_parts import build_reasons, choose_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import wheels
@@ -23,7 +28,14 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request
     for_other_gpus,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import provide_cutlass
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import BLOCKED, DEGRADED, OK, Download, Plan
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import (
+    BLOCKED,
+    BROKEN,
+    DEGRADED,
+    OK,
+    Download,
+    Plan,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import choose_environment, find_built
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
@@ -31,6 +43,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     Proof,
     choose_checks,
@@ -86,10 +99,13 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     layout = choose_layout(host, request)
     whole = Case(host, request, layout, known)
     draft = Draft(replace(whole, host=confine(host, layout)), observed=host)
-    draft.warnings += advice.observed_warnings(whole, observed)
+    _judge_now(draft, observed)
     _plan_driver(draft)
     if draft.blocked:
         return _blocked(draft)
+    if _cannot_work(draft):
+        draft.block(Refusal(draft.now.summary))
+        return _blocked(draft, BROKEN)
     if host.root is False and layout.scope == "system":
         because = "system scope needs root, and this is not root"
         draft.block(Refusal(because, "Run with become: true, or set scope: user."))
@@ -101,7 +117,22 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     return _blocked(draft) if draft.blocked else _assemble(draft, choice)
 
 
-# --- the driver ---
+# --- what works now, and the driver ---
+
+
+def _judge_now(draft: Draft, observed: Mapping[str, Any]) -> None:
+    """Judge CUDA as it works now, before anything is decided, and tell what was observed beside that."""
+    case = replace(draft.case, host=draft.observed)
+    draft.now = judge(case)
+    told = {advice.find_place(asdict(cause)) for cause in draft.now.causes}
+    draft.warnings += advice.observed_warnings(case, observed, told) + note(case)
+    draft.remedies += draft.now.remedies
+
+
+def _cannot_work(draft: Draft) -> bool:
+    """Whether CUDA fails whatever is installed, and the plan does not change the driver."""
+    changes = draft.driver.action in drivers.CHANGING or draft.driver.reboot == drivers.PENDING
+    return draft.now.stops and not changes
 
 
 def _plan_driver(draft: Draft) -> None:
@@ -189,7 +220,7 @@ def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
 def _choose_gpu(draft: Draft) -> Choice:
     """The stack of a host with GPUs and a driver."""
     case = draft.case
-    for rule in (advice.broken_driver, rules.gpu_floor, rules.gpu_dropped):
+    for rule in (rules.gpu_floor, rules.gpu_dropped):
         if refusal := rule(case):
             draft.block(refusal)
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
@@ -230,6 +261,7 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
     digest = digest_of(stack, environment, architectures, checks)
     now = replace(case, host=draft.observed)
     changes = (
+        *find_repairs_made(environment),
         *drivers.find_changes(now, draft.driver),
         *find_changes(case, Wanted(stack, environment, digest)),
     )
@@ -238,9 +270,12 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         return _blocked(draft)
     draft.reasons += run_time.explain(stack.settings)
     draft.warnings += advice.compat_warnings(stack.compat, case.host) + run_time.warn(stack.settings)
+    if environment.pytorch:
+        draft.warnings += note_own_python(now, draft.now)
     toolkit, build = stack.toolkit, choice.build
     return Plan(
-        verdict=DEGRADED if draft.degraded else OK,
+        verdict=_verdict(draft),
+        now=draft.now,
         route=choice.route,
         summary=_summary(choice, stack),
         cuda=build.cuda if build and build.cuda else toolkit.version if toolkit else None,
@@ -311,6 +346,13 @@ def _download(draft: Draft, changes: tuple[Change, ...]) -> Download:
     )
 
 
+def _verdict(draft: Draft) -> str:
+    """The verdict of a plan that is not blocked. Without a shell is not how people work, but neither is it right."""
+    if draft.now.is_broken:
+        return BROKEN
+    return DEGRADED if draft.degraded or draft.now.works is False else OK
+
+
 def _summary(choice: Choice, stack: Stack) -> str:
     torch = [f"PyTorch {stack.torch.local}"] if stack.torch else []
     if choice.route == "cpu":
@@ -320,15 +362,16 @@ def _summary(choice: Choice, stack: Stack) -> str:
     return f"{choice.route} → {', '.join(parts)}"
 
 
-def _blocked(draft: Draft) -> Plan:
-    """The plan of a host on which nothing works: why, and what would help."""
+def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
+    """The plan of a host on which nothing works, with nothing to change: why, and what would help."""
     because = draft.blocked or "nothing works here"
-    rejected = draft.rejected or [Rejection("the request", because)]
+    rejected = draft.rejected or [Rejection("the request", because)] * (verdict == BLOCKED)
     told = str(draft.case.known["pytorch"]["indexes"][builds.CPU]["source"])
     return Plan(
-        verdict=BLOCKED,
+        verdict=verdict,
+        now=draft.now,
         route=BLOCKED,
-        summary=f"blocked: {because}",
+        summary=f"{verdict}: {because}",
         cuda=None,
         driver=replace(draft.driver, action=KEEP, packages=(), reboot=drivers.NO),
         toolkit=None,

@@ -17,6 +17,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment imp
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 
+OF_SEVERAL = "peers"  # goes with the number of GPUs, which is not wished for and makes no other stack
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -65,14 +67,21 @@ def choose_checks(case: Case, stack: Stack, *, gpu: bool) -> tuple[str, ...]:
     same_major = (
         not (torch and torch.cuda and toolkit) or parse_version(torch.cuda)[0] == parse_version(toolkit.version)[0]
     )
+    on_gpu = gpu and torch is not None and torch.cuda is not None
     headers = next((p.headers for p in case.host.pythons or () if torch and p.path == torch.python.path), None)
     wanted = {
         "cuinit": gpu,
+        # An image says nothing of the containers that will be started from it.
+        "limits": torch is not None and not case.host.target,
         "nvcc": toolkit is not None,
         "kernel": toolkit is not None,
         "cutlass": toolkit is not None and stack.cutlass is not None,
         "torch": torch is not None,
         "matmul": torch is not None,
+        "nvrtc": on_gpu,
+        "triton": on_gpu,
+        OF_SEVERAL: on_gpu and len(case.host.gpus or ()) > 1,
+        "workers": torch is not None and not case.host.target,
         "extension": toolkit is not None and torch is not None and same_major and headers is not False,
         "health": gpu,
     }
@@ -88,7 +97,7 @@ def digest_of(stack: Stack, environment: Environment, architectures: tuple[str, 
         "cutlass": (cutlass.version, cutlass.path) if cutlass else None,
         "torch": (torch.local, torch.index, torch.python.version, torch.companions, torch.adopt) if torch else None,
         "environment": (environment.scope, environment.prefix, environment.constraints, environment.arch_list),
-        "proof": (architectures, checks),
+        "proof": (architectures, tuple(name for name in checks if name != OF_SEVERAL)),
     }
     if stack.source:
         content["source"] = stack.keys

@@ -70,7 +70,7 @@ def observe_target(target: Target, observed: Mapping[str, Any], known: Catalogue
     platform = {**_platform(target, known), **(observed.get("platform") or {})}
     platform.update(kind="container", provider=None, persistent_dir=None, boot_id=None)
     return {
-        **{key: value for key, value in observed.items() if key not in ("loader", "conflicts")},
+        **{key: value for key, value in observed.items() if key not in ("loader", "ways", "conflicts")},
         "schema": 1,
         "platform": platform,
         "driver": {

@@ -95,6 +95,9 @@ def _plan_present(plan: dict[str, Any], case: ProjectCase) -> dict[str, Any]:
     }
     if told := explain_cuda(case, expected, decision):
         plan["notes"].append(told)
+    if decision["now"]["works"] is False:
+        remedies = dict.fromkeys(cause["remedy"] for cause in decision["now"]["causes"])
+        plan["notes"].append(" ".join([f"{decision['now']['summary']}.", *remedies]))
     plan["verdict"], plan["why"] = judge(environment, expected)
     plan["why"] += [reason["text"] for reason in decision["reasons"] if not reason["rule"].startswith("toolkit")]
     if plan["verdict"] != OK:

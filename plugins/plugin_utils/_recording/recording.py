@@ -98,7 +98,9 @@ def observe_recording(folder: Path) -> Facts:
     platform["free_gib"] = {"/": round(int(host["free_kib"]) / 2**20, 1)} if "free_kib" in host else {}
     if platform["compiler"] and "compiler" in host:
         platform["compiler"]["version"] = host["compiler"]
-    facts["conflicts"] = find_conflicts(Root(str(root)), home, {}, facts["driver"])
+    facts["conflicts"] = find_conflicts(
+        Root(str(root)), home, {}, facts["driver"], facts["devices"], facts["installed"]["pytorch"]
+    )
     if "cuinit" in host:
         facts["loader"] = _loader(host)
     for key in ("driver", "extensions", "environment", "environments", "generations", "wheels", "files", "state"):

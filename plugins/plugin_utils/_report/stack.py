@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import RECORD
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, PARTS
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import LABELS, tell_faults
 
 WIDTH = 110
 INDENT = 11  # "  route    "
@@ -29,7 +30,7 @@ REPORTED = sorted(
 )  # headers last
 PROVIDERS = {"runpod": "RunPod", "vast": "Vast", "lambda": "Lambda"}
 KINDS = {"bare_metal": "bare metal", "vm": "virtual machine", "container": "container", "wsl2": "WSL2"}
-COLORS = {"ok": "32", "pending": "33", "degraded": "33", "blocked": "31", "failed": "31"}
+COLORS = {"ok": "32", "pending": "33", "degraded": "33", "broken": "31", "blocked": "31", "failed": "31"}
 
 
 def render_text(
@@ -42,7 +43,7 @@ def render_text(
     unfinished: bool = False,
     color: bool = False,
 ) -> str:
-    """One block for a host: what it is, the route, why, what changes or changed, what was not chosen, what would help.
+    """One block for a host: what it is, whether CUDA works, the route, why, what changes or changed, what would help.
 
     ``results`` are the checks of ``gpu_verify`` (``{check, ok, seconds, error, advice, skipped}``) and ``changed`` the
     changes a run applied; both None in a plan. ``unfinished`` says that a run ended before all was applied.
@@ -50,15 +51,16 @@ def render_text(
     ran = changed is not None
     verdict = _verdict(decision, results, unfinished=unfinished)
     rows: list[tuple[str, list[str]]] = [
-        ("route", [decision["summary"].removeprefix("blocked: ") if verdict == "blocked" else decision["summary"]]),
+        ("now", _now(decision)),
+        ("route", _route(decision)),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
         ("versions", _versions(decision)),
         ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"], ran=ran)),
         ("not", _rejected(decision)),
         ("proof", _proof(results) or _proved(decision, observed)),
-        ("help" if verdict in ("blocked", "degraded") else "better", list(decision["remedies"])),
+        ("help" if verdict in ("blocked", "broken", "degraded") else "better", list(decision["remedies"])),
         ("note", list(decision["warnings"])),
-        ("where", _where(decision) if verdict not in ("blocked", "pending") else []),
+        ("where", _where(decision) if verdict != "pending" else []),
     ]
     lines = [*_wrap(f"{host}   ", _describe(observed), len(host) + 3)]
     for label, texts in rows:
@@ -72,7 +74,7 @@ def render_text(
 
 def _verdict(decision: Mapping[str, Any], results: Sequence[Mapping[str, Any]] | None, *, unfinished: bool) -> str:
     """The decision's verdict; failed where a check failed or the run ended early, pending before a reboot."""
-    stopped = unfinished and decision["verdict"] != "blocked"
+    stopped = unfinished and not _is_stopped(decision)
     if stopped or _failed(results):
         return "failed"
     return "pending" if (decision.get("driver") or {}).get("reboot") == "pending" else str(decision["verdict"])
@@ -85,7 +87,7 @@ def _failed(results: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, An
 def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: bool) -> str:
     if verdict == "failed":
         return ": nothing was switched" if unproved else ": the run ended early, for the reason above"
-    if verdict == "blocked":
+    if _is_stopped(decision):
         return ": nothing was changed"
     if verdict == "pending":
         driver = decision["driver"]
@@ -93,7 +95,52 @@ def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: boo
             f": driver {driver['version']} is installed, driver {driver['loaded']} is still loaded; nothing "
             "that needs the new one was changed. Reboot and run this again, or set nvidia_driver_reboot: true"
         )
+    if verdict == "broken" and (ran or not decision["changes"]):
+        return ": CUDA does not work by every way into this host"
     return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
+
+
+def _is_stopped(decision: Mapping[str, Any]) -> bool:
+    """Whether a plan has no route, so that nothing is changed."""
+    verdict, route = str(decision["verdict"]), str(decision["route"])
+    return verdict == "blocked" or (verdict == "broken" and route == "blocked")
+
+
+def _route(decision: Mapping[str, Any]) -> list[str]:
+    """What is to run and by which route, or why nothing is; not twice where that is said of now."""
+    summary = str(decision["summary"])
+    if not _is_stopped(decision):
+        return [summary]
+    because = summary.partition(": ")[2]
+    return ["none: nothing is installed"] if because == (decision.get("now") or {}).get("summary") else [because]
+
+
+def _now(decision: Mapping[str, Any]) -> list[str]:
+    """By which ways into the host CUDA works now; else a line a fault, with the ways that have it, then its causes."""
+    now = {"ways": {}, "causes": [], "hopeless": False, **(decision.get("now") or {})}
+    if now.get("works") is None:
+        return []
+    working = {name: way for name, way in now["ways"].items() if way["works"]}
+    libraries = dict.fromkeys(str(way["version"] or way["libcuda"]) for way in working.values())
+    labels = ", ".join(LABELS.get(name, name) for name in working)
+    works = [f"works: {labels} (libcuda {', '.join(libraries)})"] if working else []
+    if now["works"]:
+        return works
+    if now["hopeless"]:
+        return [now["summary"], *works]
+    faults = tell_faults({name: way["because"] for name, way in now["ways"].items() if way["works"] is False})
+    return [*faults, *_causes(now["causes"]), *works]
+
+
+def _causes(causes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Where the causes lie; those without a place are told by the fault itself, or say all by themselves."""
+    found = []
+    for cause in causes:
+        place = ":".join(str(cause[key]) for key in ("file", "line") if cause[key])
+        text = f" ({cause['text']})" if cause["text"] and place else ""
+        if cause["kind"] != "driver":
+            found.append(f"{place} {cause['because']}{text}".strip())
+    return found
 
 
 def _describe(observed: Mapping[str, Any]) -> str:
@@ -132,7 +179,7 @@ def _driver(driver: Mapping[str, Any]) -> str:
 def _changes(decision: Mapping[str, Any], changes: Iterable[Mapping[str, Any]] | None, *, ran: bool) -> list[str]:
     """A line for each change with its sign, then what is used as it is."""
     rows = [(SIGNS[change["action"]], *_change(change, ran=ran)) for change in changes or ()]
-    if not rows and decision["verdict"] == "blocked":
+    if not rows and _is_stopped(decision):
         return []
     if not rows:
         return ["nothing had to change" if ran else "nothing to change"]
@@ -148,7 +195,7 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     """What changes, and how."""
     what, old, new = str(change["what"]), change.get("from"), change.get("to")
     words = {
-        "prove": "the stack was proved" if ran else "the stack is proved before it goes live",
+        "prove": _proving(old, ran=ran),
         "remove": "removed" if ran else "to be removed",
         "repair": f"{old or 'missing'}: repaired",
         "replace": f"{old} → {new}, replaced by hand: repaired",
@@ -164,6 +211,13 @@ def _change(change: Mapping[str, Any], *, ran: bool) -> tuple[str, str]:
     if change.get("mib"):
         how += f", {_size(change['mib'])} {'fetched' if ran else 'to fetch'}"
     return "proof" if change["action"] == "prove" else what, how
+
+
+def _proving(lapsed: str | None, *, ran: bool) -> str:
+    """That the stack is proved, and why again where an earlier proof no longer counts."""
+    if lapsed:
+        return f"the stack {'was' if ran else 'is'} proved again: {lapsed}"
+    return "the stack was proved" if ran else "the stack is proved before it goes live"
 
 
 def _adopted(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -223,9 +277,13 @@ def _features(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
-    """That an earlier run proved what is there, where nothing is to change."""
+    """That an earlier run proved what is there, where that still counts and nothing is to change.
+
+    A proof that no longer counts is a pending change; where CUDA does not work now, what once passed is no news.
+    """
     state = (observed.get("installed") or {}).get("state") or {}
-    if decision["changes"] or state.get("verdict") != "ok":
+    works = decision["verdict"] in ("ok", "degraded") and (decision.get("now") or {}).get("works") is not False
+    if decision["changes"] or state.get("verdict") != "ok" or not works:
         return []
     driver = f" with driver {state['driver']}" if state.get("driver") else ""
     return [f"this stack passed its checks here{driver}"]

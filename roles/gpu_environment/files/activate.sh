@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # the settings stand above, in the file that is made of this one
+# shellcheck shell=sh disable=SC2154,SC3013  # the settings stand above, in the file made of this one; all our shells have -ef
 # true where version $1 is older than $2, by three numbers; what is no version is never older
 _podsmith_older() {
     case $1.$2 in
@@ -58,6 +58,11 @@ _podsmith_ours() {
     esac
     case $1 in
         */compat | */compat/) _podsmith_library "$1" ;;
+        */stubs | */stubs/)
+            # linkers may find a stub, programs must not
+            [ -n "$_podsmith_loading" ] && [ -e "$1/libcuda.so.1" ]
+            return
+            ;;
         *) return 1 ;;
     esac
     [ -n "$_podsmith_windows" ] && [ -n "$_podsmith_found" ] && return 0
@@ -78,6 +83,89 @@ _podsmith_place() {
     done
     _podsmith_list=$_podsmith_own$_podsmith_list
     _podsmith_list=${_podsmith_list#"$1"}
+}
+
+# true where file $1 is the driver's own libcuda, or by its name a copy of it
+_podsmith_native() {
+    [ "$1" -ef "$_podsmith_native/libcuda.so.$_podsmith_version" ] && return 0
+    [ -z "$_podsmith_windows" ] && [ "$1" -ef "${1%/*}/libcuda.so.$_podsmith_version" ]
+}
+
+# true where the loader's configuration puts another libcuda before the driver's or does not know the driver's folder, or
+# where it is newer than the loader's cache, which no shell can read: what is in there is not known then. In a folder of
+# the driver's own nothing stands before somebody else's library, so that one is always named.
+_podsmith_astray() {
+    [ -z "$_podsmith_alone" ] || return 0
+    [ -z "${ZSH_VERSION-}" ] || setopt local_options null_glob
+    _podsmith_found=$_podsmith_root/etc/ld.so.cache
+    if [ -e "$_podsmith_found" ]; then
+        [ "$_podsmith_root/etc/ld.so.conf.d" -nt "$_podsmith_found" ] && return 0
+        [ "$_podsmith_root/etc/ld.so.conf" -nt "$_podsmith_found" ] && return 0
+        for _podsmith_file in "$_podsmith_root/etc/ld.so.conf.d"/*.conf "$_podsmith_root/etc/ld.so.conf"; do
+            [ -r "$_podsmith_file" ] || continue
+            [ "$_podsmith_file" -nt "$_podsmith_found" ] && return 0
+            while IFS=' 	:,' read -r _podsmith_entry _podsmith_rest || [ -n "$_podsmith_entry" ]; do
+                case $_podsmith_entry in
+                    /*) ;;
+                    *) continue ;;
+                esac
+                _podsmith_entry=$_podsmith_root$_podsmith_entry/libcuda.so.1
+                [ -e "$_podsmith_entry" ] || continue
+                ! _podsmith_native "$_podsmith_entry"
+                return
+            done <"$_podsmith_file"
+        done
+    fi
+    case $_podsmith_native in
+        */lib64) [ ! -e "$_podsmith_native/libc.so.6" ] ;;
+        *) return 1 ;;
+    esac
+}
+
+# _podsmith_list: list $1 with the driver's folder before the first that has another libcuda; at its end where none has
+# one, and the loader does not find the driver's
+_podsmith_drive() {
+    _podsmith_list=$1 _podsmith_rest=${1:+$1:} _podsmith_front=
+    while [ -n "$_podsmith_rest" ]; do
+        _podsmith_entry=${_podsmith_rest%%:*}
+        if [ -e "${_podsmith_entry:-.}/libcuda.so.1" ]; then
+            _podsmith_native "${_podsmith_entry:-.}/libcuda.so.1" && return
+            _podsmith_list=$_podsmith_front$_podsmith_native:${_podsmith_rest%:} _podsmith_added=$_podsmith_native
+            return
+        fi
+        _podsmith_front=$_podsmith_front$_podsmith_entry:
+        _podsmith_rest=${_podsmith_rest#*:}
+    done
+    _podsmith_astray || return 0
+    _podsmith_list=${1:+$1:}$_podsmith_native _podsmith_added=$_podsmith_native
+}
+
+# LD_PRELOAD without each libcuda that is neither the driver's nor, while compat is on, its; spaces part it as well
+_podsmith_unload() {
+    _podsmith_rest=$LD_PRELOAD: _podsmith_list=
+    while [ -n "$_podsmith_rest" ]; do
+        _podsmith_entry=${_podsmith_rest%%[ :]*}
+        _podsmith_rest=${_podsmith_rest#*[ :]}
+        case $_podsmith_entry in
+            '') continue ;;
+            */libcuda.so*)
+                if [ ! -e "$_podsmith_entry" ]; then
+                    :
+                elif [ -n "$_podsmith_on" ]; then
+                    [ "$_podsmith_entry" -ef "$_podsmith_on/libcuda.so.1" ] || continue
+                else
+                    _podsmith_native "$_podsmith_entry" || continue
+                fi
+                ;;
+        esac
+        _podsmith_list=$_podsmith_list:$_podsmith_entry
+    done
+    _podsmith_list=${_podsmith_list#:}
+    if [ -n "$_podsmith_list" ]; then
+        export LD_PRELOAD="$_podsmith_list"
+    else
+        unset LD_PRELOAD
+    fi
 }
 
 _podsmith_noglob=
@@ -101,7 +189,33 @@ elif [ -r "$_podsmith_proc" ]; then
     esac
 fi
 
-_podsmith_entries=$_podsmith_compat:${_podsmith_cutlass:+$_podsmith_cutlass/include}
+# The driver's own libcuda: its folder, the version in its name, and whether nothing but a driver lies there.
+_podsmith_native='' _podsmith_version=$_podsmith_driver _podsmith_alone=
+if [ -n "$_podsmith_windows" ]; then
+    _podsmith_native=$_podsmith_wsl _podsmith_version=1 _podsmith_alone=1
+elif [ -n "$_podsmith_driver" ]; then
+    for _podsmith_entry in usr/lib/x86_64-linux-gnu usr/lib/aarch64-linux-gnu usr/lib64 usr/lib alone \
+        usr/lib/x86_64-linux-gnu/nvidia/current usr/lib/aarch64-linux-gnu/nvidia/current usr/lib/aarch64-linux-gnu/nvidia \
+        usr/lib64/nvidia usr/lib64-nvidia usr/local/nvidia/lib64 usr/local/nvidia/lib run/opengl-driver/lib tegra \
+        usr/lib/aarch64-linux-gnu/nvidia usr/lib/aarch64-linux-gnu/tegra; do
+        case $_podsmith_entry in
+            alone) _podsmith_alone=1 ;;
+            tegra) _podsmith_version=1.1 ;;
+        esac
+        if [ -e "$_podsmith_root/$_podsmith_entry/libcuda.so.$_podsmith_version" ]; then
+            _podsmith_native=$_podsmith_root/$_podsmith_entry
+            break
+        fi
+    done
+    # Debian's packages have a folder of the driver's own, and a link to it in the distribution's.
+    for _podsmith_entry in usr/lib/x86_64-linux-gnu usr/lib/aarch64-linux-gnu usr/lib64; do
+        if _podsmith_native "$_podsmith_root/$_podsmith_entry/libcuda.so.1"; then
+            _podsmith_alone=
+        fi
+    done
+fi
+
+_podsmith_entries=$_podsmith_compat:${PODSMITH_DRIVER_LIBRARIES-}:${_podsmith_cutlass:+$_podsmith_cutlass/include}
 if [ -n "$_podsmith_cuda" ]; then
     _podsmith_entries=$_podsmith_entries:$_podsmith_cuda/bin:$_podsmith_cuda/lib64:$_podsmith_cuda/lib64/stubs
 fi
@@ -112,19 +226,35 @@ if [ -n "$_podsmith_enabled" ] && [ -z "$_podsmith_windows" ]; then
         _podsmith_on=$_podsmith_compat
     fi
 fi
+_podsmith_loading=1 _podsmith_added=
 _podsmith_place : "${LD_LIBRARY_PATH-}" ''
-_podsmith_list=$_podsmith_on${_podsmith_on:+${_podsmith_list:+:}}$_podsmith_list
-# The loader knows Windows' folder by a file of WSL's; where that was lost, the folder is named here, after all others.
-if [ -n "$_podsmith_windows" ] && [ ! -e "$_podsmith_wslconf" ]; then
+_podsmith_loading=
+if [ -n "$_podsmith_windows" ]; then
+    # The loader knows Windows' folder by a file of WSL's; where that was lost, the folder is named here, after all others.
     case :$_podsmith_list: in
         *":$_podsmith_wsl:"*) ;;
-        *) _podsmith_list=${_podsmith_list:+$_podsmith_list:}$_podsmith_wsl ;;
+        *) [ -e "$_podsmith_wslconf" ] || _podsmith_list=${_podsmith_list:+$_podsmith_list:}$_podsmith_wsl ;;
     esac
+elif [ -n "$_podsmith_native" ] && [ "$_podsmith_native/libcuda.so.1" -ef "$_podsmith_native/libcuda.so.$_podsmith_version" ]; then
+    _podsmith_drive "$_podsmith_list"
 fi
+_podsmith_list=$_podsmith_on${_podsmith_on:+${_podsmith_list:+:}}$_podsmith_list
 if [ -n "$_podsmith_list" ]; then
     export LD_LIBRARY_PATH="$_podsmith_list"
 else
     unset LD_LIBRARY_PATH
+fi
+
+# What was added is recorded, for a later sourcing to take it back where it is of no more use.
+if [ -n "$_podsmith_added" ]; then
+    export PODSMITH_DRIVER_LIBRARIES="$_podsmith_added"
+else
+    unset PODSMITH_DRIVER_LIBRARIES
+fi
+if [ -n "$_podsmith_native" ]; then
+    case ${LD_PRELOAD-} in
+        */libcuda.so*) _podsmith_unload ;;
+    esac
 fi
 
 # Inside a virtual environment of the user's own its python stays first and its packages stay unbound.
@@ -148,6 +278,13 @@ if [ -n "$_podsmith_cuda" ]; then
     _podsmith_place : "${LIBRARY_PATH-}" "$_podsmith_cuda/lib64:$_podsmith_cuda/lib64/stubs"
     export LIBRARY_PATH="$_podsmith_list"
 fi
+# Linkers that are given -l:libcuda.so.1, as Triton does, search a distribution's folders anyway, a driver's own not.
+if [ -n "$_podsmith_alone" ] && [ -n "$_podsmith_native" ]; then
+    case :${LIBRARY_PATH-}: in
+        *":$_podsmith_native:"*) ;;
+        *) export LIBRARY_PATH="${LIBRARY_PATH:+$LIBRARY_PATH:}$_podsmith_native" ;;
+    esac
+fi
 # Searched after every -I and -isystem of a build, so that a project's own copy of CUTLASS stays the one it sees.
 if [ -n "$_podsmith_cutlass" ]; then
     export CUTLASS_HOME="$_podsmith_cutlass"
@@ -163,8 +300,10 @@ if [ -n "$_podsmith_noglob" ]; then
     set -f
 fi
 unset -f _podsmith_older _podsmith_library _podsmith_allowed _podsmith_ours _podsmith_place
+unset -f _podsmith_native _podsmith_astray _podsmith_drive _podsmith_unload
 unset _podsmith_prefix _podsmith_venv _podsmith_cuda _podsmith_cutlass _podsmith_enabled _podsmith_compat
-unset _podsmith_branches _podsmith_gpus
+unset _podsmith_branches _podsmith_gpus _podsmith_root _podsmith_native _podsmith_version _podsmith_own
 unset _podsmith_architectures _podsmith_sys _podsmith_proc _podsmith_field _podsmith_left _podsmith_right
-unset _podsmith_found _podsmith_file _podsmith_rest _podsmith_own _podsmith_list _podsmith_entry
+unset _podsmith_found _podsmith_file _podsmith_rest _podsmith_list _podsmith_entry _podsmith_front
 unset _podsmith_noglob _podsmith_driver _podsmith_entries _podsmith_on _podsmith_wsl _podsmith_wslconf _podsmith_windows
+unset _podsmith_loading _podsmith_added _podsmith_alone

@@ -11,24 +11,25 @@ that needs the driver alone runs in any Python from 3.9.
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
-import operator
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from proof_driver import CudaError, cuinit, cutlass, mapped_libcuda, used_libcuda
+from proof_host import limits, workers
+from proof_nvrtc import nvrtc
+from proof_peers import peers
+
 Record = dict[str, Any]
 
-# The tile of cutlass.cu.
-ROWS, COLUMNS, DEPTH, THREADS = 64, 16, 64, 128
 # The matmul check's matrices: large enough for a tensor core's kernel, small enough for a float64 reference on the CPU.
 SIDE = 512
 # The rounding errors of a sum of K terms add up to about √K of them; beyond this multiple something is wrong.
@@ -36,118 +37,6 @@ SAFETY = 4.0
 # The load's matrices: each product keeps a large GPU busy for a millisecond or more, and 400 MB suffice for it.
 LOAD_SIDE = 8192
 LOAD_ROUND = 4
-
-
-class CudaError(Exception):
-    """A call of the driver's library failed; ``record`` has its name and its code."""
-
-    def __init__(self, call: str, code: int) -> None:
-        super().__init__(f"{call} returned {code}")
-        self.record = {"call": call, "code": code}
-
-
-class Driver:
-    """The driver's library, each call checked."""
-
-    def __init__(self) -> None:
-        self._library = ctypes.CDLL("libcuda.so.1")
-
-    def call(self, name: str, *arguments: Any) -> None:
-        """Raises CudaError where the function does not return 0."""
-        code = int(getattr(self._library, name)(*arguments))
-        if code != 0:
-            raise CudaError(name, code)
-
-    def devices(self) -> list[int]:
-        """The handles of the devices that this process sees."""
-        count = ctypes.c_int()
-        self.call("cuDeviceGetCount", ctypes.byref(count))
-        handles = []
-        for index in range(count.value):
-            handle = ctypes.c_int()
-            self.call("cuDeviceGet", ctypes.byref(handle), index)
-            handles.append(handle.value)
-        return handles
-
-
-def mapped_libcuda() -> list[str]:
-    """The files from which this process has mapped a libcuda."""
-    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    return sorted(set(re.findall(r"(/\S*/libcuda\.so\S*)", maps)))
-
-
-def cuinit() -> Record:
-    """Start CUDA as a program of this shell would."""
-    driver = Driver()
-    driver.call("cuInit", 0)
-    version = ctypes.c_int()
-    driver.call("cuDriverGetVersion", ctypes.byref(version))
-    driver_api = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    return {"code": 0, "devices": len(driver.devices()), "driver_api": driver_api, "libcuda": mapped_libcuda()}
-
-
-def left(row: int, k: int) -> int:
-    """An element of the left matrix: a small whole number, so that every product and sum is exact."""
-    return (row * 3 + k * 5) % 17 - 8
-
-
-def right(column: int, k: int) -> int:
-    """An element of the right matrix, which stands transposed."""
-    return (column * 7 + k * 2) % 13 - 6
-
-
-def cutlass(*cubins: str) -> Record:
-    """Run the compiled tile on every device, from each cubin made for it, and compare with whole-number arithmetic."""
-    driver = Driver()
-    driver.call("cuInit", 0)
-    runs = []
-    for index, handle in enumerate(driver.devices()):
-        context = ctypes.c_void_p()
-        driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
-        driver.call("cuCtxSetCurrent", context)
-        for cubin in cubins:
-            module = ctypes.c_void_p()
-            try:
-                driver.call("cuModuleLoad", ctypes.byref(module), os.fsencode(cubin))
-            except CudaError as error:
-                if error.record["code"] == 209:  # made for another architecture than this device's
-                    continue
-                raise
-            runs.append({"device": index, "cubin": Path(cubin).name, "wrong": count_wrong(run_tile(driver, module))})
-    return {"runs": runs, "devices": len(driver.devices())}
-
-
-def run_tile(driver: Driver, module: ctypes.c_void_p) -> tuple[float, ...]:
-    """Launch the kernel of cutlass.cu; its product, row by row."""
-    values_a = struct.pack(f"<{ROWS * DEPTH}e", *(left(row, k) for row in range(ROWS) for k in range(DEPTH)))
-    values_b = struct.pack(
-        f"<{COLUMNS * DEPTH}e", *(right(column, k) for column in range(COLUMNS) for k in range(DEPTH))
-    )
-    values_c = b"\xff" * (ROWS * COLUMNS * 4)  # not a number, until the kernel has written it
-    function = ctypes.c_void_p()
-    driver.call("cuModuleGetFunction", ctypes.byref(function), module, b"multiply")
-    pointers = []
-    for values in (values_a, values_b, values_c):
-        pointer = ctypes.c_uint64()
-        driver.call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(len(values)))
-        driver.call("cuMemcpyHtoD_v2", pointer, values, ctypes.c_size_t(len(values)))
-        pointers.append(pointer)
-    arguments = (ctypes.c_void_p * 3)(*(ctypes.addressof(pointer) for pointer in pointers))
-    driver.call("cuLaunchKernel", function, 1, 1, 1, THREADS, 1, 1, 0, None, arguments, None)
-    driver.call("cuCtxSynchronize")
-    out = ctypes.create_string_buffer(len(values_c))
-    driver.call("cuMemcpyDtoH_v2", out, pointers[2], ctypes.c_size_t(len(values_c)))
-    for pointer in pointers:
-        driver.call("cuMemFree_v2", pointer)
-    return struct.unpack(f"<{ROWS * COLUMNS}f", out.raw)
-
-
-def count_wrong(product: tuple[float, ...]) -> int:
-    """How many elements of the tile differ from the exact product."""
-    wanted = [
-        sum(left(row, k) * right(column, k) for k in range(DEPTH)) for row in range(ROWS) for column in range(COLUMNS)
-    ]
-    return sum(map(operator.ne, product, wanted))
 
 
 def torch_facts() -> Record:
@@ -170,19 +59,40 @@ def torch_facts() -> Record:
         },
         "devices": [],
         "available": False,
+        "available_by_nvml": False,
     }
     if torch.version.cuda:
+        # Counted by NVML, which starts nothing and says yes where no operation works; asked first, as starting CUDA
+        # fixes the answer.
+        with changed_environment(PYTORCH_NVML_BASED_CUDA_CHECK="1"):
+            record["available_by_nvml"] = torch.cuda.is_available()
+        with changed_environment(PYTORCH_NVML_BASED_CUDA_CHECK=None):
+            record["available"] = torch.cuda.is_available()
         try:
             torch.cuda.init()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what a program here would meet
             record["error"] = str(error).splitlines()[0] if str(error) else type(error).__name__
         else:
-            record["available"] = torch.cuda.is_available()
             record["devices"] = [
                 "{}.{}".format(*torch.cuda.get_device_capability(index)) for index in range(torch.cuda.device_count())
             ]
     record["libcuda"] = mapped_libcuda()
+    record["used"] = used_libcuda() if record["libcuda"] else None
     return record
+
+
+@contextlib.contextmanager
+def changed_environment(**changes: str | None) -> Iterator[None]:
+    """The process's variables changed for a while; None removes one."""
+    before = {name: os.environ.pop(name, None) for name in changes}
+    os.environ.update({name: value for name, value in changes.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def features() -> Record:
@@ -310,7 +220,7 @@ def matmul(*devices: str) -> Record:
             products.append(
                 {"device": name, "dtype": str(dtype).removeprefix("torch."), "share_of_bound": share, "ok": ok}
             )
-    return {"products": products}
+    return {"products": products, "devices": names}
 
 
 def load(seconds: str) -> Record:
@@ -387,6 +297,33 @@ def is_cuda_buildable(torch_cuda: str | None, cuda_home: str | None) -> bool:
     return bool(release) and release[1] == torch_cuda.split(".")[0]
 
 
+def triton(*_devices: str) -> Record:
+    """A kernel of Triton's on every device. Triton makes PTX and compiles that itself: the driver gets machine code."""
+    import sysconfig
+    from importlib import metadata, util
+
+    import torch
+
+    if not util.find_spec("triton"):
+        return {"skipped": "there is no triton in the environment"}
+    record: Record = {"triton": metadata.version("triton"), "devices": torch.cuda.device_count(), "runs": []}
+    try:
+        from proof_triton import run
+
+        record["runs"] = [run(index) for index in range(record["devices"])]
+    except Exception as error:
+        # Triton compiles the code that launches a kernel: without a compiler nothing is known of the kernel.
+        lacking = []
+        if not (os.environ.get("CC") or any(map(shutil.which, ("gcc", "clang", "cc")))):
+            lacking.append("a C compiler")
+        if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
+            lacking.append("the headers of this Python")
+        if not lacking:
+            raise
+        return {"skipped": f"Triton needs {' and '.join(lacking)} here ({str(error).partition(chr(10))[0]})"}
+    return record
+
+
 def compiled(*devices: str) -> Record:
     """torch.compile of a small function, against the same function as it is."""
     import torch
@@ -420,6 +357,11 @@ CHECKS: dict[str, Callable[..., Record]] = {
     "cutlass": cutlass,
     "torch": torch_facts,
     "matmul": matmul,
+    "nvrtc": nvrtc,
+    "triton": triton,
+    "peers": peers,
+    "limits": limits,
+    "workers": workers,
     "extension": extension,
     "features": features,
     "load": load,

@@ -316,6 +316,16 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         "xids": (DIGITS, {"name": TEXT, "severity": SEVERITY, "cause": TEXT, "remedy": TEXT}),
         "clock_reasons": (DIGITS, {"name": TEXT, "rest": SEVERITY, "load": SEVERITY, "cause": TEXT, "remedy": TEXT}),
         "recovery_actions": (DIGITS, {"name": TEXT, "severity": SEVERITY, "remedy": TEXT}),
+        "process_limits": (
+            NAME,
+            {
+                "what": _pattern("text with {value} in it", r".*\{value\}.*"),
+                "too_little": NUMBER,
+                "cause": TEXT,
+                "remedy": TEXT,
+                "remedy_container": TEXT,
+            },
+        ),
         "limits": (
             NAME,
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shutil
@@ -11,14 +12,18 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import generation_files, host_files
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import (
+    BODIES,
+    generation_files,
+    host_files,
+)
 
 SHELLS = [shell for shell in ("dash", "bash", "zsh", "busybox") if shutil.which(shell)]
 NVRM = "NVRM version: NVIDIA UNIX {flavour}  {version}  Release Build  (dvs-builder)\nGCC version:  gcc 12.2.0\n"
 VARIABLES = (
     "PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CPLUS_INCLUDE_PATH", "CUDA_HOME", "CUTLASS_HOME", "VIRTUAL_ENV",
     "PIP_CONSTRAINT", "UV_CONSTRAINT", "TORCH_CUDA_ARCH_LIST", "PODSMITH_PREFIX", "CUDA_MODULE_LOADING",
-    "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_VISIBLE_DEVICES", "PODSMITH_DRIVER_LIBRARIES",
 )  # fmt: skip
 
 
@@ -70,6 +75,16 @@ class Host:
         (directory / f"libcuda.so.{version}").touch()
         if version != "1":
             (directory / "libcuda.so.1").symlink_to(f"libcuda.so.{version}")
+
+    def put_loader(self, **configuration: list[Path]) -> None:
+        """What ``/etc/ld.so.conf.d`` names, file by file; the cache, which no shell reads, is there."""
+        folder = self.sysroot / "etc/ld.so.conf.d"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder.parent / "ld.so.conf").write_text("include /etc/ld.so.conf.d/*.conf\n")
+        for name, folders in configuration.items():
+            lines = [f"/{path.relative_to(self.sysroot)}" for path in folders]
+            (folder / f"{name}.conf").write_text("\n".join(["# a comment", "hwcap 1 no", "", *lines]))
+        (folder.parent / "ld.so.cache").touch()
 
     def source(
         self, shell: str, *, script: str = '. "$1"', file: Path | None = None, **variables: str
@@ -225,6 +240,8 @@ def test_every_variable(host: Host, shell: str) -> None:
         "CUDA_MODULE_LOADING": "(unset)",
         "PYTORCH_ALLOC_CONF": "(unset)",
         "PYTORCH_CUDA_ALLOC_CONF": "(unset)",
+        "CUDA_VISIBLE_DEVICES": "(unset)",
+        "PODSMITH_DRIVER_LIBRARIES": "(unset)",
     }
 
 
@@ -406,6 +423,9 @@ def test_sourcing_it_costs_less_than_starting_five_processes(host: Host, shell: 
     """5 ms is the promise. The best of three, each beside its control, in CPU time: others at work count in neither."""
     host.put_driver("570.26")
     host.put_library(host.compat, "580.95.05")
+    native = host.sysroot / "usr/lib/x86_64-linux-gnu"
+    host.put_library(native, "570.26")
+    host.put_loader(**{f"a{number}": [host.sysroot / f"opt/{number}/lib64"] for number in range(6)}, z=[native])
     host.write()
     argv = [shutil.which(shell) or shell, *(["sh"] if shell == "busybox" else []), "-c"]
     path = ":".join(["/usr/bin", "/bin", *(f"/opt/tool{number}/bin" for number in range(12))])
@@ -418,3 +438,159 @@ def test_sourcing_it_costs_less_than_starting_five_processes(host: Host, shell: 
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(cost('. "$1"') / cost("/bin/true") for _turn in range(3)) < 5
+
+
+SHARED, OWN = "usr/lib/x86_64-linux-gnu", "usr/local/nvidia/lib64"
+# What a host was broken by: where the driver's own libcuda lies, what the loader's configuration names in its order,
+# LD_LIBRARY_PATH before, and after.
+BROKEN = [
+    pytest.param(SHARED, {"a": ["native"]}, None, None, id="nothing"),
+    pytest.param(SHARED, {}, None, None, id="nothing-and-no-configuration"),
+    pytest.param(SHARED, {"a": ["native"], "b": ["compat"]}, "/a", "/a", id="another-behind-the-drivers"),
+    pytest.param(OWN, {"a": ["native"]}, "{native}:/a", "{native}:/a", id="nothing-own-folder-as-the-image-has-it"),
+    pytest.param(SHARED, {"a": ["native"]}, "{compat}:/a", "/a", id="compat-on-the-path"),
+    pytest.param(SHARED, {"0": ["compat"], "a": ["native"]}, "/a", "/a:{native}", id="compat-in-the-configuration"),
+    pytest.param(OWN, {"0": ["compat"], "a": ["native"]}, "/a", "/a:{native}", id="the-same-own-folder"),
+    pytest.param(OWN, {"a": ["native"]}, None, "{native}", id="only-in-the-cache-own-folder"),
+    pytest.param(SHARED, {"000": ["other"], "a": ["native"]}, None, "{native}", id="another-version-configured"),
+    pytest.param(SHARED, {"000": ["copy"], "a": ["native"]}, None, None, id="a-copy-of-the-drivers-configured"),
+    pytest.param(OWN, {}, None, "{native}", id="a-folder-that-the-loader-does-not-know"),
+    pytest.param("usr/lib64", {}, None, "{native}", id="lib64-where-the-loader-does-not-search-it"),
+    pytest.param("usr/lib64", {"a": ["native"]}, None, None, id="lib64-configured"),
+    pytest.param(SHARED, {"a": ["native"]}, "/a:{other}:/b", "/a:{native}:{other}:/b", id="another-on-the-path"),
+    pytest.param(SHARED, {"a": ["native"]}, "{copy}:{other}", "{copy}:{other}", id="a-copy-on-the-path"),
+    pytest.param(SHARED, {"a": ["native"]}, "{stubs}:/a", "/a", id="stubs-on-the-path"),
+    pytest.param(SHARED, {"a": ["native"]}, "{linked}:/a", "{linked}:/a", id="stubs-that-no-program-finds"),
+]  # fmt: skip
+
+
+def break_host(host: Host, place: str, configuration: dict[str, list[str]]) -> dict[str, Path]:
+    """A driver 580.159.04 with its library in a place, and others in folders of every kind."""
+    host.put_driver("580.159.04")
+    paths = {name: host.sysroot / "opt" / name for name in ("other", "copy")}
+    paths |= {"native": host.sysroot / place, "compat": host.sysroot / "cuda/compat"}
+    paths |= {"stubs": host.sysroot / "cuda/stubs", "linked": host.sysroot / "cuda12/stubs"}
+    for name, path in paths.items():
+        host.put_library(path, "580.95.05" if name in {"other", "compat"} else "580.159.04")
+    for path in (paths["stubs"], paths["linked"]):
+        shutil.rmtree(path)
+        path.mkdir()
+        (path / "libcuda.so").touch()
+    (paths["stubs"] / "libcuda.so.1").symlink_to("libcuda.so")
+    host.put_loader(**{file: [paths[name] for name in names] for file, names in configuration.items()})
+    host.write(compat_enabled=False)
+    return paths
+
+
+@pytest.mark.parametrize(("place", "configuration", "before", "after"), BROKEN)
+def test_a_programs_loader_finds_the_drivers_own_library(
+    host: Host, shell: str, place: str, configuration: dict[str, list[str]], before: str | None, after: str | None
+) -> None:
+    paths = break_host(host, place, configuration)
+    given = {"LD_LIBRARY_PATH": before.format(**paths)} if before else {}
+    once, twice = host.source(shell, **given), host.source(shell, script='. "$1"\n. "$1"', **given)
+    assert once["LD_LIBRARY_PATH"] == (after.format(**paths) if after else "(unset)")
+    assert once == twice
+
+
+@pytest.mark.parametrize(
+    ("place", "links"),
+    [
+        pytest.param(SHARED, "/l", id="linkers-search-it"),
+        pytest.param(OWN, "/l:{native}", id="gke"),
+        pytest.param("usr/lib/wsl/lib", "/l:{native}", id="wsl2"),
+    ],
+)
+def test_linkers_find_the_drivers_own_library_by_its_name(host: Host, shell: str, place: str, links: str) -> None:
+    paths = break_host(host, place, {})
+    if "wsl" in place:
+        host.put_library(paths["native"], "1")
+    host.write(cuda_home=None)
+    for script in ('. "$1"', '. "$1"\n. "$1"'):
+        found = host.source(shell, script=script, LIBRARY_PATH="/l")
+        assert found["LIBRARY_PATH"] == links.format(**paths)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("{compat}/libcuda.so.1", "(unset)", id="compat"),
+        pytest.param("{stubs}/libcuda.so.1", "(unset)", id="stub"),
+        pytest.param("/l/a.so {other}/libcuda.so.580.95.05:/l/b.so", "/l/a.so:/l/b.so", id="between-others"),
+        pytest.param("{native}/libcuda.so.1", "{native}/libcuda.so.1", id="the-drivers"),
+        pytest.param("{copy}/libcuda.so.1", "{copy}/libcuda.so.1", id="a-copy-of-the-drivers"),
+        pytest.param("/gone/libcuda.so.1", "/gone/libcuda.so.1", id="a-file-that-is-not-there"),
+        pytest.param("/l/a.so  /l/b.so", "/l/a.so  /l/b.so", id="no-libcuda-at-all"),
+    ],
+)
+def test_a_wrong_library_is_not_preloaded(host: Host, shell: str, before: str, after: str) -> None:
+    paths = break_host(host, SHARED, {})
+    keep = '. "$1"\nTORCH_CUDA_ARCH_LIST=${LD_PRELOAD-(unset)}\nunset LD_PRELOAD'
+    script = f"export LD_PRELOAD='{before.format(**paths)}'\n{keep}"
+    assert host.source(shell, script=script)["TORCH_CUDA_ARCH_LIST"] == after.format(**paths)
+
+
+def test_without_a_driver_to_go_by_nothing_is_taken_away(host: Host, shell: str) -> None:
+    """A kernel driver whose libraries are nowhere: a mismatch. Whatever the loader gives is as good as anything."""
+    paths = break_host(host, SHARED, {"0": ["other"]})
+    (host.sysroot / "sys/module/nvidia/version").write_text("575.57.08\n")
+    keep = '. "$1"\nTORCH_CUDA_ARCH_LIST=$LD_PRELOAD\nunset LD_PRELOAD'
+    given = f"{paths['other']}/libcuda.so.1"
+    found = host.source(shell, script=f"export LD_PRELOAD='{given}'\n{keep}", LD_LIBRARY_PATH=str(paths["other"]))
+    assert (found["LD_LIBRARY_PATH"], found["TORCH_CUDA_ARCH_LIST"]) == (str(paths["other"]), given)
+
+
+def test_compat_that_is_on_stays_before_the_drivers_own_folder(host: Host, shell: str) -> None:
+    """NVML and all that compat does not bring lie there, where the loader does not know it."""
+    host.put_driver("570.26")
+    host.put_library(host.compat, "580.95.05")
+    host.put_library(host.sysroot / OWN, "570.26")
+    host.write()
+    keep = '. "$1"\nTORCH_CUDA_ARCH_LIST=$LD_PRELOAD\nunset LD_PRELOAD'
+    given = f"{host.compat}/libcuda.so.1:{host.sysroot}/{OWN}/libcuda.so.1"
+    found = host.source(shell, script=f"export LD_PRELOAD='{given}'\n{keep}")
+    assert found["LD_LIBRARY_PATH"] == f"{host.compat}:{host.sysroot}/{OWN}"
+    assert found["TORCH_CUDA_ARCH_LIST"] == f"{host.compat}/libcuda.so.1"
+
+
+def test_what_was_added_goes_when_the_loader_is_put_right(host: Host, shell: str) -> None:
+    paths = break_host(host, SHARED, {"0": ["other"], "a": ["native"]})
+    etc = host.sysroot / "etc"
+    found = host.source(
+        shell, script=f'. "$1"\n>{etc}/ld.so.conf.d/0.conf\n>{etc}/ld.so.cache\n. "$1"', LD_LIBRARY_PATH="/a"
+    )
+    assert found["LD_LIBRARY_PATH"] == "/a"
+    assert found["PODSMITH_DRIVER_LIBRARIES"] == "(unset)"
+    assert paths["native"].is_dir()
+
+
+@pytest.mark.parametrize("place", [SHARED, "usr/lib/x86_64-linux-gnu/nvidia/current"])
+@pytest.mark.parametrize("newer", ["", "ld.so.conf.d", "ld.so.conf.d/a.conf", "ld.so.conf"])
+def test_a_cache_older_than_its_configuration_is_not_believed(host: Host, shell: str, place: str, newer: str) -> None:
+    """A file that named a compat folder was removed, and ldconfig did not follow: only the cache has it now."""
+    paths = break_host(host, place, {"a": ["native"]})
+    if place != SHARED:  # as Debian's packages have it
+        (host.sysroot / SHARED / "libcuda.so.1").symlink_to("nvidia/current/libcuda.so.1")
+    for file in (*(host.sysroot / "etc").rglob("*"), host.sysroot / "etc/ld.so.cache"):
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    if newer:
+        os.utime(host.sysroot / "etc" / newer)
+    found = host.source(shell)
+    assert found["LD_LIBRARY_PATH"] == (str(paths["native"]) if newer else "(unset)")
+    assert str(paths["native"]) not in found["LIBRARY_PATH"]
+
+
+def test_the_users_choice_of_devices_stays(host: Host, shell: str) -> None:
+    break_host(host, OWN, {})
+    assert host.source(shell, CUDA_VISIBLE_DEVICES="0,0")["CUDA_VISIBLE_DEVICES"] == "0,0"
+
+
+def test_hook_and_activation_search_the_same_folders() -> None:
+    text = (BODIES / "activate.sh").read_text(encoding="utf-8")
+    listed = re.search(r"^    for _podsmith_entry in (usr/.*?); do$", text, re.MULTILINE | re.DOTALL)
+    assert listed, "activate.sh no longer lists the driver's folders in one for; correct this test"
+    hook = (BODIES / "_podsmith_cuda.py").read_text(encoding="utf-8")
+    tables: dict[str, Any] = {}
+    exec(hook[hook.index("SHARED =") : hook.index("WSL =")], tables)  # three literal tables
+    folders = [*tables["SHARED"], "/alone", *tables["DRIVERS"], "/tegra", *tables["TEGRA"]]
+    assert [f"/{folder}" for folder in listed[1].replace("\\", "").split()] == folders

@@ -16,7 +16,18 @@ BUILD = {"name": "torch"}
 
 
 def decision(*roles: str, reboot: str = "no", source: Any = None) -> dict[str, Any]:
-    return {"changes": [{"role": role} for role in roles], "driver": {"reboot": reboot}, "source": source}
+    return {"changes": [{"role": role, "what": role} for role in roles], "driver": {"reboot": reboot}, "source": source}
+
+
+def test_repairs_are_a_step_of_their_own() -> None:
+    line = {"role": "gpu_environment", "what": "/root/.bashrc: export A=1"}
+    switch = {"role": "gpu_environment", "what": "live environment"}
+    given = decision() | {
+        "changes": [line, switch],
+        "environment": {"repairs": [{"path": "/root/.bashrc", "line": "export A=1"}]},
+    }
+    assert bootstrap_steps(given)["repairs"] == [line]
+    assert bootstrap_steps(decision("gpu_environment") | {"environment": None})["repairs"] == []
 
 
 @pytest.mark.parametrize(

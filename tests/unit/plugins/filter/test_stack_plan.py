@@ -15,6 +15,7 @@ HOST = {"driver": {"status": "ok", "version": "580.95.05"}, "devices": [{"name":
 KEYS = [
     *(
         "verdict",
+        "now",
         "route",
         "summary",
         "cuda",

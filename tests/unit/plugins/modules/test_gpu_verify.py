@@ -33,12 +33,13 @@ PYTHON = f"""\
 case $4 in
 torch) echo '{TORCH}' ;;
 matmul) echo '{{"products": [{{"device": "cpu", "dtype": "float32", "share_of_bound": 0.1, "ok": true}}]}}' ;;
+workers) echo '{{"batches": 4, "wrong": 0}}' ;;
 extension) echo '{{"kind": "cpp", "wrong": {{"cpu": 0}}}}' ;;
 esac
 """
 NO_TORCH = "echo \"ModuleNotFoundError: No module named 'torch'\" >&2; exit 1"
 Run = Callable[..., dict[str, Any]]
-STANDARD = ["nvcc", "torch", "matmul", "kernel", "cutlass", "extension"]
+STANDARD = ["nvcc", "torch", "matmul", "kernel", "cutlass", "workers", "extension"]
 
 
 def script(path: Path, text: str) -> None:
@@ -81,12 +82,13 @@ def errors(answer: dict[str, Any]) -> dict[str, str]:
 def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any], run: Run) -> None:
     answer = run(stack)
     assert errors(answer) == {}
-    assert (answer["ok"], answer["changed"], answer["summary"]) == (True, False, "6 checks passed.")
+    assert (answer["ok"], answer["changed"], answer["summary"]) == (True, False, "7 checks passed.")
     assert [result["check"] for result in answer["results"]] == STANDARD
     path = Path(stack["evidence"])
     verdict = json.loads(path.read_text())
     assert (verdict["digest"], verdict["ok"], verdict["driver"]) == ("abc", True, "580.159.04")
     assert verdict["checks"] == answer["results"]
+    assert verdict["reach"] == {"driver": "580.159.04", "libcuda": None, "gpus": None}
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [child.name for child in path.parent.iterdir()] == ["verdict.json"]
 
@@ -143,7 +145,7 @@ def test_good_stack_passes_and_leaves_a_verdict(stack: dict[str, Any], run: Run)
         ),
         pytest.param(
             {"env/bin/python": None},
-            {"torch": "bin/python: not found", "matmul": "not found", "extension": "not found"},
+            {"torch": "bin/python: not found", **dict.fromkeys(["matmul", "workers", "extension"], "not found")},
             id="no-environment",
         ),
         pytest.param({"activate.sh": None}, dict.fromkeys(STANDARD, "activate.sh"), id="no-activation"),

@@ -34,11 +34,6 @@ def snapshot(root: Path) -> dict[str, str]:
     }
 
 
-def test_without_line_removes_the_very_line() -> None:
-    text = "export A=1\n  export LD=/c\n# export LD=/c\nexport LD=/c:/d\nexport LD=/c"
-    assert module.without_line(text, "export LD=/c ") == "export A=1\n# export LD=/c\nexport LD=/c:/d\n"
-
-
 @pytest.mark.parametrize(
     ("names", "linked", "keep", "removed"),
     [
@@ -60,7 +55,6 @@ def params(root: Path) -> dict[str, Any]:
             {"path": "activate.sh", "content": "A=1\n"},
             {"path": str(root / "bashrc"), "content": "source it\n", "block": True},
         ],
-        "without_lines": [{"path": str(root / "profile"), "line": "export LD=/c"}],
         "links": [
             {"path": str(root / "current"), "target": "environments/2-b", "previous": str(root / "previous")},
         ],
@@ -77,7 +71,6 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "current").symlink_to("environments/1-a")
     (tmp_path / "bashrc").write_text("return\n")
     (tmp_path / "bashrc").chmod(0o600)
-    (tmp_path / "profile").write_text("export LD=/c\nexport B=1\n")
     return tmp_path
 
 
@@ -97,8 +90,6 @@ def test_everything_in_one_call(root: Path, run: Run) -> None:
         "environments/2-b/kept": "2-b",
         "environments/2-b/activate.sh": "A=1\n",
         "bashrc": BLOCK + "return\n",
-        "profile": "export B=1\n",
-        "profile.podsmith-backup": "export LD=/c\nexport B=1\n",
         "current": "-> environments/2-b",
         "previous": "-> environments/1-a",
     }

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
+    WATCHED_BYTES,
+    WATCHED_FILE,
+    WATCHED_FILES,
     Damage,
     PipSources,
     find_damage,
     local_path,
     mask,
     observe_sources,
+    parse_digests,
     parse_pip_config,
     parse_record,
     parse_torch_version,
@@ -231,3 +235,30 @@ def test_a_link_that_leads_nowhere_is_missing_where_it_is_measured(
     (tmp_path / "a.so").symlink_to("nowhere")
     assert find_damage(Root(str(tmp_path)), "/", {"a.so": size}, measured_from=65536) == Damage(missing, ())
     assert find_damage(Root(str(tmp_path)), "/", {"a.so": size}, measured_from=0) == Damage(("a.so",), ())
+
+
+DIGEST = "x" * 43
+
+
+@pytest.mark.parametrize(
+    ("line", "chosen"),
+    [
+        pytest.param(f"torch/__init__.py,sha256={DIGEST},100", ["torch/__init__.py"], id="at-the-top"),
+        pytest.param(f"isympy.py,sha256={DIGEST},100\r", ["isympy.py"], id="a-module"),
+        pytest.param(f"torch/nn/functional.py,sha256={DIGEST},100", [], id="deeper"),
+        pytest.param(f"torch/lib.so,sha256={DIGEST},100", [], id="no-python"),
+        pytest.param(f"torch/big.py,sha256={DIGEST},{WATCHED_FILE + 1}", [], id="large"),
+        pytest.param("torch/__init__.py,sha256=x,100", [], id="no-digest"),
+        pytest.param("torch/__init__.py,,", [], id="nothing-known"),
+    ],
+)
+def test_digests_of_the_small_files_at_the_top(line: str, chosen: list[str]) -> None:
+    assert list(parse_digests(f"torch/x.h,sha256={DIGEST},1\n{line}\n")) == chosen
+
+
+def test_digests_are_bounded_and_what_is_imported_first_comes_first() -> None:
+    lines = [f"torch/f{number:03}.py,sha256={DIGEST},10" for number in range(WATCHED_FILES)]
+    found = parse_digests("\n".join([*lines, f"torch/version.py,sha256={DIGEST},10"]))
+    assert (len(found), next(iter(found))) == (WATCHED_FILES, "torch/version.py")
+    lines = [f"torch/f{number:03}.py,sha256={DIGEST},{WATCHED_FILE}" for number in range(WATCHED_FILES)]
+    assert sum(size for _digest, size in parse_digests("\n".join(lines)).values()) == WATCHED_BYTES

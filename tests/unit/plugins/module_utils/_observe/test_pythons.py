@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,32 @@ def test_a_distribution_that_lost_a_file_is_broken(tmp_path: Path, gone: str, br
     assert environment["broken"] == broken
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "broken"),
+    [
+        pytest.param("torch/__init__.py", "import sys\n", [], id="as-it-came"),
+        pytest.param("torch/__init__.py", "improt sys\n", ["torch"], id="altered-at-the-same-size"),
+        pytest.param("torch/__init__.py", "", ["torch"], id="emptied"),
+        pytest.param("torch/nn/deep.py", "improt sys\n", [], id="not-at-the-top"),
+    ],
+)
+def test_an_altered_file_of_the_live_environment_is_seen(
+    tmp_path: Path, name: str, content: str, broken: list[str]
+) -> None:
+    files = generation()
+    sha256 = urlsafe_b64encode(hashlib.sha256(b"import sys\n").digest()).rstrip(b"=").decode()
+    record = f"{SITE}/torch-2.9.1+cu130.dist-info/RECORD"
+    files[record] = f"{files[record]}{name},sha256={sha256},11\n"
+    files[f"{SITE}/{name}"] = content
+    root = live(tmp_path, files)
+    environment = find_environment(root, PREFIX)
+    assert environment
+    assert environment["broken"] == broken
+    assert [row["broken"] for row in find_generations(root, PREFIX)] == [broken]
+    (tmp_path / "opt/podsmith/current").unlink()
+    assert [row["broken"] for row in find_generations(root, PREFIX)] == [[]]  # one that is not live is not compared
+
+
 def test_a_file_of_ours_that_is_gone_has_no_digest(tmp_path: Path) -> None:
     root = live(tmp_path, generation())
     (tmp_path / GENERATION.lstrip("/") / "activate.sh").unlink()
@@ -225,7 +252,7 @@ def test_state(tmp_path: Path) -> None:
     root = state(
         tmp_path,
         decision={"digest": "abc", "verdict": "ok", "environment": {"identity": "def"}},
-        verdict={"digest": "abc", "ok": True, "driver": "570.133.20"},
+        verdict={"digest": "abc", "ok": True, "driver": "570.133.20", "reach": {"driver": "570.133.20"}},
         compat={"refused": {"cuda-compat-13-0 580.95.05": {"code": 804, "driver": "570.133.20"}}},
     )
     assert read_state(root, PREFIX) == {
@@ -233,6 +260,7 @@ def test_state(tmp_path: Path) -> None:
         "identity": "def",
         "verdict": "ok",
         "driver": "570.133.20",
+        "reach": {"driver": "570.133.20"},
         "refused_compat": {"cuda-compat-13-0 580.95.05": 804},
     }
 
@@ -250,6 +278,22 @@ def test_verdict(tmp_path: Path, verdict: object, expected: str | None) -> None:
     found = read_state(state(tmp_path, decision={"digest": "abc"}, verdict=verdict), PREFIX)
     assert found
     assert found["verdict"] == expected
+    assert found["reach"] is None
+
+
+@pytest.mark.parametrize(
+    ("digest", "recorded", "reach"),
+    [
+        ("abc", {"gpus": ["GPU-a"]}, {"gpus": ["GPU-a"]}),
+        ("other", {"gpus": ["GPU-a"]}, None),
+        ("abc", "nonsense", None),
+    ],
+)
+def test_reach(tmp_path: Path, digest: str, recorded: object, reach: object) -> None:
+    verdict = {"digest": digest, "ok": True, "reach": recorded}
+    found = read_state(state(tmp_path, decision={"digest": "abc"}, verdict=verdict), PREFIX)
+    assert found
+    assert found["reach"] == reach
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,7 @@ def test_compat_libraries_without_a_note_have_unknown_lists(tmp_path: Path) -> N
             "branches": None,
             "brands": None,
             "managed": False,
+            "broken": [],
         },
         {
             "package": "cuda-compat-12-8",
@@ -247,8 +248,28 @@ def test_compat_libraries_without_a_note_have_unknown_lists(tmp_path: Path) -> N
             "branches": None,
             "brands": None,
             "managed": True,
+            "broken": ["libcuda.so.1"],
         },
     ]
+
+
+@pytest.mark.parametrize(
+    ("links", "broken"),
+    [
+        pytest.param({"libcuda.so.1": 1, "libnvidia-ptxjitcompiler.so.1": 1}, [], id="whole"),
+        pytest.param({"libnvidia-ptxjitcompiler.so.1": 1}, ["libcuda.so.1"], id="libcuda"),
+        pytest.param({"libcuda.so.1": 1}, ["libnvidia-ptxjitcompiler.so.1"], id="compiler"),
+        pytest.param({"libcuda.so.1": 0, "libnvidia-ptxjitcompiler.so.1": 1}, ["libcuda.so.1"], id="leads-nowhere"),
+    ],
+)
+def test_a_compat_library_without_its_links_is_broken(tmp_path: Path, links: dict[str, int], broken: list[str]) -> None:
+    folder, names = "usr/local/cuda-13.0/compat", ("libcuda", "libnvidia-ptxjitcompiler")
+    root = write(tmp_path, {f"{folder}/{name}.so.580.95.05": b"" for name in names})
+    for name, good in links.items():
+        target = f"{name.removesuffix('1')}{'580.95.05' if good else '570.26'}"
+        (tmp_path / folder / name).symlink_to(target)
+    (row,) = find_compat(root, [])
+    assert row["broken"] == broken
 
 
 @pytest.mark.parametrize(("recorded", "managed"), [("[]", False), ('["cuda-compat-13-0"]', True), ("null", False)])

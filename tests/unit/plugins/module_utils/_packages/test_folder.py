@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
+from base64 import urlsafe_b64encode
 
 import pytest
 
@@ -67,6 +69,23 @@ def test_distributions_are_compared_with_their_record(tmp_path: pathlib.Path) ->
         "bare": ("4.0", ("bare-4.0.dist-info/RECORD",), ()),
     }
     assert read_distributions(str(tmp_path / "absent")) == {}
+
+
+def test_a_watched_file_that_was_altered_at_the_same_size_is_damaged(tmp_path: pathlib.Path) -> None:
+    """And is fetched again, as uv's cache may share it."""
+    content = "import sys\n"
+    digest = urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
+    for name in ("torch", "other"):
+        write_distribution(tmp_path, name, "1.0", {f"{name}/__init__.py": content})
+        record = tmp_path / f"{name}-1.0.dist-info/RECORD"
+        record.write_text(record.read_text().replace("sha256=x", f"sha256={digest}"))
+    assert [item.damaged for item in read_distributions(str(tmp_path)).values()] == [(), ()]
+    for name in ("torch", "other"):
+        (tmp_path / name / "__init__.py").write_text("improt sys\n")
+    found = read_distributions(str(tmp_path))
+    assert (found["torch"].damaged, found["other"].damaged) == (("torch/__init__.py",), ())
+    work = outstanding([], [], found, adopted={}, recorded={}, reinstall=[])
+    assert (work.repair, work.refetch) == (("torch",), True)
 
 
 @pytest.mark.parametrize(

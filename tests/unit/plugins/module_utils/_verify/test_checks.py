@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
 from pathlib import Path
@@ -41,11 +42,14 @@ def settings(**changes: Any) -> Settings:
         pytest.param(None, {}, [], id="nothing"),
         pytest.param(None, {"cuda_home": "/cuda"}, ["nvcc"], id="no-architecture"),
         pytest.param(None, {"cuda_home": "/cuda", "architectures": ("sm_90a",)}, ["nvcc", "kernel"], id="toolkit"),
-        pytest.param(None, {"environment": "/env"}, ["torch", "matmul", "extension"], id="torch"),
-        pytest.param(None, {**ALL, "level": "light"}, ["nvcc", "torch", "matmul"], id="light"),
+        pytest.param(None, {"environment": "/env"}, ["torch", "matmul", "workers", "extension"], id="torch"),
+        pytest.param(None, {**ALL, "level": "light"}, ["limits", "nvcc", "torch", "matmul"], id="light"),
         pytest.param(None, {**ALL, "gpu": True, "level": "full"}, list(CHECKS), id="all"),
         pytest.param(None, {"gpu": True}, ["cuinit"], id="health-without-rules"),
-        pytest.param(None, {"health": {"limits": {}}}, [], id="health-without-gpu"),
+        pytest.param(None, {"health": {"limits": {}}}, ["limits"], id="health-without-gpu"),
+        pytest.param(
+            ["nvrtc", "triton", "peers"], {**ALL, "level": "standard"}, ["nvrtc", "triton", "peers"], id="asked-for"
+        ),
         pytest.param(["torch", "kernel"], {**ALL, "level": "light"}, ["torch"], id="asked-for-light"),
         pytest.param(["nvcc"], {**ALL, "level": "full"}, ["nvcc"], id="full-without-torch"),
         pytest.param(
@@ -164,9 +168,30 @@ def test_health_has_a_limit_of_its_own(level: str, environment: str | None, limi
     assert job.timeout == limit
 
 
-@pytest.fixture(scope="module")
-def proof() -> dict[str, Any]:
-    return runpy.run_path(str(PROOF))
+def test_low_limits_are_warnings_with_the_flag_that_raises_them() -> None:
+    record = {"shm_mib": 64, "open_files": 1024, "memlock_kib": None, "container": True}
+    chosen = settings(health=load_catalogue()["health"])
+    found = plan_check("limits", chosen).judge({"limits": Outcome(0, json.dumps(record), 0.1, 9.0)})
+    assert not found.problems
+    (words,) = found.warnings
+    assert words.startswith("/dev/shm has 64 MiB. ")
+    assert "--shm-size=8g or --ipc=host" in words
+    assert [row["severity"] for row in found.evidence["findings"]] == ["warning", "ok", "ok"]
+
+
+def test_workers_that_fail_for_lack_of_room_name_the_flag() -> None:
+    words = "RuntimeError: unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)"
+    record = {"shm_mib": 1, "shm_free_mib": 1, "workers": 2, "batch_mib": 2, "batches": 0, "wrong": 0, "failure": words}
+    found = plan_check("workers", settings(environment="/env")).judge({"workers": Outcome(0, json.dumps(record), 1, 9)})
+    through = "through /dev/shm (1 MiB, 1 MiB free)"
+    assert found.problems == [f"A DataLoader with 2 workers cannot send batches of 2 MiB {through}: {words}."]
+    assert "--shm-size=8g" in str(found.advice)
+
+
+@pytest.fixture
+def proof(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(str(PROOF.parent))
+    return vars(importlib.import_module("proof_driver")) | runpy.run_path(str(PROOF))
 
 
 def test_matmul_bound_grows_with_the_root_of_the_depth(proof: dict[str, Any]) -> None:

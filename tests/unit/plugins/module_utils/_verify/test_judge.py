@@ -193,6 +193,13 @@ PLAN = {"torch": "2.9.1+cu130", "cuda": "13.0", "arch_list": ["sm_80", "sm_90"]}
             {"available": False, "devices": []}, True, "torch cannot use the GPU: none is visible.", id="none"
         ),
         pytest.param(
+            {"available": False, "available_by_nvml": True, "devices": ["9.0"], "error": "Error 34: stub library"},
+            True,
+            "torch cannot use the GPU: Error 34: stub library. torch.cuda.is_available() with"
+            " PYTORCH_NVML_BASED_CUDA_CHECK=1 says True all the same: it only counts.",
+            id="nvml-says-yes",
+        ),
+        pytest.param(
             {"libcuda": []}, True, "torch reports that CUDA works, but no libcuda is loaded.", id="no-libcuda"
         ),
     ],
@@ -225,6 +232,8 @@ def test_judge_products() -> None:
     bad = {"device": "cuda:1", "dtype": "float32", "share_of_bound": 41.2, "ok": False}
     assert judge.judge_products({"products": [good]}) == []
     assert judge.judge_products({"products": []}) == ["No device computed a product."]
+    seen = {"products": [good], "devices": ["cuda:0", "cuda:1"]}
+    assert judge.judge_products(seen) == ["cuda:1 computed no product."]
     assert judge.judge_products({"products": [good, bad]}) == [
         "The float32 product on cuda:1 is off by 41.2 times the bound of its rounding errors."
     ]

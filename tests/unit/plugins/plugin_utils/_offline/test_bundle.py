@@ -129,6 +129,13 @@ def test_a_blocked_decision_is_refused_with_its_remedies() -> None:
         needs(observed, on_old_driver=["fail"])
 
 
+def test_a_host_whose_driver_does_not_work_has_nothing_to_bundle() -> None:
+    observed = observe()
+    observed["driver"]["status"] = "lost"
+    with pytest.raises(bundle.BundleError, match=r"broken: .*: there is nothing to bundle for this host\. Reboot"):
+        needs(observed)
+
+
 @pytest.mark.parametrize(
     ("unknown", "given", "message"),
     [

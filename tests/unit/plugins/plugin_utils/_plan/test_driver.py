@@ -371,7 +371,8 @@ def test_what_is_missing_is_a_reboot(waiting: dict[str, Any], decide: Decide) ->
     driver = decision["driver"]
     assert (driver["action"], driver["version"], driver["reboot"]) == ("none", "580.95.05", "pending")
     assert pending(decision) == [("reboot", "the machine", "driver 570.133.20 runs", "driver 580.95.05")]
-    assert (decision["verdict"], decision["route"], decision["cuda"]) == ("ok", "native", "13.0")
+    assert (decision["verdict"], decision["route"], decision["cuda"]) == ("broken", "native", "13.0")
+    assert decision["now"]["hopeless"], "until the reboot CUDA does not start, and the verdict is of now"
 
 
 def test_the_report_says_so(waiting: dict[str, Any], decide: Decide) -> None:
@@ -445,7 +446,7 @@ def test_a_mismatch_is_explained(
     observed = box(kind=kind, **{"library_version": "570.211.01", **changes})
     observed["driver"]["status"] = "mismatch"
     decision = decide(observed)
-    assert decision["verdict"] == "blocked"
+    assert decision["verdict"] == "broken"
     assert [word for word in words if word not in told(decision)] == []
 
 

@@ -125,7 +125,7 @@ CASES = [
     pytest.param(
         {"gpu": "RTX5090", "driver": "570.124.06", "compat": [COMPAT_13], "active": True},
         {**CU130, "on_old_driver": ["forward_compat"]},
-        {"route": "blocked", "rejected": "error 804", "remedies": "driver 580 or newer", "warnings": ".bashrc:12"},
+        {"route": "blocked", "rejected": "error 804", "remedies": "driver 580 or newer", "causes": ".bashrc:12"},
         id="14",
     ),
     pytest.param(
@@ -169,7 +169,7 @@ CASES = [
     pytest.param(
         {"gpu": "H100", "driver": "580.126.09", "compat": [COMPAT_13], "active": True},
         CU130,
-        {"route": "native", "index": "cu130", "package": None, "warnings": "breaks CUDA on this driver"},
+        {"route": "native", "index": "cu130", "package": None, "verdict": "broken", "causes": "/root/.bashrc:12"},
         id="22",
     ),
     pytest.param(
@@ -233,6 +233,7 @@ def test_worked_case(
         "rejected": " ".join(f"{entry['option']} {entry['because']}" for entry in decision["rejected"]),
         "remedies": " ".join(decision["remedies"]),
         "warnings": " ".join(decision["warnings"]),
+        "causes": " ".join(f"{cause['file']}:{cause['line']}" for cause in decision["now"]["causes"]),
     }
     for key, value in wanted.items():
         if key in texts:

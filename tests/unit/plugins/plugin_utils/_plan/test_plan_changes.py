@@ -97,6 +97,10 @@ def lose_compat(host: dict[str, Any]) -> None:
     host["installed"]["compat"] = []
 
 
+def lose_link(host: dict[str, Any]) -> None:
+    host["installed"]["compat"][0]["broken"] = ["libcuda.so.1"]
+
+
 def lose_wheel(host: dict[str, Any]) -> None:
     del host["installed"]["environment"]["packages"]["torchvision"]
 
@@ -133,6 +137,14 @@ def change_driver(host: dict[str, Any]) -> None:
     host["driver"]["version"] = "570.172.08"
 
 
+def change_gpu(host: dict[str, Any]) -> None:
+    host["devices"][0]["uuid"] = "GPU-9"
+
+
+def forget_reach(host: dict[str, Any]) -> None:
+    del host["installed"]["state"]["reach"]
+
+
 def fail_proof(host: dict[str, Any]) -> None:
     host["installed"]["state"]["verdict"] = "failed"
 
@@ -148,6 +160,7 @@ LOSSES: list[tuple[Callable[[dict[str, Any]], None], Pending]] = [
     (lose_headers, [("cutlass", "install", "CUTLASS headers"), PROVE]),
     (lose_one_header, [("cutlass", "repair", "CUTLASS headers"), PROVE]),
     (lose_compat, [("forward_compat", "install", "cuda-compat-13-0"), PROVE]),
+    (lose_link, [("forward_compat", "repair", "cuda-compat-13-0"), PROVE]),
     (lose_wheel, [("pytorch", "repair", "torchvision"), PROVE]),
     (break_wheel, [("pytorch", "repair", "torch"), PROVE]),
     (swap_wheel, [("pytorch", "replace", "torch"), PROVE]),
@@ -157,6 +170,8 @@ LOSSES: list[tuple[Callable[[dict[str, Any]], None], Pending]] = [
     (lose_activation, [("gpu_environment", "repair", "activate.sh")]),
     (edit_profile, [("gpu_environment", "repair", "/etc/profile.d/podsmith.sh")]),
     (change_driver, [SWITCH_ON, PROVE]),
+    (change_gpu, [SWITCH_ON, PROVE]),
+    (forget_reach, [SWITCH_ON, PROVE]),
     (fail_proof, [SWITCH_ON, PROVE]),
     (lose_state, [SWITCH_ON, PROVE, ("gpu_environment", "replace", "decision on record")]),
 ]
@@ -186,6 +201,12 @@ def test_a_loss_in_a_private_prefix(lose: Any, wanted: Pending, laptop: Any, dec
     assert pending(decide(laptop, **LOCAL_WISH)) == wanted
 
 
+def test_a_lost_link_is_named_and_nothing_is_fetched_for_it(pod: Any, decide: Decide) -> None:
+    lose_link(pod)
+    change = decide(pod, **H100_WISH)["changes"][0]
+    assert (change["from"], change["to"], change["mib"]) == ("without libcuda.so.1", "580.95.05", 0)
+
+
 def test_an_edited_file_is_called_edited(pod: Any, decide: Decide) -> None:
     edit_profile(pod)
     assert decide(pod, **H100_WISH)["changes"][0]["from"] == "edited"
@@ -206,9 +227,10 @@ def test_a_newer_driver_takes_compat_off_in_place(pod: Any, decide: Decide) -> N
 def test_a_compat_library_that_is_on_the_path_is_not_said_to_stay_off(pod: Any, decide: Decide) -> None:
     pod["driver"]["version"] = "580.126.09"
     pod["loader"]["compat_active"] = True
-    warnings = " ".join(decide(pod, **H100_WISH)["warnings"])
-    assert "is first on the loader's path and breaks CUDA on this driver" in warnings
-    assert "stays off" not in warnings
+    decision = decide(pod, **H100_WISH)
+    assert decision["verdict"] == "broken"
+    assert "compat library 580.95.05 is loaded, which is not newer than driver 580.126.09" in decision["now"]["summary"]
+    assert "stays off" not in " ".join(decision["warnings"])
 
 
 def test_a_compat_package_of_ours_is_removed_when_it_is_not_wanted(pod: Any, decide: Decide) -> None:
@@ -270,16 +292,16 @@ CONFLICT = {
     [
         pytest.param([], [], id="not-allowed"),
         pytest.param(["/root/.profile"], [], id="another-file"),
-        pytest.param(["/root/.bashrc"], [{"path": "/root/.bashrc", "line": LINE}], id="allowed"),
-        pytest.param(["~/.bashrc"], [{"path": "/root/.bashrc", "line": LINE}], id="below-the-home"),
+        pytest.param(["/root/.bashrc"], [("/root/.bashrc", LINE)], id="allowed"),
+        pytest.param(["~/.bashrc"], [("/root/.bashrc", LINE)], id="below-the-home"),
     ],
 )
 def test_a_foreign_setting_is_named_and_repaired_where_allowed(
-    allowed: list[str], repairs: list[dict[str, str]], pod: Any, decide: Decide
+    allowed: list[str], repairs: list[tuple[str, str]], pod: Any, decide: Decide
 ) -> None:
     pod["conflicts"], pod["platform"]["home"] = [CONFLICT], "/root"
     decision = decide(pod, **H100_WISH, repair_files=allowed)
-    assert list(decision["environment"]["repairs"]) == repairs
+    assert [(row["path"], row["line"]) for row in decision["environment"]["repairs"]] == repairs
     assert pending(decision) == [("gpu_environment", "remove", f"/root/.bashrc: {LINE}")] * len(repairs)
     assert any("/root/.bashrc:12" in warning for warning in decision["warnings"]) is not bool(repairs)
 
@@ -429,6 +451,13 @@ def test_a_generation_is_known_by_what_it_says_not_by_the_decision_that_stands(
     host["installed"]["environment"] |= earlier(host) | {"path": f"/opt/podsmith/environments/{ENVIRONMENT}"}
     environment = decide(host, **wish)["environment"]
     assert (environment["name"], environment["reused"]) == ("2-torch2.9.1-cu130", True)
+
+
+def test_a_toolkit_that_was_proved_is_not_installed_again_for_another_gpu(pod: Any, decide: Decide) -> None:
+    wish = H100_WISH | {"toolkit": {"also": ["12.8"], "components": ["full"]}}
+    pod["installed"]["state"]["decision"] = decide(pod, **wish)["digest"]
+    change_gpu(pod)
+    assert pending(decide(pod, **wish)) == [SWITCH_ON, PROVE]
 
 
 def test_more_of_the_toolkit_is_installed_until_it_was_proved(pod: Any, decide: Decide) -> None:

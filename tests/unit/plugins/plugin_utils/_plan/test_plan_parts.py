@@ -517,7 +517,7 @@ def test_a_driver_that_does_not_answer(status: str, remedy: str, host: Any, deci
     observed = host()
     observed["driver"] = {"status": status, "version": "580.95.05"}
     decision = decide(observed)
-    assert decision["verdict"] == "blocked"
+    assert (decision["verdict"], decision["route"], decision["changes"]) == ("broken", "blocked", [])
     assert remedy in texts(decision, "remedies")
     assert decide(observed, cuda="none")["route"] == "cpu"
 
@@ -567,6 +567,10 @@ def test_what_the_proof_compiles_for(gpu: Any, wished: Any, architectures: Any, 
 
 def test_the_proof_fits_the_route(host: Any, decide: Decide) -> None:
     gpu = decide(host(), cuda="13.0", cutlass="newest")["proof"]
-    assert gpu["checks"] == ["cuinit", "nvcc", "kernel", "cutlass", "torch", "matmul", "extension", "health"]
+    of_gpu = {"cuinit", "nvrtc", "triton", "health"}
+    of_all = {"limits", "nvcc", "kernel", "cutlass", "torch", "matmul", "workers", "extension"}
+    assert set(gpu["checks"]) == of_gpu | of_all
+    two = decide(host(["H100", "H100"]), cuda="13.0", cutlass="newest")["proof"]
+    assert set(two["checks"]) == {*gpu["checks"], "peers"}
     cpu = decide(host(None, None), toolkit={"provider": "none"})["proof"]
-    assert (cpu["gpu"], cpu["checks"], cpu["architectures"]) == (False, ["torch", "matmul"], [])
+    assert (cpu["gpu"], cpu["checks"], cpu["architectures"]) == (False, ["limits", "torch", "matmul", "workers"], [])

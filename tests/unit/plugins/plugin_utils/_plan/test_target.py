@@ -80,7 +80,9 @@ def test_the_plan_of_an_image_runs_nothing_on_a_gpu(see: Any, decide: Decide) ->
     assert (decision["verdict"], decision["route"]) == ("ok", "forward_compat")
     assert (compat["package"], compat["standby"], compat["branches"][0]) == ("cuda-compat-13-0", True, 535)
     assert (decision["proof"]["gpu"], decision["proof"]["architectures"]) == (False, ["sm_90a"])
-    assert {"cuinit", "health"} & set(decision["proof"]["checks"]) == set()
+    assert {"cuinit", "limits", "nvrtc", "triton", "peers", "workers", "health"} & set(
+        decision["proof"]["checks"]
+    ) == set()
     assert decision["environment"]["prefix"] == "/opt/podsmith"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from projects import UV, environment, lock, plan, project
+from projects import HOST, UV, environment, lock, plan, project
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.edit import edit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.fence import HEAD
@@ -49,3 +49,27 @@ def test_the_plan_is_plain_data() -> None:
     locked = project(locks={"uv.lock": lock(torch="2.10.0")})
     for found in (plan(locked), plan(locked, edit=True), plan(locked, state="absent"), plan(project(exists=False))):
         assert json.loads(json.dumps(found)) == found
+
+
+OWN = "/usr/lib/x86_64-linux-gnu/libcuda.so.{}"
+
+
+def test_a_host_on_which_cuda_does_not_work_now_is_told_beside_the_plan() -> None:
+    """A line of a start-up file is no reason to leave a project's PyTorch alone, and its user has to know of it."""
+    version = HOST["driver"]["version"]
+    way = {"libcuda": OWN.format(version), "init": {"code": 101, "name": "CUDA_ERROR_INVALID_DEVICE"}}
+    seen = {**way, "devices": 0, "environ": {"CUDA_VISIBLE_DEVICES": "0,0"}}
+    found = plan(project(), {**HOST, "ways": {"interactive": seen}})
+    assert found["verdict"] == plan(project())["verdict"]
+    assert 'CUDA does not work: interactive shell: CUDA_VISIBLE_DEVICES is "0,0"' in found["notes"][0]
+    assert found["notes"][0].endswith(
+        "Correct CUDA_VISIBLE_DEVICES where the container or the session is started with it."
+    )
+
+
+def test_on_a_driver_that_cannot_work_a_project_is_left_alone() -> None:
+    version = HOST["driver"]["version"]
+    way = {"libcuda": OWN.format(version), "init": {"code": 999, "name": "CUDA_ERROR_UNKNOWN"}, "devices": 0}
+    found = plan(project(), {**HOST, "ways": {"login": way}})
+    assert (found["verdict"], found["changes"]) == ("left_alone", [])
+    assert "CUDA answers 999 (CUDA_ERROR_UNKNOWN) by the driver's own library" in found["help"][0]

@@ -130,6 +130,81 @@ def test_a_blocked_host_says_why_and_what_would_help(host: Any, decide: Decide) 
     assert lines(text, "change") == lines(text, "where") == []
 
 
+# --- whether CUDA works now ---
+
+DRIVER = "570.133.20"
+LOGIN, OTHERS = "login", ("interactive", "pam", "command", "service")
+
+
+def way(version: str = DRIVER, code: int = 0, folder: str = "/usr/lib/x86_64-linux-gnu") -> dict[str, Any]:
+    init = {"code": code, "name": "CUDA_SUCCESS" if code == 0 else "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"}
+    libcuda = f"{folder}/libcuda.so.{version}"
+    return {"libcuda": libcuda, "version": version, "init": init, "devices": int(code == 0), "environ": {}}
+
+
+@pytest.fixture
+def broken(pod: Any, decide: Decide, applied: Any) -> dict[str, Any]:
+    """Proved once; then a line of the loader's put another libcuda before the driver's."""
+    host = applied(pod, decide(pod, **WISH))
+    host["ways"] = {LOGIN: way("565.57.01", 803, "/opt/image"), **{name: way() for name in OTHERS}}
+    row = {"kind": "loader_order", "file": "/etc/ld.so.conf.d/000-image.conf", "line": 1}
+    host["conflicts"] = [row | {"text": "/opt/image", "path": "/opt/image"}]
+    return dict(host)
+
+
+def test_now_stands_above_the_route(pod: Any, decide: Decide) -> None:
+    pod["ways"] = {name: way() for name in (LOGIN, *OTHERS)}
+    text = render_text(decide(pod, **WISH), pod, "h100-1")
+    works = "works: login shell, interactive shell, bash -c, ssh command, service (libcuda 570.133.20)"
+    assert lines(text, "now") == [works]
+    assert text.index("  now ") < text.index("  route ")
+
+
+def test_what_was_not_observed_has_no_row(pod: Any, decide: Decide) -> None:
+    assert lines(render_text(decide(pod, **WISH), pod, "h100-1"), "now") == []
+
+
+def test_a_broken_host_says_what_does_not_work_and_where(broken: Any, decide: Decide) -> None:
+    text = render_text(decide(broken, **WISH), broken, "h100-1")
+    assert lines(text, "now") == [
+        "login shell: libcuda 565.57.01 (/opt/image/libcuda.so.565.57.01) is loaded instead of the driver's",
+        "570.133.20 (error 803)",
+        "/etc/ld.so.conf.d/000-image.conf:1 puts another libcuda before the driver's (/opt/image)",
+        "works: interactive shell, bash -c, ssh command, service (libcuda 570.133.20)",
+    ]
+    assert lines(text, "help")[:2] == [
+        "Remove line 1 of /etc/ld.so.conf.d/000-image.conf (/opt/image) and run ldconfig, or list the file",
+        "in repair_files.",
+    ]
+    assert lines(text, "verdict") == ["broken: CUDA does not work by every way into this host"]
+    assert lines(text, "note") == [], "the line is told once"
+    assert lines(text, "proof") == [], "an earlier proof is not told as if it held"
+    assert lines(text, "where"), "the environment is there"
+
+
+def test_a_broken_host_that_a_run_mends(broken: Any, decide: Decide) -> None:
+    wish = WISH | {"repair_files": ["/etc/ld.so.conf.d/000-image.conf"]}
+    text = render_text(decide(broken, **wish), broken, "h100-1")
+    assert lines(text, "help")[0].startswith("A run mends line 1 of /etc/ld.so.conf.d/000-image.conf (/opt/image)")
+    assert lines(text, "verdict")[0].startswith("broken: ")
+    assert "changes pending" in lines(text, "verdict")[0]
+
+
+def test_a_driver_that_cannot_work(pod: Any, decide: Decide) -> None:
+    pod["ways"] = {LOGIN: way(code=803)}
+    pod["driver"]["native"] = {"init": {"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY"}, "devices": 0}
+    text = render_text(decide(pod, **WISH), pod, "h100-1", unfinished=True)
+    assert lines(text, "now")[0].startswith("CUDA answers 802 (CUDA_ERROR_SYSTEM_NOT_READY) by the driver's own")
+    assert lines(text, "route") == ["none: nothing is installed"]
+    assert lines(text, "verdict") == ["broken: nothing was changed"]
+    assert lines(text, "change") == lines(text, "not") == lines(text, "where") == []
+    assert lines(text, "help")
+
+
+def test_the_verdict_broken_has_a_colour(broken: Any, decide: Decide) -> None:
+    assert "\033[31mbroken\033[0m" in render_text(decide(broken, **WISH), broken, "h100-1", color=True)
+
+
 def test_repairs_say_what_was_wrong(pod: Any, decide: Decide, applied: Any) -> None:
     host = applied(pod, decide(pod, **WISH))
     host["installed"]["environment"]["packages"]["torch"] = "2.15.0"

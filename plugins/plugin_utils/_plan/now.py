@@ -1,0 +1,434 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether CUDA works on a host now, by every way into it, and why not. Pure.
+
+Every single judgement is a small rule in one of three tuples: of the driver itself (DRIVER_RULES: nothing can work, so
+nothing is fetched), of a way into the host (WAY_RULES), and of what works and should be known all the same (NOTES).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import compat
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import BROKEN_DRIVER, broken_driver
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
+    LOOK,
+    OF_ENVIRONMENT,
+    Cause,
+    explain,
+    find_causes,
+    halve,
+    is_repeated,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import meets
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
+    ENVIRONMENT,
+    INTERACTIVE,
+    MAIN,
+    TIMEOUT,
+    VISIBLE,
+    Answer,
+    Way,
+    tell_faults,
+)
+
+FAILURE, WARNING = "failure", "warning"  # severities of catalogue/health.yml
+WINDOWS = "/usr/lib/wsl/"  # where Windows' driver puts its libraries
+PROOF = "command"  # the way by which a run comes into the host, and its proof starts
+SOME = "some_devices"  # kind of a foreign setting that is a choice
+NO_DEVICE = 100
+BLANK = Answer(None, "", 0)
+
+
+@dataclass(frozen=True)
+class WayNow:
+    """What CUDA does by one way. ``works`` is None where nobody asked; ``because`` is a half sentence of what fails."""
+
+    works: bool | None
+    libcuda: str | None
+    version: str | None
+    code: int | None
+    name: str | None
+    devices: int
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Now:
+    """Whether CUDA works now. ``works`` is None where there is nothing to judge: no GPU, an image, nothing observed.
+
+    ``hopeless``: the driver itself does not work, so that no installation can. ``summary`` says in a half sentence
+    what does not work; empty where all does.
+    """
+
+    works: bool | None = None
+    ways: Mapping[str, WayNow] = field(default_factory=dict)
+    causes: tuple[Cause, ...] = ()
+    hopeless: bool = False
+    summary: str = ""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether CUDA fails where a person works: by one of the main ways, or altogether."""
+        return self.hopeless or any(self.ways[name].works is False for name in MAIN if name in self.ways)
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing that a run installs could be proved: the driver fails, or the run itself sees no GPU."""
+        own = self.ways.get(PROOF)
+        blind = own is not None and own.works is False and own.code in OF_ENVIRONMENT
+        return self.hopeless or (blind and not any(cause.mends for cause in self.causes))
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """What would help, each once."""
+        return tuple(dict.fromkeys(cause.remedy for cause in self.causes if cause.remedy))
+
+
+def judge(case: Case) -> Now:
+    """Judge what was observed of CUDA on a host."""
+    host = case.host
+    if case.request.cuda == "none" or host.target or not (host.gpus or host.status in BROKEN_DRIVER):
+        return Now()
+    if host.status in ("missing", "no_device"):
+        return Now()
+    refusals = [refusal for rule in DRIVER_RULES if (refusal := rule(case))]
+    ways = {name: _judge_way(case, way) for name, way in (host.ways or {}).items()}
+    if refusals:
+        causes = tuple(
+            Cause("driver", None, None, None, host.libcuda, refusal.because, refusal.remedy) for refusal in refusals
+        )
+        return Now(False, ways, causes, hopeless=True, summary=refusals[0].because)
+    failing = {name: way for name, way in (host.ways or {}).items() if ways[name].works is False}
+    if failing:
+        faults = tell_faults({name: ways[name].because for name in failing})
+        summary = f"CUDA does not work: {'; '.join(faults)}"
+        return Now(False, ways, find_causes(case, failing), summary=summary)
+    return Now(True if any(way.works for way in ways.values()) else None, ways)
+
+
+def _judge_way(case: Case, way: Way) -> WayNow:
+    answer = way.answer
+    refusal = next((refusal for rule in WAY_RULES if (refusal := rule(case, way))), None)
+    works = False if refusal else True if answer and answer.works else None
+    return WayNow(
+        works,
+        way.libcuda,
+        way.version,
+        answer.code if answer else None,
+        answer.name if answer else None,
+        answer.devices if answer else 0,
+        refusal.because if refusal else "",
+    )
+
+
+# --- the driver itself ---
+
+
+def driver_does_not_answer(case: Case) -> Refusal | None:
+    """The kernel module and the libraries do not fit, or a GPU is lost."""
+    return broken_driver(case)
+
+
+def grave_xid(case: Case) -> Refusal | None:
+    """The driver has reported an error after which a GPU has to be reset or returned; the proof fails by it, too."""
+    for index, code, row in _xids(case, FAILURE):
+        because = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started: {halve(str(row['cause']))}"
+        return Refusal(because, str(row["remedy"]))
+    return None
+
+
+def mig_without_slice(case: Case) -> Refusal | None:
+    """MIG is on, and no slice was made or given to this host: CUDA has nothing to run on."""
+    host = case.host
+    split = [str(index) for index, gpu in enumerate(host.gpus or ()) if gpu.mig]
+    answers = [host.native] if host.native else [way.answer for way in (host.ways or {}).values() if not way.visible]
+    empty = [answer for answer in answers if answer and answer.code in (0, NO_DEVICE) and not answer.devices]
+    hidden = not host.native and any(row.get("kind") == "hidden_devices" for row in host.conflicts)
+    if not split or not empty or hidden or len(empty) < len(answers):
+        return None
+    remedy = "Create a slice on the host (nvidia-smi mig -cgi … -C) and give it to the container, or switch MIG off"
+    return Refusal(f"MIG is on for GPU {', '.join(split)}, and CUDA sees no slice of it", f"{remedy}.")
+
+
+def own_library_fails(case: Case) -> Refusal | None:
+    """The driver's own libcuda answers with an error in a clean environment: no setting of the host is to blame."""
+    host = case.host
+    if host.native is None or host.native.works or _works_somewhere(case):
+        return None
+    return _fails(case, host.native, None)
+
+
+def own_library_failed(case: Case) -> Refusal | None:
+    """The same, where nobody asked in a clean environment: by an error that no environment causes."""
+    host = case.host
+    if host.native is not None or _works_somewhere(case):
+        return None
+    for way in (host.ways or {}).values():
+        answer = way.answer
+        if answer and is_own(case, way) and answer.code != 0 and answer.code not in OF_ENVIRONMENT:
+            return _fails(case, answer, way)
+    return None
+
+
+def no_library_at_all(case: Case) -> Refusal | None:
+    """The kernel driver is there, and the host has no libcuda of any kind."""
+    host = case.host
+    if host.ways is None or host.ways or host.libcuda or host.native:
+        return None
+    because = f"driver {host.driver or 'of an unknown version'} is loaded, and the host has no libcuda.so.1"
+    if host.kind == "container":
+        return Refusal(because, "Start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all.")
+    return Refusal(because, "Install the driver's CUDA library in exactly the driver's version, or the whole driver.")
+
+
+DRIVER_RULES: tuple[Callable[[Case], Refusal | None], ...] = (
+    driver_does_not_answer,
+    grave_xid,
+    mig_without_slice,
+    own_library_fails,
+    own_library_failed,
+    no_library_at_all,
+)
+
+
+# --- a way into the host ---
+
+
+def never_asks(_case: Case, way: Way) -> Refusal | None:
+    """A start-up file ends or holds the shell, or there is no program to start: CUDA is not even asked by this way.
+
+    Of an interactive shell that says nothing: without a terminal some start another shell, or wait for their user.
+    """
+    if way.reached or way.name == INTERACTIVE:
+        return None
+    if way.answer:
+        return Refusal("it did not answer in time, before CUDA was asked")
+    return Refusal("it ended before CUDA was asked")
+
+
+def no_library(_case: Case, way: Way) -> Refusal | None:
+    """The loader finds no libcuda, or one that it cannot load."""
+    if not (way.asked and way.reached) or way.libcuda or way.answer:
+        return None
+    if way.error and "No such file" not in way.error:
+        return Refusal(f"libcuda.so.1 cannot be loaded ({way.error})")
+    return Refusal("the loader finds no libcuda.so.1")
+
+
+def stub_library(_case: Case, way: Way) -> Refusal | None:
+    """The toolkit's stub is for the linker alone."""
+    if not way.stub:
+        return None
+    return Refusal(f"the stub {way.libcuda} is loaded, which is for linking only{_error(way)}")
+
+
+def repeated_device(_case: Case, way: Way) -> Refusal | None:
+    """CUDA starts with no GPU at all where one is named twice."""
+    if not way.visible or not is_repeated(way.visible) or (way.answer and way.answer.works):
+        return None
+    return Refusal(f'{VISIBLE} is "{(way.environ or {})[VISIBLE]}", which names a GPU twice{_error(way)}')
+
+
+def hidden_devices(_case: Case, way: Way) -> Refusal | None:
+    """CUDA_VISIBLE_DEVICES leaves no GPU."""
+    answer = way.answer
+    if way.visible is None or not answer or answer.devices or answer.code not in (0, NO_DEVICE):
+        return None
+    return Refusal(f'{VISIBLE} is "{(way.environ or {})[VISIBLE]}", which hides every GPU{_error(way)}')
+
+
+def compat_not_allowed(case: Case, way: Way) -> Refusal | None:
+    """A compat library is loaded where it must be off; one that the plan may use here is right."""
+    host, version = case.host, way.version
+    row = _compat_row(case, way)
+    if not (way.compat or row) or way.stub or _is_drivers(case, version):
+        return None
+    version = version or (str(row["version"]) if row and row.get("version") else None)
+    name = " ".join(filter(None, ("compat library", version, f"from {way.folder}" if way.folder else "")))
+    if host.wsl:
+        return Refusal(f"{name} is loaded, which Windows' driver must not have{_error(way)}")
+    if version and host.driver and not case.request.overrides.driver and not _is_newer(version, host.driver):
+        return Refusal(f"{name} is loaded, which is not newer than driver {host.driver}{_error(way)}")
+    library = compat.find_library(case, str(row.get("cuda"))) if row else None
+    if not isinstance(library, compat.Library) or (way.answer and way.answer.works):
+        return None
+    if refusal := compat.unlisted_brand(case, library):
+        return Refusal(f"{name} is loaded, and {refusal.because}")
+    usable = compat.usable_branches(case, library.cuda)
+    if host.branch and host.branch not in usable:
+        return Refusal(f"{name} is loaded, which is not for drivers of branch {host.branch}{_error(way)}")
+    return None
+
+
+def another_library(case: Case, way: Way) -> Refusal | None:
+    """The libcuda is of another driver than the one in the kernel."""
+    host = case.host
+    if not way.libcuda or way.stub or way.compat or _compat_row(case, way) or case.request.overrides.driver:
+        return None
+    if is_own(case, way) is not False:
+        return None
+    own = host.driver if way.version and host.driver and not host.wsl else host.libcuda or WINDOWS
+    which = f"libcuda {way.version}" if way.version else "libcuda"
+    return Refusal(f"{which} ({way.libcuda}) is loaded instead of the driver's {own}{_error(way)}")
+
+
+def cuda_fails(_case: Case, way: Way) -> Refusal | None:
+    """cuInit answers with an error, or does not return."""
+    answer = way.answer
+    return None if answer is None or not way.reached or answer.code == 0 else Refusal(_said(answer))
+
+
+def fewer_devices(case: Case, way: Way) -> Refusal | None:
+    """CUDA has fewer GPUs than NVML counts, and nobody chose some of them. A MIG GPU is counted otherwise."""
+    gpus, answer = case.host.gpus or (), way.answer
+    if answer is None or answer.code != 0:
+        return None
+    if any(gpu.mig for gpu in gpus):
+        return None if answer.devices else Refusal("CUDA sees no GPU, and MIG is on: no slice is given to it")
+    wanted = len(gpus) if way.visible is None else min(len(gpus), len(way.visible))
+    if answer.devices >= wanted:
+        return None
+    of = f"{wanted} GPUs" if way.visible is None else f"{wanted} GPUs that {VISIBLE} names"
+    return Refusal(f"CUDA sees {answer.devices} of {of}")
+
+
+WAY_RULES: tuple[Callable[[Case, Way], Refusal | None], ...] = (
+    never_asks,
+    no_library,
+    stub_library,
+    repeated_device,
+    hidden_devices,
+    compat_not_allowed,
+    another_library,
+    cuda_fails,
+    fewer_devices,
+)
+
+
+# --- what works and should be known ---
+
+
+def lesser_xid(case: Case) -> Iterator[str]:
+    """Errors after which a GPU still works. They make no verdict: the kernel's log keeps one until the next boot."""
+    for index, code, row in _xids(case, WARNING):
+        when = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started"
+        yield f"{when}: {halve(str(row['cause']))}. {row['remedy']}"
+
+
+def chosen_devices(case: Case) -> Iterator[str]:
+    """Somebody gave a way some of the GPUs, as is done on shared hosts."""
+    gpus = len(case.host.gpus or ())
+    lines = [
+        f"{row['file']}:{row['line']}" for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")
+    ]
+    for way in (case.host.ways or {}).values():
+        if way.is_chosen(gpus):
+            where = "; ".join([way.label, *lines])
+            yield f'{VISIBLE} is "{",".join(way.visible or ())}": some of the {gpus} GPUs are hidden ({where}).'
+            return
+
+
+def small_shared_memory(case: Case) -> Iterator[str]:
+    """Shared memory is so small that worker processes of a DataLoader fail."""
+    row, size = case.known["health"]["process_limits"]["shm_mib"], case.host.shm_mib
+    if size is None or size > row["too_little"] or case.host.target:
+        return
+    remedy = row["remedy_container" if case.host.kind == "container" else "remedy"]
+    yield f"{row['what'].format(value=f'{size:g} MiB')}: {halve(str(row['cause']))}. {remedy}"
+
+
+NOTES: tuple[Callable[[Case], Iterator[str]], ...] = (lesser_xid, chosen_devices, small_shared_memory)
+
+
+def note(case: Case) -> list[str]:
+    """What a person should know although it changes no verdict."""
+    return [] if case.host.target else [text for rule in NOTES for text in rule(case)]
+
+
+def note_own_python(case: Case, now: Now) -> list[str]:
+    """That the environment is of use although the loader of the host is not: its Python loads the driver's library."""
+    wrong_library = any(way.works is False and way.code not in OF_ENVIRONMENT for way in now.ways.values())
+    if not now.is_broken or ENVIRONMENT in now.ways or not wrong_library or not (case.host.native or BLANK).works:
+        return []
+    python = f"{case.layout.prefix}/current/bin/python"
+    return [f"The driver's own libcuda works ({case.host.libcuda}): {python} loads it whatever the loader finds."]
+
+
+# --- words and comparisons ---
+
+
+def is_own(case: Case, way: Way) -> bool | None:
+    """Whether a way's libcuda is the driver's own; None: it cannot be told."""
+    host = case.host
+    if not way.libcuda or way.stub or way.compat:
+        return False
+    if host.wsl:
+        return way.libcuda.startswith(WINDOWS)
+    if way.version and host.driver:
+        return _is_drivers(case, way.version)
+    return way.libcuda == host.libcuda if host.libcuda else None
+
+
+def _is_drivers(case: Case, version: str | None) -> bool:
+    """Whether a library's version is the driver's, of which the branch alone may be known."""
+    driver = case.host.driver
+    return bool(version and driver) and meets(str(version), str(driver))
+
+
+def _is_newer(version: str, driver: str) -> bool:
+    return parse_version(version) > parse_version(driver)
+
+
+def _compat_row(case: Case, way: Way) -> Mapping[str, object] | None:
+    """The installed compat library that a way has loaded; the only one there is where the path does not say."""
+    rows = case.host.compat
+    found = next((row for row in rows if way.folder and row.get("path") == way.folder), None)
+    return found or (rows[0] if way.compat and not way.folder and len(rows) == 1 else None)
+
+
+def _works_somewhere(case: Case) -> bool:
+    return any(way.answer and way.answer.works for way in (case.host.ways or {}).values())
+
+
+def _fails(case: Case, answer: Answer, way: Way | None) -> Refusal:
+    """The driver's own library answers wrongly, by a way or in a clean environment: what CUDA says, what it means."""
+    libcuda = way.libcuda if way else case.host.libcuda
+    whose = f"the driver's own library ({libcuda})" if libcuda else "the driver's own library"
+    if answer.code == 0:
+        return Refusal(f"CUDA starts by {whose} and sees no GPU", LOOK)
+    meaning, remedy = explain(case, answer.code, way)
+    return Refusal(f"{_said(answer)} by {whose}{meaning}", remedy)
+
+
+def _said(answer: Answer) -> str:
+    if answer.code is not None:
+        return f"CUDA answers {answer.code} ({answer.name})"
+    ended = {TIMEOUT: "cuInit does not return in time", "ENDED": "cuInit ended the program"}
+    return ended.get(answer.name, f"cuInit crashes ({answer.name})")
+
+
+def _error(way: Way) -> str:
+    return f" (error {way.answer.code})" if way.answer and way.answer.code else ""
+
+
+def _xids(case: Case, severity: str) -> Iterator[tuple[int, int, Mapping[str, object]]]:
+    """Index, code and row of each Xid of that severity, each once; a code that is not listed is a warning."""
+    rows = case.known["health"]["xids"]
+    unlisted = {
+        "name": "not in the catalogue",
+        "severity": WARNING,
+        "cause": "An error of the driver or the GPU.",
+        "remedy": "Look it up in NVIDIA's Xid catalogue.",
+    }
+    for index, gpu in enumerate(case.host.gpus or ()):
+        for code in dict.fromkeys(gpu.xids):
+            row = rows.get(str(code), unlisted)
+            if row["severity"] == severity:
+                yield index, code, row
