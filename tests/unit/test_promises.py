@@ -254,6 +254,14 @@ def test_every_variable_is_declared() -> None:
     assert {(path, name) for path, name in used if name not in declared.union(values, ROLES)} == set()
 
 
+def test_every_variable_of_a_role_is_read() -> None:
+    """One that no task, template or default reads can be set and changes nothing."""
+    folders = [ROOT / "playbooks", *(path for path in (ROOT / "roles").glob("*/*") if path.name != "meta")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".yml", ".j2"}]
+    read = {name for path in files for name in re.findall(r"\b[a-z]\w+\b(?!:)", path.read_text(encoding="utf-8"))}
+    assert {name for role in ROLES for name in options(role)} - read == set()
+
+
 @pytest.mark.parametrize("path", TASK_FILES, ids=str)
 def test_a_role_is_called_with_its_own_variables(path: pathlib.Path) -> None:
     for task in tasks_in(load(ROOT / path)):
