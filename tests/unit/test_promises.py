@@ -634,6 +634,24 @@ def test_a_walk_is_as_short_as_it_is_told(title: str, rows: str, most: int) -> N
     assert [(file, by) for file, by in steps if by not in (ROOT / file).read_text(encoding="utf-8")] == []
 
 
+PLACES = re.findall(
+    r"^\| (.+?) \| `(.+?)` \| `(.+?)` \|$",
+    (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where is …")[2].partition("\n## ")[0],
+    re.MULTILINE,
+)
+
+
+def test_the_table_of_places_is_read() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where is …")[2].partition("\n## ")[0]
+    assert len(PLACES) == section.count("\n|") - 2 >= 10
+
+
+@pytest.mark.parametrize(("what", "file", "name"), PLACES)
+def test_what_contributing_says_is_where_it_says(what: str, file: str, name: str) -> None:
+    assert (ROOT / file).is_file(), f"{what}: {file} is not there"
+    assert name in (ROOT / file).read_text(encoding="utf-8"), f"{what}: {file} has no {name}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_lead_somewhere(page: pathlib.Path) -> None:
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
