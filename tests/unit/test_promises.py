@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import PARTS, RESULTS
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import PARTS, RESULTS, Part
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, parse_request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -632,6 +632,11 @@ def test_a_walk_is_as_short_as_it_is_told(title: str, rows: str, most: int) -> N
     steps = re.findall(r"^\| `(.+?)` \| `(.+?)` \|", rows, re.MULTILINE)
     assert 0 < len(steps) == len(rows.splitlines()) <= most
     assert [(file, by) for file, by in steps if by not in (ROOT / file).read_text(encoding="utf-8")] == []
+
+
+def test_the_page_on_roles_has_the_fields_of_a_row() -> None:
+    page = (ROOT / "docs/adding-a-role.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(Part.__dataclass_fields__)
 
 
 PLACES = re.findall(
