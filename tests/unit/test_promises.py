@@ -634,6 +634,13 @@ def test_a_walk_is_as_short_as_it_is_told(title: str, rows: str, most: int) -> N
     assert [(file, by) for file, by in steps if by not in (ROOT / file).read_text(encoding="utf-8")] == []
 
 
+@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "catalogue").glob("*.yml")))
+def test_the_design_names_every_section_of_the_catalogue(file: str) -> None:
+    page = (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("## Known")[2].partition("\n## ")[0]
+    part = page.partition(f"\n# {file}")[2].partition("\n# ")[0]
+    assert set(load(ROOT / "catalogue" / file)) - set(re.findall(r"^(\w+):", part, re.MULTILINE)) == set()
+
+
 def test_the_page_on_roles_has_the_fields_of_a_row() -> None:
     page = (ROOT / "docs/adding-a-role.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(Part.__dataclass_fields__)
