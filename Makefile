@@ -37,13 +37,14 @@ verify: ## Prove the installed stack again
 
 project: ## Fix the PyTorch of a project and keep it: LIMIT=h100 PROJECT=/srv/app ARGS='-e project_environment_cuda=13.0'
 	@scripts/prepare.sh run
-	@.venv/bin/ansible-playbook playbooks/project.yml -l '$(LIMIT)' -e project_environment_path='$(PROJECT)' $(ARGS)
+	@.venv/bin/ansible-playbook playbooks/project.yml -l '$(LIMIT)' $(if $(PROJECT),-e project_environment_path='$(PROJECT)') $(ARGS)
 
 benchmark: ## Measure the GPUs and compare with known ones: ARGS='-e gpu_benchmark_level=full'; a GPU below its floor fails
 	@scripts/prepare.sh report || { echo "Without matplotlib the page has tables and no plots." && scripts/prepare.sh run; }
 	@.venv/bin/ansible-playbook playbooks/benchmark.yml -l '$(LIMIT)' $(ARGS)
 
 report: ## Write a benchmark's page again from its figures: RESULTS=benchmarks/HOST-LEVEL/results.json
+	@[ -f '$(RESULTS)' ] || { echo "RESULTS is '$(RESULTS)'; expected the results.json that \`make benchmark\` wrote: make report RESULTS=benchmarks/HOST-LEVEL/results.json" >&2; exit 2; }
 	@scripts/prepare.sh report || { echo "Without matplotlib the page has tables and no plots." && scripts/prepare.sh run; }
 	@.venv/bin/ansible-playbook playbooks/report.yml -e gpu_benchmark_results_path='$(abspath $(RESULTS))' $(ARGS)
 

@@ -21,6 +21,9 @@ PAGE, CATALOGUE = ROOT / "docs" / "troubleshooting.md", ROOT / "catalogue" / "dr
 
 Row = Mapping[str, Any]
 
+# Words that begin a sentence. What else a cause's `tell` may begin with, a command or a file, keeps its case.
+WORDS = {"a", "all", "an", "another", "each", "it", "its", "no", "one", "some", "that", "the", "this"}
+
 
 def cite(source: str) -> str:
     """A citation with its addresses as links: ``https://x/issues/1, 2; measured on H200`` names both issues."""
@@ -75,15 +78,18 @@ def part(code: str, row: Row) -> Iterator[str]:
             "|---|---|---|---|",
         )
         for one in row["causes"]:
-            shown = one["tell"].removeprefix("Then ")
-            shown = " ".join(
-                [shown[0].upper() + shown[1:], *(f"It prints `{words}`." for words in one.get("words", ()))]
-            )
+            shown = " ".join([show(one["tell"]), *(f"It prints `{words}`." for words in one.get("words", ()))])
             cells = (one["cause"], shown, one["remedy"], f"{one['sure']}: {cite(one['source'])}")
             yield f"| {' | '.join(map(_cell, cells))} |"
         yield from ("", f"If it is none of these: {row['remedy']} (Of the code itself: {cite(row['source'])}.)", "")
     else:
         yield from (f"{row['remedy']} ({row['sure']}: {cite(row['source'])}.)", "")
+
+
+def show(tell: str) -> str:
+    """How a cause shows, as a sentence of its own: without Then, and a command or a name as it is typed."""
+    sentence = tell.removeprefix("Then ")
+    return sentence[0].upper() + sentence[1:] if sentence.partition(" ")[0] in WORDS else sentence
 
 
 def _cell(text: str) -> str:

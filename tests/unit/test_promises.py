@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import PARTS, RESULTS
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import PARTS, RESULTS, Part
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, parse_request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -254,6 +254,14 @@ def test_every_variable_is_declared() -> None:
         for name in used_variables(path)
     }
     assert {(path, name) for path, name in used if name not in declared.union(values, ROLES)} == set()
+
+
+def test_every_variable_of_a_role_is_read() -> None:
+    """One that no task, template or default reads can be set and changes nothing."""
+    folders = [ROOT / "playbooks", *(path for path in (ROOT / "roles").glob("*/*") if path.name != "meta")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".yml", ".j2"}]
+    read = {name for path in files for name in re.findall(r"\b[a-z]\w+\b(?!:)", path.read_text(encoding="utf-8"))}
+    assert {name for role in ROLES for name in options(role)} - read == set()
 
 
 @pytest.mark.parametrize("path", TASK_FILES, ids=str)
@@ -626,6 +634,36 @@ def test_a_walk_is_as_short_as_it_is_told(title: str, rows: str, most: int) -> N
     steps = re.findall(r"^\| `(.+?)` \| `(.+?)` \|", rows, re.MULTILINE)
     assert 0 < len(steps) == len(rows.splitlines()) <= most
     assert [(file, by) for file, by in steps if by not in (ROOT / file).read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "catalogue").glob("*.yml")))
+def test_the_design_names_every_section_of_the_catalogue(file: str) -> None:
+    page = (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("## Known")[2].partition("\n## ")[0]
+    part = page.partition(f"\n# {file}")[2].partition("\n# ")[0]
+    assert set(load(ROOT / "catalogue" / file)) - set(re.findall(r"^(\w+):", part, re.MULTILINE)) == set()
+
+
+def test_the_page_on_roles_has_the_fields_of_a_row() -> None:
+    page = (ROOT / "docs/adding-a-role.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(Part.__dataclass_fields__)
+
+
+PLACES = re.findall(
+    r"^\| (.+?) \| `(.+?)` \| `(.+?)` \|$",
+    (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where is …")[2].partition("\n## ")[0],
+    re.MULTILINE,
+)
+
+
+def test_the_table_of_places_is_read() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where is …")[2].partition("\n## ")[0]
+    assert len(PLACES) == section.count("\n|") - 2 >= 10
+
+
+@pytest.mark.parametrize(("what", "file", "name"), PLACES)
+def test_what_contributing_says_is_where_it_says(what: str, file: str, name: str) -> None:
+    assert (ROOT / file).is_file(), f"{what}: {file} is not there"
+    assert name in (ROOT / file).read_text(encoding="utf-8"), f"{what}: {file} has no {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

@@ -5,6 +5,9 @@
 
 A call into a hung driver sleeps in the kernel and survives SIGKILL, and whoever waits for it hangs as well. So nothing
 here waits without a limit: a child that is late is killed, and left behind where that does not help.
+
+The limits come from the option ``timeout`` of the modules, which the roles pass on: that of gpu_facts is the variable
+``stack_plan_timeout``, that of gpu_probe ``forward_compat_timeout``.
 """
 
 from __future__ import annotations

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import pathlib
+import re
 from typing import Any
 
 import pytest
 import yaml
-from schema import validate
+from schema import COMMON, SCHEMA, validate
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 GONE = object()
 VERSION = "a version in quotes"
 RELEASE = "major.minor in quotes"
@@ -26,6 +29,13 @@ ROW: dict[str, Any] = {"source": "here"}
 
 def test_the_catalogue_is_sound(known: Catalogue) -> None:
     assert validate(known) == []
+
+
+def test_the_page_on_releases_has_the_keys_of_a_row() -> None:
+    """Who adds a PyTorch release fills in what docs/adding-a-cuda-release.md lists."""
+    page = (ROOT / "docs" / "adding-a-cuda-release.md").read_text(encoding="utf-8")
+    _key, row = SCHEMA["pytorch"]["releases"]
+    assert set(re.findall(r"^ *\| `(\w+)` \|", page, re.MULTILINE)) == {*row, *COMMON}
 
 
 def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
