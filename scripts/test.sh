@@ -36,9 +36,9 @@ types() {
   git ls-files -co --exclude-standard -- 'scripts/*.py' molecule/shared/pods.py | xargs mypy
 }
 
-# What a test file makes once is made by one worker: --dist loadgroup reads the marks xdist_group.
+# A file goes to one worker (--dist loadfile), which makes once what its tests share.
 unit() {
-  pytest -q -n 2 --dist loadgroup tests/unit
+  pytest -q -n 2 --dist loadfile tests/unit
 }
 
 docs() {
@@ -134,7 +134,7 @@ compat() {
     "$engine/bin/ansible" --version | sed -n 1p # sed reads to the end: no broken pipe
     "$engine/bin/ansible-playbook" --syntax-check bootstrap.yml playbooks/*.yml
     "$engine/bin/ansible-playbook" --inventory h200, -e stack_plan_recording=tests/fixtures/h200-driver-580 playbooks/plan.yml
-    "$engine/bin/pytest" -q -n 2 --ignore-glob '*_utils' tests/unit/plugins # the utils hardly depend on ansible-core
+    "$engine/bin/pytest" -q -n 2 --dist loadfile --ignore-glob '*_utils' tests/unit/plugins # the utils hardly depend on ansible-core
   done
 }
 

@@ -13,7 +13,6 @@ import tarfile
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("container_image")  # one worker renders the image
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BIN = pathlib.Path(sys.executable).parent
 FILES = {

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("offline_bundle")  # one worker makes the first bundle
 UV = """#!/bin/sh
 echo "uv $*" >>"{log}"
 [ ! -e "{broken}" ] || {{ echo "error: there is no version of gamma==9" >&2; exit 1; }}

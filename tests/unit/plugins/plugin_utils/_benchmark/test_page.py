@@ -16,7 +16,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark import pag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._benchmark.judge import judge
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
 
-pytestmark = pytest.mark.xdist_group("page")  # one worker draws the plots
 RUN = pathlib.Path(__file__).resolve().parents[4] / "fixtures" / "benchmarks" / "cpu-tiny.json"
 PLOTS = pytest.mark.skipif(
     page.load_matplotlib() is None, reason="matplotlib is not installed: run scripts/prepare.sh dev"

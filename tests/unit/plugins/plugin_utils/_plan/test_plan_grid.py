@@ -11,7 +11,6 @@ import pytest
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 
-pytestmark = pytest.mark.xdist_group("grid")  # one worker makes the grid
 Decide = Callable[..., dict[str, Any]]
 DRIVERS = ["450.80.02", "470.256.02", "520.61.05", "525.60.13", "535.183.01", "550.163.01", "560.35.05", "565.57.01"]
 DRIVERS += [
