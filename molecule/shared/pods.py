@@ -160,7 +160,9 @@ def start(pod: Pod, address: str = "") -> None:
 
 def set_driver(pod: Pod, conf: str) -> None:
     """The pod's host got this driver; the label keeps the one it was started with."""
-    script = "cat >/etc/simulated-driver.conf && simulated-driver"
+    # Whole at once: the pod's own start may be reading it.
+    conf_file = "/etc/simulated-driver.conf"
+    script = f"cat >{conf_file}.new && mv {conf_file}.new {conf_file} && simulated-driver"
     docker("exec", "--interactive", pod.container, "sh", "-ec", script, text=conf)
 
 

@@ -207,12 +207,12 @@ DRIVERS = [
         ("575.57.08",),
         code=803,
     ),
-    Fault("fewer GPUs than NVML counts", driver("shown 1"), None, ("CUDA sees 1 of 2 GPUs",)),
+    Fault("fewer GPUs than NVML counts", driver("shown 1"), "fewer_devices", ("CUDA sees 1 of 2 GPUs",)),
     Fault(
         "no libcuda on the host",
         "rm /usr/lib/x86_64-linux-gnu/libcuda.so*",
-        "driver",
-        ("has no libcuda.so.1", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
+        "loader_missing",
+        ("the loader finds no libcuda.so.1", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
         code=-1,
     ),
 ]

@@ -291,9 +291,14 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
 
 
 def _add_folder(case: Case) -> str:
-    """What puts a library within the loader's reach, where it is known to be there."""
-    if not case.host.libcuda:
-        return "Look for the driver's library (find / -name 'libcuda.so*'), and add its folder to the loader's."
+    """What puts a library within the loader's reach, where it is known to be there; else where to look for it."""
+    host = case.host
+    if not host.libcuda:
+        look = f"Look for the driver's library (find / -name 'libcuda.so.{host.driver or '*'}') and add its folder"
+        bring = "start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all"
+        if host.kind != "container":
+            bring = "install the driver's CUDA library in exactly the driver's version"
+        return f"{look} to the loader's; where there is none, {bring}."
     return _sentence(COMMANDS["loader_missing"].format(path=case.host.libcuda.rpartition("/")[0]))
 
 

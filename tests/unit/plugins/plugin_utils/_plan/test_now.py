@@ -746,6 +746,26 @@ def test_a_way_that_nothing_in_a_file_explains(
     assert decision["verdict"] == "broken"
 
 
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (
+            "container",
+            "where there is none, start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all.",
+        ),
+        ("bare_metal", "where there is none, install the driver's CUDA library in exactly the driver's version."),
+    ],
+)
+def test_a_driver_whose_library_is_nowhere(kind: str, remedy: str, host: Any, decide: Decide) -> None:
+    """Another libcuda, a compat package's, lies about, so that the ways are asked: none of them loads one."""
+    facts = wrong(host("H100", DRIVER), *LABELS, libcuda=None)
+    facts["driver"] |= {"libcuda": None, "native": None}
+    facts["platform"]["kind"] = kind
+    (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
+    assert cause["remedy"].startswith(f"Look for the driver's library (find / -name 'libcuda.so.{DRIVER}')")
+    assert cause["remedy"].endswith(remedy)
+
+
 def test_our_own_python_is_promised_only_where_the_drivers_library_works(host: Any, decide: Decide) -> None:
     promise = "/opt/podsmith/current/bin/python loads it whatever the loader finds"
     facts = compat_not_allowed(host("H100", DRIVER))
