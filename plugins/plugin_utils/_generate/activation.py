@@ -160,10 +160,12 @@ def host_files(environment: Mapping[str, Any]) -> list[File]:
 def decision_file(decision: Mapping[str, Any]) -> File:
     """What was decided, as ``<prefix>/state/decision.json`` keeps it: without what only one run had to say."""
     environment = decision["environment"]
-    passing = {"changes", "download", "summary"}
+    passing = {"changes", "download", "summary", "now"}
+    if (decision.get("now") or {}).get("works") is False:
+        passing |= {"verdict", "warnings", "remedies"}  # of how CUDA was found, not of what was decided
     kept = {key: value for key, value in decision.items() if key not in passing}
     kept["environment"] = {
-        key: value for key, value in environment.items() if key not in {"live", "reused", "previous"}
+        key: value for key, value in environment.items() if key not in {"live", "reused", "previous", "repairs"}
     }
     content = json.dumps(kept, indent=2, sort_keys=True) + "\n"
     return File(f"{environment['prefix']}/state/decision.json", content, "0644")

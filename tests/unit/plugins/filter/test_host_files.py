@@ -18,9 +18,11 @@ def test_the_files_suit_the_module() -> None:
     assert [file["state"] for file in host_files(ENVIRONMENT, state="absent")] == ["absent"]
 
 
-def test_the_record_of_a_decision_does_not_change_with_what_was_installed() -> None:
+def test_the_record_of_a_decision_does_not_change_with_what_was_found_on_the_host() -> None:
     first = {"digest": "d", "changes": [{"role": "pytorch"}], "download": {"mib": 1}, "environment": ENVIRONMENT}
     later = first | {"changes": [], "download": {"mib": 0}, "environment": ENVIRONMENT | {"live": True}}
+    later |= {"now": {"works": False}, "verdict": "broken", "warnings": ["/root/.bashrc:3 hides every GPU from CUDA"]}
+    later["environment"] |= {"repairs": [{"path": "/root/.bashrc", "number": 3}]}
     record = host_files(ENVIRONMENT, first)[-1]
     assert record["path"] == "/p/state/decision.json"
     assert record == host_files(ENVIRONMENT, later)[-1]
