@@ -152,6 +152,9 @@ def ask_all(place: Place, python: str, *, by_name: bool, variables: Mapping[str,
 # --- the host ---
 
 
+DEFAULT_FOLDERS = ("/lib", "/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")  # searched always
+
+
 class Keeper:
     """Start-up files, and the loader's, as they were; they can be put back any number of times."""
 
@@ -159,6 +162,7 @@ class Keeper:
         files = [path for name in paths for path in (name, name.with_name(f"{name.name}.podsmith-backup"))]
         self.kept = {path: (path.read_bytes(), path.stat().st_mode) if path.is_file() else None for path in files}
         self.loader = set(LOADER_FOLDER.glob("*"))
+        self.links = {path: path.readlink() for path in find_links()}
 
     def put_back(self) -> None:
         """Write each file as it was, and remove what was not there."""
@@ -170,6 +174,9 @@ class Keeper:
                 path.chmod(kept[1] & 0o7777)
         for path in set(LOADER_FOLDER.glob("*")) - self.loader:
             path.unlink()
+        for path, target in self.links.items():
+            if not path.is_symlink():
+                path.symlink_to(target)
         subprocess.run(["ldconfig"], check=True, capture_output=True)
 
     def start_over(self) -> None:
@@ -231,6 +238,13 @@ def name_folder(folder: Path) -> list[Path]:
     """The files of the loader's configuration that name a folder."""
     files = [Path(LOADER[0]), *sorted(LOADER_FOLDER.glob("*.conf"))]
     return [path for path in files if str(folder) in path.read_text(encoding="utf-8").split()]
+
+
+def find_links(folder: Path | None = None) -> list[Path]:
+    """The links to a libcuda in the loader's default folders; of a folder, those that lead there."""
+    folders = dict.fromkeys(Path(name).resolve() for name in DEFAULT_FOLDERS if Path(name).is_dir())
+    links = [path for name in folders for path in sorted(name.glob("libcuda.so*")) if path.is_symlink()]
+    return [path for path in links if folder is None or path.resolve().parent == folder]
 
 
 def find_place(gpu: Mapping[str, Any], scratch: Path) -> Place:

@@ -33,6 +33,7 @@ from disaster import (
     Place,
     Scene,
     ask_all,
+    find_links,
     find_place,
     name_folder,
     why_not,
@@ -115,6 +116,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
     """The host, observed; its files are put back and the scratch prefix removed at the end."""
+    os.environ.pop("LD_LIBRARY_PATH", None)  # a session's own search path would hide what the loader does by itself
     hosts = Hosts.of_environment(FOLDER, os.environ)
     if hosts.limit != "local":
         pytest.skip("The disaster breaks the files of this very host: run it there, with LIMIT=local.")
@@ -240,11 +242,13 @@ def copy_libcuda(place: Place) -> str:
 
 
 def hide_native(place: Place) -> str:
-    """Take the driver's folder from the loader's configuration."""
+    """Take the driver's folder from the loader's configuration, and links to it from where the loader always looks."""
     files = name_folder(place.native.parent)
     if not files:
         pytest.skip(f"{place.native.parent} is one of the loader's default folders: it cannot be hidden from it.")
-    return run(f"sed -i 's|^{place.native.parent}$|# &|' {shlex.join(map(str, files))} && ldconfig")
+    links = shlex.join(map(str, find_links(place.native.parent)))
+    hide = f"sed -i 's|^{place.native.parent}$|# &|' {shlex.join(map(str, files))}"
+    return run(f"{hide} && rm -f {links} && ldconfig")
 
 
 COMPAT_CONF, IMAGE_CONF = f"{LOADER_FOLDER}/000-compat.conf", f"{LOADER_FOLDER}/000-image.conf"

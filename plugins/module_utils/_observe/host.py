@@ -70,6 +70,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import 
     read_sources,
     start_native,
     start_way,
+    with_image_path,
 )
 
 SCHEMA = 2
@@ -247,6 +248,10 @@ def _hear_ways(
     if not asked:
         return {}, None
     answers = {name: parse_probe(child.result()) for name, child in asked.children.items()}
+    service = next(way for way in asked.ways if way.name == "service")
+    by_image = with_image_path(service, asked.sources)
+    if "error" in answers["service"] and by_image:  # an image that tells all it starts where the driver's library is
+        answers["service"] = parse_probe(start_way(by_image, timeout).result())
     if not any(is_wrong(answer, driver, devices) for answer in answers.values()):
         return answers, None
     heard = find_native(answers.values(), driver)

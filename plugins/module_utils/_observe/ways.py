@@ -282,7 +282,8 @@ def list_ways(root: Root, sources: Sources, live_python: str | None = None) -> l
 
     ``login`` and ``command`` are the user's own shell, as ssh starts it without and with a command: the second knows
     what PAM sets, and by ``SSH_CLIENT`` that a bash of most distributions reads ``~/.bashrc``. ``pam`` is the bash of a
-    script, as cron and ``su -c`` start it. ``interactive`` and ``service`` are what ``docker exec`` starts.
+    script, as cron and ``su -c`` start it. ``interactive`` and ``environment`` are what ``docker exec`` starts.
+    ``service`` is a program that no shell starts, as a service manager or cron's sh does: the loader by itself.
 
     :param live_python: the live environment's own interpreter; without one there is no way ``environment``.
     """
@@ -296,16 +297,23 @@ def list_ways(root: Root, sources: Sources, live_python: str | None = None) -> l
     address = {"SSH_CLIENT": "::1 50022 22", "SSH_CONNECTION": "::1 50022 ::1 22"}
     multiplexed = {"TMUX": "/dev/null,0,0"}  # a start-up file that opens one for each shell finds itself inside it
     plain = {key: value for key, value in inside.items() if key != "BASH_ENV"}
+    bare = {key: value for key, value in session.items() if key != "BASH_ENV"}
     ways = [
         Way("login", shell, ("-lc",), _login_environment(sources), python),
         Way("interactive", shell if name in INTERACTIVE else bash, ("-ic",), {**plain, **multiplexed}, python),
         Way("pam", bash, ("-c",), session, python),
         Way("command", shell, ("-c",), {**session, **address}, python),
-        Way("service", None, (), plain, python),
+        Way("service", None, (), bare, python),
     ]
     if live_python:
         ways.append(Way("environment", None, (), plain, (live_python, "-I")))
     return ways
+
+
+def with_image_path(way: Way, sources: Sources) -> Way | None:
+    """The same way with the container's own search path; None where its image has none."""
+    path = sources.image.get("LD_LIBRARY_PATH")
+    return way._replace(env={**way.env, "LD_LIBRARY_PATH": path}) if path else None
 
 
 def start_way(way: Way, timeout: float, library_path: Sequence[str] = ()) -> Child:

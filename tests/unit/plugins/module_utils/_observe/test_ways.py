@@ -297,13 +297,11 @@ def test_each_way_begins_as_its_users_do() -> None:
     assert {name for name, way in ways.items() if "LD_LIBRARY_PATH" in way.env} == {
         "login",
         "interactive",
-        "service",
         "environment",
     }
-    assert {name for name, way in ways.items() if way.env.get("CUDA_HOME")} == {"interactive", "service", "environment"}
+    assert {name for name, way in ways.items() if way.env.get("CUDA_HOME")} == {"interactive", "environment"}
     assert [name for name, way in ways.items() if way.env["PATH"] == "/image/bin"] == [
         "interactive",
-        "service",
         "environment",
     ]
     assert all((way.env["HOME"], way.env["LANG"]) == ("/root", "de") for way in ways.values())
