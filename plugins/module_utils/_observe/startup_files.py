@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import find_block
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
+    DOLLAR,
+    LIBRARY_PATH,
+    PAM_ENVIRONMENT,
+    PAM_FILES,
+    PRELOAD,
+    VISIBLE,
+    find_block,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat, split_path
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import (
     LOCAL,
@@ -23,20 +31,18 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_searc
     read_search,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import (
-    DOLLAR,
-    PAM_FILES,
     Setting,
     find_settings,
     read_settings,
     split_folders,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import LIBCUDA
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import library_version
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.wsl import find_wsl_conflicts
 
 Record = dict[str, Any]
 
 OWN_PROFILE = "/etc/profile.d/podsmith.sh"
-SYSTEM_FILES = ("/etc/environment", "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
+SYSTEM_FILES = (PAM_ENVIRONMENT, "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
 USER_FILES = (".bashrc", ".profile", ".bash_profile", ".zshrc")
 # Where nothing of ours stands, and what breaks CUDA may.
 OTHER_SYSTEM_FILES = (
@@ -64,7 +70,7 @@ PROFILES = ("/etc/profile.d/*.sh", "/etc/profile.d/*.csh", "/etc/fish/conf.d/*.f
 USER_PROFILES = (".bashrc.d/*", ".config/fish/conf.d/*.fish")
 PRELOADED = re.compile(r"[\s:]+")
 DEVICE = re.compile(
-    r"\s*(?:\+?(?P<index>\d+)|(?P<uuid>(?:GPU|MIG)-[\w-]+)).*"
+    r"\s*(?:\+?(?P<index>\d{1,9})|(?P<uuid>(?:GPU|MIG)-[\w-]+)).*"
 )  # as CUDA reads an entry; any other ends the list
 SCRUBBED = "scrubbed"  # what scripts/record.sh writes for a value that it does not tell
 TOOLKIT_LINKER = re.compile(r"libnvJitLink\.so\.(?P<version>\d+\.\d+)\.\d+")
@@ -90,11 +96,11 @@ def judge_setting(
     """
     file, line, text = setting.file, setting.line, setting.text
     if setting.name == "CUDA_HOME":
-        return [conflict("cuda_home", file, line, text, setting.written)]
-    if setting.name == "CUDA_VISIBLE_DEVICES":
+        return [conflict("cuda_home", file, line, text, setting.written.replace(DOLLAR, "$"))]
+    if setting.name == VISIBLE:
         kind = judge_devices(setting.value, devices)
         return [conflict(kind, file, line, text, "")] if kind else []
-    if setting.name == "LD_PRELOAD":
+    if setting.name == PRELOAD:
         paths = [path for path in PRELOADED.split(setting.value) if is_wrong_preload(path, libraries)]
         return [conflict("preload", file, line, text, path, _read(path, libraries)) for path in paths]
     found = []
@@ -171,7 +177,7 @@ def find_conflicts(
     driver = driver or {}
     settings = find_settings(root, _list_files(root, home), home, (OWN_PROFILE,))
     image = _image_path(root, environ, settings)
-    libraries = Libraries(root, driver, [*image, *split_path(environ.get("LD_LIBRARY_PATH"))])
+    libraries = Libraries(root, driver, [*image, *split_path(environ.get(LIBRARY_PATH))])
     is_windows = driver.get("flavor") == "windows"
     told = None if is_windows else libraries  # of Windows' driver wsl tells what hides it
     found = []
@@ -210,11 +216,11 @@ def _list_files(root: Root, home: str) -> list[str]:
 
 def _image_path(root: Root, environ: Mapping[str, str], settings: Iterable[Setting]) -> list[str]:
     """The folders on LD_LIBRARY_PATH before a shell reads a file: of the first process, else of this one, and PAM's."""
-    first = root.read_bytes("/proc/1/environ").decode("utf-8", "replace").split("\0")
-    values = [item.partition("=")[2] for item in first if item.startswith("LD_LIBRARY_PATH=")]
-    if first == [""] and "SSH_CONNECTION" not in environ:
-        values.append(environ.get("LD_LIBRARY_PATH", ""))
-    values += [row.value for row in settings if row.name == "LD_LIBRARY_PATH" and row.file == PAM_FILES[0]]
+    first = root.first_environ()
+    values = [first.get(LIBRARY_PATH, "")]
+    if not first and "SSH_CONNECTION" not in environ:
+        values.append(environ.get(LIBRARY_PATH, ""))
+    values += [row.value for row in settings if row.name == LIBRARY_PATH and row.file == PAM_ENVIRONMENT]
     return [folder for value in values for folder in split_folders(value)]
 
 
@@ -232,7 +238,7 @@ def _toolkit_libraries(root: Root, setting: Setting, torches: Iterable[Mapping[s
     PyTorch's libraries then miss symbols, such as ``__nvJitLinkCreate_12_8``; of a newer toolkit they miss none.
     """
     cudas = [[int(part) for part in str(torch["cuda"]).split(".")[:2]] for torch in torches if torch.get("cuda")]
-    if setting.name != "LD_LIBRARY_PATH" or not cudas:
+    if setting.name != LIBRARY_PATH or not cudas:
         return []
     found = []
     for folder in split_folders(setting.value):
@@ -253,16 +259,16 @@ def _second_libcudas(root: Root, environ: Mapping[str, str], libraries: Librarie
     if not libraries.own:
         return []
     copies = {}
-    for folder in dict.fromkeys([*split_path(environ.get("LD_LIBRARY_PATH")), *LOCAL]):
+    for folder in dict.fromkeys([*split_path(environ.get(LIBRARY_PATH)), *LOCAL]):
         copy = libraries.find(folder)
         if copy and copy.real not in [own.real for own in libraries.own] and not is_compat(folder):
             copies[f"{folder}/{SONAME}"] = copy.version
     if libraries.is_known:  # else the driver's own is of another version: a mismatch
         for folder in LIBRARY_DIRS:
             for name in root.listdir(folder):
-                library = LIBCUDA.match(name)
-                if library and library["version"] != libraries.version:
-                    copies[root.real(f"{folder}/{name}")] = library["version"]
+                version = library_version(name)
+                if version and version != libraries.version:
+                    copies[root.real(f"{folder}/{name}")] = version
     return [
         {**conflict("second_libcuda", path, None, "", path), **({"version": version} if version else {})}
         for path, version in copies.items()

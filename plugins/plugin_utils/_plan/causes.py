@@ -15,6 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
+    VARIABLES,
     find_repairs,
     is_listed,
     settings_of,
@@ -55,7 +56,6 @@ FAMILIES = {
     "some_devices": DEVICES,
 }
 MISSING = ("loader_missing", "wsl_loader", "wsl_files")  # the way finds no library at all
-VARIABLES = {"preload": PRELOAD, "ld_library_path": LIBRARY_PATH, "stubs": LIBRARY_PATH, "wsl_hidden": LIBRARY_PATH}
 LOADER = "/etc/ld.so."  # conf, conf.d, cache, preload: what the loader reads for every process
 CACHES = ("loader_cache", "wsl_cache")  # another library or none; ldconfig alone puts them right
 OF_ENVIRONMENT = (100, 101)  # no GPU, no such GPU: what an environment can do to a driver that works
@@ -194,9 +194,14 @@ def _is_of(row: Row, way: Way) -> bool:
 def _is_read(row: Row, way: Way) -> bool:
     """Whether the way shows what the row would do to it: a variable that is not set there was set by no file."""
     kind = str(row.get("kind"))
-    variable = VISIBLE if FAMILIES.get(kind) == DEVICES else VARIABLES.get(kind)
+    variable = _variable_of(kind)
     by_loader = str(row.get("file") or "").startswith(LOADER)
     return way.environ is None or by_loader or variable is None or variable in way.environ
+
+
+def _variable_of(kind: str) -> str | None:
+    """The variable by which a foreign setting works; None of what the loader does for every program."""
+    return VISIBLE if FAMILIES.get(kind) == DEVICES else VARIABLES.get(kind) or None
 
 
 def _of_conflict(case: Case, row: Row) -> Cause:
@@ -233,7 +238,7 @@ def _remedy(case: Case, cause: Cause) -> str:
     if cause.kind == "second_libcuda":
         return f"Remove {cause.path} and run ldconfig."
     if not cause.file or cause.file.startswith("/proc/"):  # of the container's first process: its image's
-        variable = VISIBLE if FAMILIES.get(cause.kind) == DEVICES else VARIABLES.get(cause.kind, LIBRARY_PATH)
+        variable = _variable_of(cause.kind) or LIBRARY_PATH
         return f"Correct {variable} where the container or the session is started with it."
     line = f"line {cause.line} of {cause.file}" if cause.line else f"the line in {cause.file}"
     shown = f" ({cause.text})" if cause.text else ""

@@ -19,6 +19,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host import child as
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Child, Outcome
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe import host as _observe
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe import ways as _ways
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_nvml
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import default_prefixes, observe, open_root
 
@@ -177,8 +178,8 @@ def test_what_may_hang_is_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Root, "find_library", lambda self, name, more=(): f"/lib/{name}")
     monkeypatch.setattr(_observe, "find_compiler", lambda root, environ: "/usr/bin/cc")
     monkeypatch.setattr(_observe, "start_call", lambda function, limit: start(names[function.func]))
-    monkeypatch.setattr(_observe, "start_way", lambda way, limit: start(way.name))
-    monkeypatch.setattr(_observe, "find_live_python", lambda root, prefixes: ("/p/current/bin/python", []))
+    monkeypatch.setattr(_ways, "start_way", lambda way, limit: start(way.name))
+    monkeypatch.setattr(_ways, "find_live_python", lambda root, prefixes: ("/p/current/bin/python", []))
     monkeypatch.setattr(_observe, "find_libcuda", lambda root, driver, more: None)
     monkeypatch.setattr(_observe, "start_command", lambda argv, env, limit: start(argv[0]))
     facts = observe("/", LIMIT, ["/nowhere"], {})
@@ -189,13 +190,15 @@ def test_what_may_hang_is_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) ->
     assert facts["driver"]["status"] == "timeout"
     assert [way["init"]["name"] for way in facts["ways"].values()] == ["TIMEOUT"] * 6
     assert facts["loader"] == facts["ways"]["login"]
+    told = [problem for problem in facts["problems"] if problem.startswith(("/workspace", "/data", "NVML"))]
+    assert facts["problems"] == told, "what a way did not answer is in the way, and judged there"
 
 
 def test_a_host_without_a_libcuda_starts_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_observe, "has_libcuda", lambda root, environ: False)
     monkeypatch.setattr(_observe, "find_conflicts", lambda *args: [])
     monkeypatch.setattr(_observe, "find_compat", lambda *args: [])
-    monkeypatch.delattr(_observe, "start_way")
+    monkeypatch.delattr(_ways, "start_way")
     facts = observe("/", LIMIT, ["/nowhere"], {})
     assert (facts["ways"], facts["loader"]["init"], facts["driver"]["native"]) == ({}, None, None)
 
