@@ -126,11 +126,11 @@ class Root:
             return None
 
     def read_bytes(self, path: str, limit: int = LIMIT) -> bytes:
-        """The first bytes of a file; empty where it can't be read."""
+        """The first bytes of a file; empty where it can't be read, or would be waited for, as a pipe."""
         if self.is_closed(path):
             return b""
         try:
-            with open(self.at(path), "rb", buffering=0) as file:
+            with open(self.at(path), "rb", buffering=0, opener=_open) as file:
                 chunks, left = [], limit
                 while left > 0 and (chunk := file.read(min(left, CHUNK))):
                     chunks.append(chunk)
@@ -187,6 +187,10 @@ class Root:
                 if not is_compat(real):
                     return real
         return None
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def find_home(environ: Mapping[str, str]) -> str:

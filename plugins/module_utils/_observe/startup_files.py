@@ -33,7 +33,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_searc
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import (
     Setting,
     find_settings,
-    read_settings,
     split_folders,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import library_version
@@ -74,16 +73,6 @@ DEVICE = re.compile(
 )  # as CUDA reads an entry; any other ends the list
 SCRUBBED = "scrubbed"  # what scripts/record.sh writes for a value that it does not tell
 TOOLKIT_LINKER = re.compile(r"libnvJitLink\.so\.(?P<version>\d+\.\d+)\.\d+")
-
-
-def parse_conflicts(text: str, file: str) -> list[Record]:
-    """What a start-up file sets, outside our own block, that breaks CUDA, and all of CUDA_HOME.
-
-    That is a path on which the wrong libcuda comes first, a preloaded one, and a choice of devices with which CUDA sees
-    none or fails, as far as their names tell. Records are the contract's ``conflicts``; ``path`` is the folder or the
-    library in question.
-    """
-    return [row for setting in read_settings(text, file) for row in judge_setting(setting)]
 
 
 def judge_setting(
@@ -237,7 +226,8 @@ def _toolkit_libraries(root: Root, setting: Setting, torches: Iterable[Mapping[s
 
     PyTorch's libraries then miss symbols, such as ``__nvJitLinkCreate_12_8``; of a newer toolkit they miss none.
     """
-    cudas = [[int(part) for part in str(torch["cuda"]).split(".")[:2]] for torch in torches if torch.get("cuda")]
+    releases = (re.match(r"([0-9]{1,4})\.([0-9]{1,4})", str(torch.get("cuda") or "")) for torch in torches)
+    cudas = [[int(part) for part in release.groups()] for release in releases if release]
     if setting.name != LIBRARY_PATH or not cudas:
         return []
     found = []

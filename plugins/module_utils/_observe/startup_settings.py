@@ -61,13 +61,6 @@ class Setting(NamedTuple):
     value: str  # with what is known put in; a "$" in it is a variable that is not known
 
 
-def read_settings(text: str, file: str) -> list[Setting]:
-    """What one file sets outside our block; what it sources is left out."""
-    reader = SettingsReader(lambda _path: "", lambda _pattern: (), {})
-    reader.read(file, text)
-    return reader.settings
-
-
 def find_settings(root: Root, files: Iterable[str], home: str, skipped: Sequence[str] = ()) -> list[Setting]:
     """What these files set, each with those that it sources, in the order in which they are given.
 
@@ -77,15 +70,15 @@ def find_settings(root: Root, files: Iterable[str], home: str, skipped: Sequence
     """
 
     def read(path: str) -> str:
-        is_read = path not in skipped and root.is_file(path) and (root.size(path) or 0) <= SOURCED_LIMIT
-        return root.read(path) if is_read else ""  # what is no file, such as /dev/stdin, would be waited for
+        is_read = path not in skipped and (root.size(path) or 0) <= SOURCED_LIMIT
+        return root.read(path) if is_read else ""
 
     reader = SettingsReader(read, root.glob, {"HOME": home})
     reader.done.update(skipped)
     for file in files:
         if file not in reader.done:
             reader.done.add(file)
-            reader.read(file, root.read(file, LIMIT) if root.is_file(file) else "")
+            reader.read(file, root.read(file, LIMIT))
     return reader.settings
 
 

@@ -48,7 +48,7 @@ def parse_version_json(text: str) -> str | None:
         names = [data[key]["version"] for key in ("cuda_nvcc", "cuda") if key in data]
     except (ValueError, TypeError, KeyError):
         return None
-    return names[0] if names else None
+    return names[0] if names and isinstance(names[0], str) else None
 
 
 def parse_cuda_header(text: str) -> str | None:

@@ -334,7 +334,7 @@ def _search(root: Root, name: str, files: Sequence[str], value: str | None) -> l
 
 
 def _lines(root: Root, file: str) -> list[str]:
-    """The lines of a file; none of what is no file, such as a pipe, which might be waited for."""
+    """The lines of a file; none of what is no file, such as a pipe."""
     return root.read(file).splitlines() if root.is_file(file) else []
 
 

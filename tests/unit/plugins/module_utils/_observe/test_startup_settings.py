@@ -14,14 +14,21 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_sett
     SOURCED_DEPTH,
     SOURCED_LIMIT,
     Setting,
+    SettingsReader,
     expand,
     find_settings,
-    read_settings,
     split_folders,
 )
 
 C = "/usr/local/cuda/compat"
 P = "LD_LIBRARY_PATH"
+
+
+def read_settings(text: str, file: str) -> list[Setting]:
+    """What one file sets; what it sources is left out."""
+    reader = SettingsReader(lambda _path: "", lambda _pattern: (), {})
+    reader.read(file, text)
+    return reader.settings
 
 
 def values(text: str, file: str = "/root/.bashrc") -> list[tuple[int, str]]:
