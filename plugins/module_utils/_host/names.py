@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 BEGIN = "# BEGIN podsmith.gpu"  # alone on the line before our lines in a file of somebody else's
@@ -89,6 +90,7 @@ CUDA_ERRORS = {
 _WHEEL = re.compile(
     r"^(?P<name>[\w.]+)-(?P<version>[^-]+)(?:-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
 )
+_DEVICE = re.compile(r"\s*(?:\+?(?P<index>[0-9]{1,9})|(?P<uuid>(?:GPU|MIG)-[\w-]+)).*")  # as CUDA reads an entry
 _BLOCK = re.compile(rf"^[ ]*{BEGIN}\n(?P<lines>(?:(?![ ]*{BEGIN}\n).*\n)*?)[ ]*{END}(?:\n|\Z)", re.MULTILINE)
 
 
@@ -141,6 +143,30 @@ def without_block(text: str) -> str:
 def foreign_lines(text: str) -> list[str]:
     """The lines of a text, those of our blocks empty, so that the place of each is its number."""
     return _BLOCK.sub(lambda block: "\n" * block.group().count("\n"), text).splitlines()
+
+
+def list_visible(value: str, gpus: int | None, uuids: Sequence[str] = ()) -> list[str]:
+    """The GPUs that CUDA takes from CUDA_VISIBLE_DEVICES: up to the first entry that names none of the host's.
+
+    Measured on an H200, driver 580: an empty value, -1, a word, and a first number beyond the GPUs hide all; a GPU that
+    is named twice is refused with error 101.
+
+    :param gpus: how many the host has, None where that is not known.
+    :param uuids: of all of them in their order, where they are known: a GPU is then told by its number alone.
+    """
+    taken: list[str] = []
+    for entry in value.split(","):
+        match = _DEVICE.fullmatch(entry)
+        if not match or (match["index"] and gpus is not None and int(match["index"]) >= gpus):
+            break
+        name = match["uuid"] or str(int(match["index"]))
+        if uuids and name.startswith("GPU-"):
+            fitting = [number for number, uuid in enumerate(uuids) if uuid.startswith(name)]
+            if len(fitting) != 1:
+                break
+            name = str(fitting[0])
+        taken.append(name)
+    return taken
 
 
 def dialect_of(file: str) -> str:

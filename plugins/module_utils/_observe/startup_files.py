@@ -18,11 +18,13 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
     PRELOAD,
     VISIBLE,
     find_block,
+    list_visible,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat, split_path
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import (
     LOCAL,
     SONAME,
+    WINDOWS,
     Copy,
     Libraries,
     conflict,
@@ -36,7 +38,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_sett
     split_folders,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import library_version
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.wsl import find_wsl_conflicts
 
 Record = dict[str, Any]
 
@@ -68,9 +69,6 @@ OTHER_USER_FILES = (
 PROFILES = ("/etc/profile.d/*.sh", "/etc/profile.d/*.csh", "/etc/fish/conf.d/*.fish")
 USER_PROFILES = (".bashrc.d/*", ".config/fish/conf.d/*.fish")
 PRELOADED = re.compile(r"[\s:]+")
-DEVICE = re.compile(
-    r"\s*(?:\+?(?P<index>\d{1,9})|(?P<uuid>(?:GPU|MIG)-[\w-]+)).*"
-)  # as CUDA reads an entry; any other ends the list
 SCRUBBED = "scrubbed"  # what scripts/record.sh writes for a value that it does not tell
 TOOLKIT_LINKER = re.compile(r"libnvJitLink\.so\.(?P<version>\d+\.\d+)\.\d+")
 
@@ -108,28 +106,14 @@ def judge_setting(
 def judge_devices(value: str, devices: Sequence[Mapping[str, Any]] | None = None) -> str | None:
     """What a value of CUDA_VISIBLE_DEVICES does: ``hidden_devices``, ``repeated_devices``, ``some_devices`` or nothing.
 
-    CUDA takes the entries up to the first that names no GPU, and fails with error 101 where one is named twice. With a
-    variable in it that is not known the value is not judged.
+    With a variable in it that is not known the value is not judged.
 
     :param devices: the host's GPUs, with their ``uuid`` where it is known; None or none: their number is not known.
     """
     if "$" in value or "`" in value or value == SCRUBBED:
         return None
     uuids = [str(device.get("uuid") or "") for device in devices or ()]
-    taken: list[str] = []
-    for entry in value.split(","):
-        match = DEVICE.fullmatch(entry)
-        if not match:
-            break
-        name = match["uuid"] or str(int(match["index"]))
-        if uuids and match["index"] and int(name) >= len(uuids):
-            break
-        if all(uuids) and uuids and name.startswith("GPU-"):
-            fitting = [number for number, uuid in enumerate(uuids) if uuid.startswith(name)]
-            if len(fitting) != 1:
-                break
-            name = str(fitting[0])
-        taken.append(name)
+    taken = list_visible(value, len(uuids) or None, uuids if all(uuids) else ())
     if not taken:
         return "hidden_devices"
     if len(set(taken)) < len(taken):
@@ -181,7 +165,13 @@ def find_conflicts(
     search = read_search(root, image)
     own = libraries.own[0] if libraries.is_known and not is_windows else None
     found += judge_search(search, libraries.describe(search), own)
-    found += find_wsl_conflicts(root, settings)
+    if root.is_dir(WINDOWS):
+        # Other hosts do not pay for what only WSL2 needs, which each run would compile anew.
+        from ansible_collections.podsmith.gpu.plugins.module_utils._observe.wsl import (  # noqa: PLC0415
+            find_wsl_conflicts,
+        )
+
+        found += find_wsl_conflicts(root, settings)
     named = {root.real(row["path"]) for row in found if row["kind"] != "loader_missing" and row["path"].startswith("/")}
     return found + ([] if is_windows else _second_libcudas(root, environ, libraries, named))
 

@@ -26,12 +26,10 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits imp
 
 
 def find_wsl_conflicts(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
-    """The contract's ``conflicts`` of a host that has Windows' folder; none where there is none.
+    """The contract's ``conflicts`` of a host that has Windows' folder.
 
     :param settings: what the start-up files set.
     """
-    if not root.is_dir(WINDOWS):
-        return []
     return [*_links(root), *_loader(root), *_hidden(root, settings), *_linux_driver(root)]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error, judge_visible
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
@@ -146,7 +146,7 @@ def _traced(case: Case, way: Way) -> Iterator[Cause]:
 
 def _kind_of(way: Way, trace: Trace) -> tuple[str, str]:
     if trace.variable == VISIBLE:
-        kind = "repeated_devices" if is_repeated(way.visible or tuple(trace.value.split(","))) else "hidden_devices"
+        kind = "repeated_devices" if is_repeated((way.environ or {}).get(VISIBLE) or trace.value) else "hidden_devices"
         return kind, f"sets {VISIBLE} to {trace.value!r}".replace("'", '"')
     if trace.variable == PRELOAD:
         return "preload", f"preloads {trace.value}"
@@ -154,9 +154,9 @@ def _kind_of(way: Way, trace: Trace) -> tuple[str, str]:
     return kind, CONFLICTS[kind] if way.libcuda else f"sets {trace.variable} to {trace.value}"
 
 
-def is_repeated(names: tuple[str, ...]) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES names a GPU twice."""
-    return len(set(names)) < len(names)
+def is_repeated(value: str) -> bool:
+    """Whether a value of CUDA_VISIBLE_DEVICES names a GPU twice."""
+    return judge_visible(value, None) == "repeats"
 
 
 # --- what was found in files ---
@@ -264,7 +264,7 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
         return
     if family_of(way) == DEVICES:
         if VISIBLE in environ:
-            kind = "repeated_devices" if is_repeated(way.visible or ()) else "hidden_devices"
+            kind = "repeated_devices" if is_repeated(environ[VISIBLE]) else "hidden_devices"
             because = f'{VISIBLE} is "{environ[VISIBLE]}" in the {way.label}'
             yield _of_environment(case, kind, f"{VISIBLE}={environ[VISIBLE]}", None, because)
             return

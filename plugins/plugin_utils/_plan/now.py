@@ -229,9 +229,10 @@ def stub_library(_case: Case, way: Way) -> Refusal | None:
 
 def repeated_device(_case: Case, way: Way) -> Refusal | None:
     """CUDA starts with no GPU at all where one is named twice."""
-    if not way.visible or not is_repeated(way.visible) or (way.answer and way.answer.works):
+    value = (way.environ or {}).get(VISIBLE)
+    if value is None or not is_repeated(value) or (way.answer and way.answer.works):
         return None
-    return Refusal(f'{VISIBLE} is "{(way.environ or {})[VISIBLE]}", which names a GPU twice{_error(way)}')
+    return Refusal(f'{VISIBLE} is "{value}", which names a GPU twice{_error(way)}')
 
 
 def hidden_devices(_case: Case, way: Way) -> Refusal | None:
