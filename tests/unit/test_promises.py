@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import PARTS, RESULTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, parse_request
 
@@ -608,22 +607,6 @@ def test_gpu_facts_takes_no_more_along_than_it_needs() -> None:
         packed |= found
         found = {util for path in packed for util in imported(ROOT / "plugins" / path)}
     assert len(packed) <= OBSERVED_WITH, sorted(map(str, packed))
-
-
-def test_the_hook_looks_where_the_observation_does() -> None:
-    """It stands alone, and imports nothing; a host must not be planned by a folder that its Python does not know."""
-    tree = ast.parse((ROOT / "roles/gpu_environment/files/_podsmith_cuda.py").read_text(encoding="utf-8"))
-    tables = {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    known = {*tables["SHARED"], *tables["DRIVERS"], *tables["TEGRA"], tables["WSL"]}
-    assert known - set(LIBRARY_DIRS) == set()
-    links = {folder for folder in LIBRARY_DIRS if folder.startswith("/lib")}  # of a merged /usr
-    others = {folder for folder in LIBRARY_DIRS if folder.startswith("/run/nvidia/driver/")}  # have a libc of their own
-    assert set(LIBRARY_DIRS) - known - others == links
-    assert {f"/usr{folder}" for folder in links} <= known
 
 
 # --- pages and pins ---

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import pwd
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import start_call
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import (
     Root,
     find_home,
@@ -129,3 +131,10 @@ def test_a_name_that_no_file_has_is_not_there(tmp_path: Path) -> None:
         assert root.real("/a\0b") == "/a\0b"
         assert not root.exists("/a\0b")
         assert (root.read("/a\0b"), root.listdir("/a\0b"), root.size("/a\0b")) == ("", [], None)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """One may stand in the place of a start-up file, or /dev/stdin be sourced."""
+    os.mkfifo(tmp_path / "pipe")
+    outcome = start_call(partial(Root(str(tmp_path)).read, "/pipe"), 120).result()
+    assert (outcome.code, outcome.out) == (0, '""')

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -416,14 +415,6 @@ def test_a_value_with_a_quoted_dollar_is_a_name_like_any_other(tmp_path: Path) -
     root = write(tmp_path, {"/root/.bashrc": "export CUDA_HOME='/opt/$x'\nexport LD_PRELOAD='/$/libcuda.so'\n"})
     assert [row["path"] for row in find_conflicts(root, "/root", {}, {"version": "570.26"})] == []
     assert parse_conflicts("export CUDA_HOME='/opt/$x'", "/root/.bashrc")[0]["path"] == "/opt/$x"
-
-
-def test_a_source_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
-    root = write(tmp_path, {"/root/.bashrc": ". /root/pipe\nexport LD_LIBRARY_PATH=/a/compat\n"})
-    os.mkfifo(tmp_path / "root/pipe")
-    os.mkfifo(tmp_path / "root/.profile")
-    assert [row["path"] for row in find_conflicts(root, "/root", {}, {})] == ["/a/compat"]
-    assert digest_files(root, [], "/root") == {}
 
 
 def test_what_files_hold_is_never_an_error(tmp_path: Path) -> None:
