@@ -190,7 +190,7 @@ ansible_facts:
               path: /usr/local/cuda/compat
               version: 580.95.05
         problems:
-          description: What could not be read, and why.
+          description: What could not be read, and why. What a way did not answer is in RV(ansible_facts.gpu.ways).
           type: list
           elements: str
           returned: always

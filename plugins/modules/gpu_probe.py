@@ -95,8 +95,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import NOTHING_LOADED
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (
-    absent,
     fresh_environment,
     parse_probe,
     start_probe,
@@ -119,7 +119,8 @@ def main() -> None:
     loader = parse_probe(outcome)
     for told_by_gpu_facts in ("environ", "error"):
         loader.pop(told_by_gpu_facts, None)
-    init = (loader or absent()).pop("init") or {"code": None, "name": "LIBRARY_NOT_FOUND" if loader else "NOT_STARTED"}
+    init = loader.pop("init") if loader else NOTHING_LOADED["init"]
+    init = init or {"code": None, "name": "LIBRARY_NOT_FOUND" if loader else "NOT_STARTED"}
     module.exit_json(changed=False, **init, **loader)
 
 

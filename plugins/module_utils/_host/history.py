@@ -21,6 +21,7 @@ def add_entry(text: str | None, entry: Mapping[str, Any], changed: Sequence[str]
         entries = json.loads(text or "[]")
     except ValueError:
         entries = []
+    entries = entries if isinstance(entries, list) else []
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     entries.append({"time": now, **entry, "changed": list(changed)})
     return json.dumps(entries[-keep:], indent=2, sort_keys=True) + "\n"

@@ -1,16 +1,29 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several parts must spell and read alike: names of packages, wheels and errors, marks in files."""
+"""What several parts must spell and read alike: names of packages, wheels and errors, start-up files, marks in them."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 BEGIN = "# BEGIN podsmith.gpu"  # alone on the line before our lines in a file of somebody else's
 END = "# END podsmith.gpu"  # alone on the line after them
+
+LIBRARY_PATH, PRELOAD, VISIBLE = "LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_VISIBLE_DEVICES"
+CUDA_VARIABLES = (LIBRARY_PATH, PRELOAD, VISIBLE)  # what decides which libcuda a program gets, and which GPUs
+
+SH, CSH, FISH, PAM = "sh", "csh", "fish", "pam"  # who reads a start-up file
+PAM_ENVIRONMENT = "/etc/environment"
+PAM_FILES = (PAM_ENVIRONMENT, "/etc/security/pam_env.conf")
+DOLLAR = "\0"  # stands in a word of a shell for a quoted "$", which names no variable
+CSH_FILES = (".cshrc", ".tcshrc", ".login", "csh.cshrc", "csh.login")
+# A line of pam_env: an assignment, or a name and its rules. A "#" ends it wherever it stands.
+PAM_LINE = re.compile(r"(?P<head>\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)=)(?P<value>[^#]*)")
+PAM_RULE = re.compile(r"""(?P<head>\b(?P<which>DEFAULT|OVERRIDE)=)(?P<value>"[^"]*"|\S*)""")
 
 # The catalogue's section "forbidden", which hosts do not have: packages of the driver and what brings them.
 DRIVER = (
@@ -77,6 +90,7 @@ CUDA_ERRORS = {
 _WHEEL = re.compile(
     r"^(?P<name>[\w.]+)-(?P<version>[^-]+)(?:-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
 )
+_DEVICE = re.compile(r"\s*(?:\+?(?P<index>[0-9]{1,9})|(?P<uuid>(?:GPU|MIG)-[\w-]+)).*")  # as CUDA reads an entry
 _BLOCK = re.compile(rf"^[ ]*{BEGIN}\n(?P<lines>(?:(?![ ]*{BEGIN}\n).*\n)*?)[ ]*{END}(?:\n|\Z)", re.MULTILINE)
 
 
@@ -129,3 +143,58 @@ def without_block(text: str) -> str:
 def foreign_lines(text: str) -> list[str]:
     """The lines of a text, those of our blocks empty, so that the place of each is its number."""
     return _BLOCK.sub(lambda block: "\n" * block.group().count("\n"), text).splitlines()
+
+
+def list_visible(value: str, gpus: int | None, uuids: Sequence[str] = ()) -> list[str]:
+    """The GPUs that CUDA takes from CUDA_VISIBLE_DEVICES: up to the first entry that names none of the host's.
+
+    Measured on an H200, driver 580: an empty value, -1, a word, and a first number beyond the GPUs hide all; a GPU that
+    is named twice is refused with error 101.
+
+    :param gpus: how many the host has, None where that is not known.
+    :param uuids: of all of them in their order, where they are known: a GPU is then told by its number alone.
+    """
+    taken: list[str] = []
+    for entry in value.split(","):
+        match = _DEVICE.fullmatch(entry)
+        if not match or (match["index"] and gpus is not None and int(match["index"]) >= gpus):
+            break
+        name = match["uuid"] or str(int(match["index"]))
+        if uuids and name.startswith("GPU-"):
+            fitting = [number for number, uuid in enumerate(uuids) if uuid.startswith(name)]
+            if len(fitting) != 1:
+                break
+            name = str(fitting[0])
+        taken.append(name)
+    return taken
+
+
+def dialect_of(file: str) -> str:
+    """Who reads a start-up file: ``pam``, ``csh``, ``fish``, or ``sh`` for the shells of POSIX's kind."""
+    name = file.rpartition("/")[2]
+    if file in PAM_FILES or name == ".pam_environment":
+        return PAM
+    if name.endswith(".csh") or name in CSH_FILES:
+        return CSH
+    return FISH if name.endswith(".fish") else SH
+
+
+def list_pam_lines(text: str) -> list[tuple[int, str, str]]:
+    """``(line, name, value)`` of what pam_env sets; of ``NAME DEFAULT=… OVERRIDE=…`` what overrides.
+
+    Nothing is expanded in ``/etc/environment``; ``${NAME}`` of the other files stays as it was written.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if plain := PAM_LINE.match(line):
+            found.append((number, plain["name"], _unquote(plain["value"].rstrip())))
+        elif rules := {rule["which"]: rule["value"].strip('"') for rule in PAM_RULE.finditer(line.partition("#")[0])}:
+            found.append((number, line.split()[0], rules.get("OVERRIDE") or rules.get("DEFAULT", "")))
+    return found
+
+
+def _unquote(value: str) -> str:
+    """A value without the quote that it begins with, and without one at its end."""
+    if value[:1] not in ("'", '"'):
+        return value
+    return value[1:-1] if len(value) > 1 and value[-1] in "'\"" else value[1:]

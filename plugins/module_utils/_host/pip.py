@@ -21,7 +21,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Roo
 SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]")
 OPTION = re.compile(r"^(?P<name>[A-Za-z][\w.-]*)\s*[=:]\s*(?P<value>.*)$")
 USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
-RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,(\d*)\r?$', re.MULTILINE)
+RECORD_LINE = re.compile(r'^"?(.+?)"?,[^,\n]*,([0-9]{0,18})\r?$', re.MULTILINE)
 BUILT_ON_TORCH = (
     "apex",
     "bitsandbytes",
@@ -45,7 +45,7 @@ WATCHED = frozenset({"torch", *BUILT_ON_TORCH})
 WATCHED_FILE = 256 * 1024
 WATCHED_BYTES = 4 * 1024 * 1024
 WATCHED_FILES = 96
-DIGEST = re.compile(r"sha256=([\w-]{43})")
+DIGESTED = re.compile(r"(?P<path>[^\",]+),sha256=(?P<digest>[\w-]{43}),(?P<size>[0-9]{1,9})")
 CUDA_LABEL = re.compile(r"\+(?:.*\.)?cu(?P<major>\d{2})(?P<minor>\d+)")
 
 
@@ -200,10 +200,11 @@ def parse_digests(text: str) -> dict[str, tuple[str, int]]:
     for line in text.split("\n"):
         if ".py,sha256=" not in line or line.count("/") > 1:
             continue
-        path, signed, length = line.rstrip("\r").rsplit(",", 2)
-        match = DIGEST.fullmatch(signed)
-        if match and length.isdigit() and int(length) <= WATCHED_FILE and not path.startswith('"'):
-            found.append((not path.endswith(("/__init__.py", "/version.py")), path, match[1], int(length)))
+        match = DIGESTED.fullmatch(line.rstrip("\r"))
+        if match and int(match["size"]) <= WATCHED_FILE:
+            path = match["path"]
+            is_later = not path.endswith(("/__init__.py", "/version.py"))
+            found.append((is_later, path, match["digest"], int(match["size"])))
     chosen: dict[str, tuple[str, int]] = {}
     left = WATCHED_BYTES
     for _later, path, digest, size in sorted(found)[:WATCHED_FILES]:
@@ -268,14 +269,14 @@ def read_zip_member(path: str, name: str) -> bytes | None:
 def _names(path: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(path))
-    except OSError:
+    except (OSError, ValueError):  # the latter of a name that no file can have
         return frozenset()
 
 
 def _size(path: str) -> int | None:
     try:
         return os.stat(path).st_size
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -32,6 +32,7 @@ LIBRARY_DIRS = (
     "/usr/lib",
     "/usr/lib/aarch64-linux-gnu/nvidia/current",
     "/usr/lib64/nvidia",
+    "/usr/lib64-nvidia",
     "/usr/lib/nvidia",
     "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
     "/run/nvidia/driver/usr/lib/aarch64-linux-gnu",
@@ -39,6 +40,7 @@ LIBRARY_DIRS = (
     *TEGRA_DIRS,
 )  # where a driver's libraries live, never a toolkit's
 
+FIRST = "/proc/1/environ"  # of the first process, which in a container has its image's
 COMPAT_PARTS = {"compat", "compat_orin", "stubs"}
 
 
@@ -63,6 +65,8 @@ class Root:
 
     def real(self, path: str) -> str:
         """The path without symbolic links, as the host sees it."""
+        if "\0" in path:  # there is no such file, and Python raises for one
+            return path
         if not self.path:
             return os.path.realpath(path)
         done, left = "", [part for part in path.split("/") if part]
@@ -86,8 +90,8 @@ class Root:
         return path  # a loop
 
     def is_closed(self, path: str) -> bool:
-        """Whether the path lies on a file system that does not answer and is left alone."""
-        return any(path == point or path.startswith(point + "/") for point in self.closed)
+        """Whether the path lies on a file system that does not answer and is left alone, or cannot be one."""
+        return "\0" in path or any(path == point or path.startswith(point + "/") for point in self.closed)
 
     def exists(self, path: str) -> bool:
         """Whether something is there, links followed."""
@@ -122,11 +126,11 @@ class Root:
             return None
 
     def read_bytes(self, path: str, limit: int = LIMIT) -> bytes:
-        """The first bytes of a file; empty where it can't be read."""
+        """The first bytes of a file; empty where it can't be read, or would be waited for, as a pipe."""
         if self.is_closed(path):
             return b""
         try:
-            with open(self.at(path), "rb", buffering=0) as file:
+            with open(self.at(path), "rb", buffering=0, opener=_open) as file:
                 chunks, left = [], limit
                 while left > 0 and (chunk := file.read(min(left, CHUNK))):
                     chunks.append(chunk)
@@ -146,6 +150,10 @@ class Root:
         except ValueError:
             return {}
         return data if isinstance(data, dict) else {}
+
+    def first_environ(self) -> dict[str, str]:
+        """The variables of the host's first process; empty where they may not be read."""
+        return parse_environ(self.read_bytes(FIRST))
 
     def listdir(self, path: str) -> list[str]:
         """Sorted names; empty where the folder can't be read."""
@@ -181,14 +189,36 @@ class Root:
         return None
 
 
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def find_home(environ: Mapping[str, str]) -> str:
     """``HOME`` where that folder is the user's own (a change of user may leave another's), else what passwd has."""
-    user, home = pwd.getpwuid(os.geteuid()), environ.get("HOME", "")
+    home = environ.get("HOME", "")
     try:
-        is_own = home.startswith("/") and os.stat(home).st_uid == user.pw_uid
+        is_own = home.startswith("/") and os.stat(home).st_uid == os.geteuid()
     except OSError:
         is_own = False
-    return home.rstrip("/") if is_own and home != "/" else user.pw_dir
+    return home.rstrip("/") if is_own and home != "/" else find_user(environ).pw_dir
+
+
+def find_user(environ: Mapping[str, str]) -> pwd.struct_passwd:
+    """This user as passwd has it; a container may run as a number that has no entry there."""
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        home = environ.get("HOME", "")
+        return pwd.struct_passwd(
+            (str(uid), "x", uid, os.getegid(), "", home if home.startswith("/") else "/", "/bin/sh")
+        )
+
+
+def parse_environ(data: bytes) -> dict[str, str]:
+    """Parse ``/proc/<pid>/environ``."""
+    pairs = (item.partition("=") for item in data.decode("utf-8", "replace").split("\0") if "=" in item)
+    return {name: value for name, _sign, value in pairs if name}
 
 
 def is_compat(path: str) -> bool:

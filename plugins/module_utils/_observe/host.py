@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import (
     Child,
@@ -18,6 +18,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import (
     start_call,
     start_command,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import LIBRARY_PATH
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import observe_sources
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, find_home, split_path
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import (
@@ -28,6 +29,12 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver impor
     run_smi,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import observe_disk
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import (
+    CACHE,
+    NOTHING_LOADED,
+    SONAME,
+    find_libcuda,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import (
     BIN_DIRS,
     Mount,
@@ -54,24 +61,9 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits imp
     find_toolkits,
     find_wheels,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.trace import find_causes
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (
-    Sources,
-    Way,
-    absent,
-    find_libcuda,
-    find_live_python,
-    find_native,
-    is_wrong,
-    list_way_problems,
-    list_ways,
-    parse_environ,
-    parse_probe,
-    read_sources,
-    start_native,
-    start_way,
-    with_image_path,
-)
+
+if TYPE_CHECKING:
+    from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import Sources, Way
 
 SCHEMA = 2
 
@@ -128,8 +120,8 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
         if not asked and (installed["compat"] or conflicts):
             asked = _ask_ways(root, environ, places, timeout)
         facts["ways"], driver["native"] = _hear_ways(root, asked, driver, devices, timeout)
-        facts["loader"] = facts["ways"].get("login", absent())
-        problems += [*(asked.problems if asked else []), *list_way_problems(facts["ways"], timeout)]
+        facts["loader"] = facts["ways"].get("login", NOTHING_LOADED)
+        problems += asked.problems if asked else []
         timings["ways"] = time.monotonic() - ways_begin
     timings["total"] = time.monotonic() - begin
     facts["problems"] = problems
@@ -205,16 +197,15 @@ def observe_installed(
 
 def search_path(root: Root, environ: Mapping[str, str]) -> list[str]:
     """The folders on the loader's search path of this process and of the container's first one."""
-    first = parse_environ(root.read_bytes("/proc/1/environ"))
-    return [*split_path(environ.get("LD_LIBRARY_PATH")), *split_path(first.get("LD_LIBRARY_PATH"))]
+    return [*split_path(environ.get(LIBRARY_PATH)), *split_path(root.first_environ().get(LIBRARY_PATH))]
 
 
 def has_libcuda(root: Root, environ: Mapping[str, str]) -> bool:
     """Whether this running host has a libcuda at all: else there is nothing to ask."""
     if not root.is_live:
         return False
-    found = root.find_library("libcuda.so.1", tuple(search_path(root, environ)))
-    return bool(found) or b"libcuda.so.1" in root.read_bytes("/etc/ld.so.cache")
+    found = root.find_library(SONAME, tuple(search_path(root, environ)))
+    return bool(found) or SONAME.encode() in root.read_bytes(CACHE)
 
 
 def _start(root: Root, environ: Mapping[str, str], timeout: float) -> dict[str, Child]:
@@ -222,9 +213,9 @@ def _start(root: Root, environ: Mapping[str, str], timeout: float) -> dict[str, 
     if not root.is_live:
         return {}
     children = {}
-    more = tuple(split_path(environ.get("LD_LIBRARY_PATH")))
-    own_cuda, nvml = root.find_library("libcuda.so.1", more), root.find_library("libnvidia-ml.so.1", more)
-    if nvml or b"libnvidia-ml.so.1" in root.read_bytes("/etc/ld.so.cache"):
+    more = tuple(split_path(environ.get(LIBRARY_PATH)))
+    own_cuda, nvml = root.find_library(SONAME, more), root.find_library("libnvidia-ml.so.1", more)
+    if nvml or b"libnvidia-ml.so.1" in root.read_bytes(CACHE):
         libraries = ["libnvidia-ml.so.1", *([nvml] if nvml else [])]
         children["nvml"] = start_call(partial(read_nvml, libraries, own_cuda), timeout)
     compiler = find_compiler(root, environ)
@@ -235,6 +226,14 @@ def _start(root: Root, environ: Mapping[str, str], timeout: float) -> dict[str, 
 
 def _ask_ways(root: Root, environ: Mapping[str, str], prefixes: Sequence[str], timeout: float) -> Asked:
     """Start the probe by every way into the host, all of them side by side."""
+    # Most hosts have no libcuda: they do not pay for this module, which each run would compile anew.
+    from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (  # noqa: PLC0415
+        find_live_python,
+        list_ways,
+        read_sources,
+        start_way,
+    )
+
     sources = read_sources(root, environ, prefixes)
     python, problems = find_live_python(root, prefixes)
     ways = list_ways(root, sources, python)
@@ -247,6 +246,15 @@ def _hear_ways(
     """The contract's ``ways`` and ``driver.native``: where one is wrong, what is behind it is asked as well."""
     if not asked:
         return {}, None
+    from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (  # noqa: PLC0415
+        find_native,
+        is_wrong,
+        parse_probe,
+        start_native,
+        start_way,
+        with_image_path,
+    )
+
     answers = {name: parse_probe(child.result()) for name, child in asked.children.items()}
     service = next(way for way in asked.ways if way.name == "service")
     by_image = with_image_path(service, asked.sources)
@@ -254,6 +262,9 @@ def _hear_ways(
         answers["service"] = parse_probe(start_way(by_image, timeout).result())
     if not any(is_wrong(answer, driver, devices) for answer in answers.values()):
         return answers, None
+    # A healthy host does not pay for the reading of traces.
+    from ansible_collections.podsmith.gpu.plugins.module_utils._observe.trace import find_causes  # noqa: PLC0415
+
     heard = find_native(answers.values(), driver)
     native = start_native(driver["libcuda"], timeout) if driver["libcuda"] and not heard else None
     causes = find_causes(root, asked.ways, asked.sources, answers, (driver, devices), timeout)

@@ -16,12 +16,14 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import LIBCUDA
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, TEGRA_DIRS, Root, is_compat
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import library_version
 
 Record = dict[str, Any]
 
 SONAME = "libcuda.so.1"
+WSL = "/usr/lib/wsl/"  # what WSL2 gives of Windows
+WINDOWS = f"{WSL}lib"  # its driver
 CONFIGURATION = "/etc/ld.so.conf"
 FRAGMENTS = "/etc/ld.so.conf.d/*.conf"
 CACHE = "/etc/ld.so.cache"
@@ -41,6 +43,16 @@ LOCAL = (
 # Folders that belong to the system: what is wrong in one of them is the library, never the line that names it.
 SYSTEM = (*MULTIARCH, "/lib64", "/usr/lib64", "/lib", "/usr/lib", *LOCAL)
 INCLUDE_DEPTH = 8
+NOTHING_LOADED: Record = {
+    "libcuda": None,
+    "version": None,
+    "driver_api": None,
+    "compat_active": False,
+    "stub": False,
+    "init": None,
+    "devices": 0,
+    "environ": {},
+}  # what a way into the host says where it gets no libcuda
 MAGIC = b"glibc-ld.so.cache1.1"
 HEADER, ENTRY = 48, struct.Struct("<iII4x8x")  # bytes before the entries; flags, and where name and path are
 FLAGS_64 = (0x0303, 0x0A03)  # a library of x86_64 and of aarch64, for glibc; 32-bit ones are of no concern
@@ -83,17 +95,22 @@ class Search(NamedTuple):
 class Libraries:
     """The libcudas of a host: which is in a folder, and which of them is the driver's own.
 
-    The driver's is of the kernel driver's version, in whichever of the known folders; where none is of that version it
-    is the first that is there.
+    The driver's is of the kernel driver's version, in whichever of the known folders and of the loader's cache, with a
+    link ``libcuda.so.1`` to it or without; where none is of that version it is the first that is there.
+
+    :param more: folders of search paths, looked into last.
     """
 
     def __init__(self, root: Root, driver: Mapping[str, Any], more: Iterable[str] = ()) -> None:
         self.root = root
         self.copies: dict[str, Copy | None] = {}
         version = driver.get("version")
-        found = [copy for folder in dict.fromkeys((*LIBRARY_DIRS, *more)) if (copy := self.find(folder))]
-        found = [copy for copy in found if not is_compat(copy.folder) and not is_compat(copy.real)]
-        own = [copy for copy in found if version and copy.version == version]
+        cached = (os.path.dirname(path) for path in parse_cache(root.read_bytes(CACHE)))
+        folders = [folder for folder in dict.fromkeys((*LIBRARY_DIRS, *cached, *more)) if not is_compat(folder)]
+        found = [copy for folder in folders if (copy := self.find(folder)) and not is_compat(copy.real)]
+        named = (self.find_file(f"{folder}/libcuda.so.{version}") for folder in folders if version)
+        own = [copy for copy in (*found, *named) if version and copy and copy.version == version]
+        own = [copy for copy in dict.fromkeys(own) if not is_compat(copy.real)]
         self.is_known = bool(own)
         self.own = own or found[:1]
         self.version = own[0].version if own else None
@@ -128,8 +145,24 @@ class Libraries:
         real = self.root.real(path)
         if self.root.read_bytes(real, 5)[4:] == b"\1":
             return None
-        name = LIBCUDA.match(os.path.basename(real))
-        return Copy(os.path.dirname(path), real, name["version"] if name else None)
+        return Copy(os.path.dirname(path), real, library_version(real))
+
+
+def find_libcuda(root: Root, driver: Mapping[str, Any], more: Iterable[str] = ()) -> str | None:
+    """The driver's own libcuda without links: the contract's ``driver.libcuda``. None: it is nowhere, or no driver is.
+
+    :param more: folders of search paths, looked into last.
+    """
+    if driver.get("flavor") == "windows" or root.exists("/dev/dxg"):
+        path = f"{WINDOWS}/{SONAME}"
+        return path if root.exists(path) else None
+    if not driver.get("version"):
+        return None
+    libraries = Libraries(root, driver, more)
+    if libraries.is_known:
+        return libraries.own[0].real
+    tegra = (libraries.find(folder) for folder in TEGRA_DIRS)  # its library does not carry the version
+    return next((copy.real for copy in tegra if copy and not copy.version), None)
 
 
 def parse_cache(data: bytes, soname: str = SONAME) -> list[str]:
@@ -210,8 +243,8 @@ def judge_search(search: Search, folders: Mapping[str, Folder], own: Copy | None
         if folders[path].real not in told and path not in SYSTEM:
             found.append(conflict("loader_cache", CACHE, None, "", path, folders[path].copy))
     if not any(folders[path].is_own for path in (*search.cached, *search.defaults, *search.image)):
-        configured = [folders[line.path].real for line in search.configured]
-        is_stale = own.folder in configured or os.path.dirname(own.real) in configured
+        searched = [folders[path].real for path in (*(line.path for line in search.configured), *search.defaults)]
+        is_stale = own.folder in searched or os.path.dirname(own.real) in searched  # or its link is not there
         kind, file = ("loader_cache", CACHE) if is_stale else ("loader_missing", "")
         found.append(conflict(kind, file, None, "", own.folder, own))
     return found

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import resource
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, find_home, split_path
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import parse_environ
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, find_home, find_user, split_path
 
 FAMILIES = {
     "debian": "debian",
@@ -123,7 +121,7 @@ def parse_cpus(available: int, quotas: Iterable[str]) -> int:
 
 def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mount]) -> dict[str, Any]:
     """The contract's ``platform``, without ``compiler`` and ``free_gib``."""
-    user, home = pwd.getpwuid(os.geteuid()), find_home(environ if root.is_live else {})
+    user, home = find_user(environ), find_home(environ if root.is_live else {})
     path = [*split_path(environ.get("PATH")), *BIN_DIRS] if root.is_live else list(BIN_DIRS)
     provider = find_provider(root, environ)
     groups = _cgroups(root)
@@ -182,7 +180,7 @@ def find_kind(root: Root, environ: Mapping[str, str]) -> str:
     return parse_kind(
         root.read("/proc/version"),
         root.exists("/dev/dxg"),
-        _is_container(root, parse_environ(root.read_bytes("/proc/1/environ")), environ),
+        _is_container(root, root.first_environ(), environ),
         root.read("/proc/cpuinfo", 8192),
         " ".join(root.read(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")),
     )
@@ -255,7 +253,7 @@ def find_persistent_dir(root: Root, environ: Mapping[str, str], mounts: Sequence
 
 def find_provider(root: Root, environ: Mapping[str, str]) -> str | None:
     """Whose machine it is, by what only theirs have; ``None`` for all others."""
-    first = parse_environ(root.read_bytes("/proc/1/environ"))
+    first = root.first_environ()
     known = {**first, **environ} if root.is_live else first
     texts = root.read("/etc/environment")
     for provider, (variables, files) in PROVIDERS.items():

@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.shell import Command, read_commands
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import CSH, CUDA_VARIABLES, DOLLAR, FISH
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.shell import Command, read_commands
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import (
-    CSH,
-    DOLLAR,
-    FISH,
     SEEN,
     SHELLS_FILES,
     Setting,
@@ -137,7 +135,7 @@ class Run:
         if name in SEEN:
             text = self.lines[line - 1].strip() if line <= len(self.lines) else ""
             self.reader.settings.append(Setting(self.file, line, text, name, written, value))
-        if name not in SEEN[:3]:
+        if name not in CUDA_VARIABLES:
             self.reader.known[name] = self.reader.expand(f"${{{name}}}{value}") if is_more else value
         if name in SHELLS_FILES:
             self._follow(value)

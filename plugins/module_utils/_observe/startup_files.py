@@ -10,11 +10,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import find_block
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
+    DOLLAR,
+    LIBRARY_PATH,
+    PAM_ENVIRONMENT,
+    PAM_FILES,
+    PRELOAD,
+    VISIBLE,
+    find_block,
+    list_visible,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat, split_path
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import (
     LOCAL,
     SONAME,
+    WINDOWS,
     Copy,
     Libraries,
     conflict,
@@ -23,20 +33,16 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_searc
     read_search,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import (
-    DOLLAR,
-    PAM_FILES,
     Setting,
     find_settings,
-    read_settings,
     split_folders,
 )
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import LIBCUDA
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.wsl import find_wsl_conflicts
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import library_version
 
 Record = dict[str, Any]
 
 OWN_PROFILE = "/etc/profile.d/podsmith.sh"
-SYSTEM_FILES = ("/etc/environment", "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
+SYSTEM_FILES = (PAM_ENVIRONMENT, "/etc/profile", "/etc/bash.bashrc", "/etc/bashrc", "/etc/zsh/zshenv")
 USER_FILES = (".bashrc", ".profile", ".bash_profile", ".zshrc")
 # Where nothing of ours stands, and what breaks CUDA may.
 OTHER_SYSTEM_FILES = (
@@ -63,21 +69,8 @@ OTHER_USER_FILES = (
 PROFILES = ("/etc/profile.d/*.sh", "/etc/profile.d/*.csh", "/etc/fish/conf.d/*.fish")
 USER_PROFILES = (".bashrc.d/*", ".config/fish/conf.d/*.fish")
 PRELOADED = re.compile(r"[\s:]+")
-DEVICE = re.compile(
-    r"\s*(?:\+?(?P<index>\d+)|(?P<uuid>(?:GPU|MIG)-[\w-]+)).*"
-)  # as CUDA reads an entry; any other ends the list
 SCRUBBED = "scrubbed"  # what scripts/record.sh writes for a value that it does not tell
 TOOLKIT_LINKER = re.compile(r"libnvJitLink\.so\.(?P<version>\d+\.\d+)\.\d+")
-
-
-def parse_conflicts(text: str, file: str) -> list[Record]:
-    """What a start-up file sets, outside our own block, that breaks CUDA, and all of CUDA_HOME.
-
-    That is a path on which the wrong libcuda comes first, a preloaded one, and a choice of devices with which CUDA sees
-    none or fails, as far as their names tell. Records are the contract's ``conflicts``; ``path`` is the folder or the
-    library in question.
-    """
-    return [row for setting in read_settings(text, file) for row in judge_setting(setting)]
 
 
 def judge_setting(
@@ -90,11 +83,11 @@ def judge_setting(
     """
     file, line, text = setting.file, setting.line, setting.text
     if setting.name == "CUDA_HOME":
-        return [conflict("cuda_home", file, line, text, setting.written)]
-    if setting.name == "CUDA_VISIBLE_DEVICES":
+        return [conflict("cuda_home", file, line, text, setting.written.replace(DOLLAR, "$"))]
+    if setting.name == VISIBLE:
         kind = judge_devices(setting.value, devices)
         return [conflict(kind, file, line, text, "")] if kind else []
-    if setting.name == "LD_PRELOAD":
+    if setting.name == PRELOAD:
         paths = [path for path in PRELOADED.split(setting.value) if is_wrong_preload(path, libraries)]
         return [conflict("preload", file, line, text, path, _read(path, libraries)) for path in paths]
     found = []
@@ -113,28 +106,14 @@ def judge_setting(
 def judge_devices(value: str, devices: Sequence[Mapping[str, Any]] | None = None) -> str | None:
     """What a value of CUDA_VISIBLE_DEVICES does: ``hidden_devices``, ``repeated_devices``, ``some_devices`` or nothing.
 
-    CUDA takes the entries up to the first that names no GPU, and fails with error 101 where one is named twice. With a
-    variable in it that is not known the value is not judged.
+    With a variable in it that is not known the value is not judged.
 
     :param devices: the host's GPUs, with their ``uuid`` where it is known; None or none: their number is not known.
     """
     if "$" in value or "`" in value or value == SCRUBBED:
         return None
     uuids = [str(device.get("uuid") or "") for device in devices or ()]
-    taken: list[str] = []
-    for entry in value.split(","):
-        match = DEVICE.fullmatch(entry)
-        if not match:
-            break
-        name = match["uuid"] or str(int(match["index"]))
-        if uuids and match["index"] and int(name) >= len(uuids):
-            break
-        if all(uuids) and uuids and name.startswith("GPU-"):
-            fitting = [number for number, uuid in enumerate(uuids) if uuid.startswith(name)]
-            if len(fitting) != 1:
-                break
-            name = str(fitting[0])
-        taken.append(name)
+    taken = list_visible(value, len(uuids) or None, uuids if all(uuids) else ())
     if not taken:
         return "hidden_devices"
     if len(set(taken)) < len(taken):
@@ -171,7 +150,7 @@ def find_conflicts(
     driver = driver or {}
     settings = find_settings(root, _list_files(root, home), home, (OWN_PROFILE,))
     image = _image_path(root, environ, settings)
-    libraries = Libraries(root, driver, [*image, *split_path(environ.get("LD_LIBRARY_PATH"))])
+    libraries = Libraries(root, driver, [*image, *split_path(environ.get(LIBRARY_PATH))])
     is_windows = driver.get("flavor") == "windows"
     told = None if is_windows else libraries  # of Windows' driver wsl tells what hides it
     found = []
@@ -186,7 +165,13 @@ def find_conflicts(
     search = read_search(root, image)
     own = libraries.own[0] if libraries.is_known and not is_windows else None
     found += judge_search(search, libraries.describe(search), own)
-    found += find_wsl_conflicts(root, settings)
+    if root.is_dir(WINDOWS):
+        # Other hosts do not pay for what only WSL2 needs, which each run would compile anew.
+        from ansible_collections.podsmith.gpu.plugins.module_utils._observe.wsl import (  # noqa: PLC0415
+            find_wsl_conflicts,
+        )
+
+        found += find_wsl_conflicts(root, settings)
     named = {root.real(row["path"]) for row in found if row["kind"] != "loader_missing" and row["path"].startswith("/")}
     return found + ([] if is_windows else _second_libcudas(root, environ, libraries, named))
 
@@ -210,11 +195,11 @@ def _list_files(root: Root, home: str) -> list[str]:
 
 def _image_path(root: Root, environ: Mapping[str, str], settings: Iterable[Setting]) -> list[str]:
     """The folders on LD_LIBRARY_PATH before a shell reads a file: of the first process, else of this one, and PAM's."""
-    first = root.read_bytes("/proc/1/environ").decode("utf-8", "replace").split("\0")
-    values = [item.partition("=")[2] for item in first if item.startswith("LD_LIBRARY_PATH=")]
-    if first == [""] and "SSH_CONNECTION" not in environ:
-        values.append(environ.get("LD_LIBRARY_PATH", ""))
-    values += [row.value for row in settings if row.name == "LD_LIBRARY_PATH" and row.file == PAM_FILES[0]]
+    first = root.first_environ()
+    values = [first.get(LIBRARY_PATH, "")]
+    if not first and "SSH_CONNECTION" not in environ:
+        values.append(environ.get(LIBRARY_PATH, ""))
+    values += [row.value for row in settings if row.name == LIBRARY_PATH and row.file == PAM_ENVIRONMENT]
     return [folder for value in values for folder in split_folders(value)]
 
 
@@ -231,8 +216,9 @@ def _toolkit_libraries(root: Root, setting: Setting, torches: Iterable[Mapping[s
 
     PyTorch's libraries then miss symbols, such as ``__nvJitLinkCreate_12_8``; of a newer toolkit they miss none.
     """
-    cudas = [[int(part) for part in str(torch["cuda"]).split(".")[:2]] for torch in torches if torch.get("cuda")]
-    if setting.name != "LD_LIBRARY_PATH" or not cudas:
+    releases = (re.match(r"([0-9]{1,4})\.([0-9]{1,4})", str(torch.get("cuda") or "")) for torch in torches)
+    cudas = [[int(part) for part in release.groups()] for release in releases if release]
+    if setting.name != LIBRARY_PATH or not cudas:
         return []
     found = []
     for folder in split_folders(setting.value):
@@ -253,16 +239,16 @@ def _second_libcudas(root: Root, environ: Mapping[str, str], libraries: Librarie
     if not libraries.own:
         return []
     copies = {}
-    for folder in dict.fromkeys([*split_path(environ.get("LD_LIBRARY_PATH")), *LOCAL]):
+    for folder in dict.fromkeys([*split_path(environ.get(LIBRARY_PATH)), *LOCAL]):
         copy = libraries.find(folder)
         if copy and copy.real not in [own.real for own in libraries.own] and not is_compat(folder):
             copies[f"{folder}/{SONAME}"] = copy.version
     if libraries.is_known:  # else the driver's own is of another version: a mismatch
         for folder in LIBRARY_DIRS:
             for name in root.listdir(folder):
-                library = LIBCUDA.match(name)
-                if library and library["version"] != libraries.version:
-                    copies[root.real(f"{folder}/{name}")] = library["version"]
+                version = library_version(name)
+                if version and version != libraries.version:
+                    copies[root.real(f"{folder}/{name}")] = version
     return [
         {**conflict("second_libcuda", path, None, "", path), **({"version": version} if version else {})}
         for path, version in copies.items()

@@ -13,14 +13,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import foreign_lines, without_block
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
+    CUDA_VARIABLES,
+    DOLLAR,
+    PAM,
+    PAM_ENVIRONMENT,
+    dialect_of,
+    foreign_lines,
+    list_pam_lines,
+    without_block,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, split_path
 
-SEEN = ("LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
-SH, CSH, FISH, PAM = "sh", "csh", "fish", "pam"  # who reads a file
-DOLLAR = "\0"  # stands in a value for a quoted "$", which names no variable
+SEEN = (*CUDA_VARIABLES, "CUDA_HOME")
 LONGEST = 4096  # characters of a value; one that grows beyond by its own doing is left as it stands
-PAM_FILES = ("/etc/environment", "/etc/security/pam_env.conf")
 SHELLS_FILES = ("BASH_ENV", "ENV")  # what a shell that starts without files of its own reads
 LIMIT = 262144  # bytes of a start-up file
 SOURCED_LIMIT = 65536  # bytes of a file that another one sources; larger ones are programs, such as nvm.sh
@@ -41,8 +47,6 @@ _SOURCE = re.compile(
 _REFERENCE = re.compile(
     r"\$(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<rest>:?[-=+](?:[^{}]|\$\{[^{}]*\})*)?\})"
 )
-_PAM_LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)=(?P<value>[^#]*)")
-_PAM_RULE = re.compile(r"""(?P<which>DEFAULT|OVERRIDE)=(?P<value>"[^"]*"|\S*)""")
 _TILDE = re.compile(r"(^|:)~/")
 
 
@@ -57,13 +61,6 @@ class Setting(NamedTuple):
     value: str  # with what is known put in; a "$" in it is a variable that is not known
 
 
-def read_settings(text: str, file: str) -> list[Setting]:
-    """What one file sets outside our block; what it sources is left out."""
-    reader = SettingsReader(lambda _path: "", lambda _pattern: (), {})
-    reader.read(file, text)
-    return reader.settings
-
-
 def find_settings(root: Root, files: Iterable[str], home: str, skipped: Sequence[str] = ()) -> list[Setting]:
     """What these files set, each with those that it sources, in the order in which they are given.
 
@@ -73,9 +70,8 @@ def find_settings(root: Root, files: Iterable[str], home: str, skipped: Sequence
     """
 
     def read(path: str) -> str:
-        if path in skipped or (root.size(path) or 0) > SOURCED_LIMIT:
-            return ""
-        return root.read(path)
+        is_read = path not in skipped and (root.size(path) or 0) <= SOURCED_LIMIT
+        return root.read(path) if is_read else ""
 
     reader = SettingsReader(read, root.glob, {"HOME": home})
     reader.done.update(skipped)
@@ -109,31 +105,6 @@ def expand(value: str, known: Mapping[str, str]) -> str:
     return found if len(found) <= LONGEST else value
 
 
-def dialect_of(file: str) -> str:
-    """Who reads a start-up file: ``pam``, ``csh``, ``fish``, or ``sh`` for the shells of POSIX's kind."""
-    name = file.rpartition("/")[2]
-    if file in PAM_FILES or name == ".pam_environment":
-        return PAM
-    if name.endswith(".csh") or name in (".cshrc", ".tcshrc", ".login", "csh.cshrc", "csh.login"):
-        return CSH
-    return FISH if name.endswith(".fish") else SH
-
-
-def parse_pam_lines(text: str) -> list[tuple[int, str, str]]:
-    """``(line, name, value)`` of what pam_env sets; of ``NAME DEFAULT=… OVERRIDE=…`` what overrides.
-
-    Nothing is expanded in ``/etc/environment``; ``${NAME}`` of the other files stays as it was written.
-    """
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if plain := _PAM_LINE.match(line):
-            found.append((number, plain["name"], plain["value"].strip().strip("\"'")))
-        elif rules := {rule["which"]: rule["value"].strip('"') for rule in _PAM_RULE.finditer(line.partition("#")[0])}:
-            name = line.split()[0]
-            found.append((number, name, rules.get("OVERRIDE") or rules.get("DEFAULT", "")))
-    return found
-
-
 class SettingsReader:
     """Goes through commands in their order and keeps what they set."""
 
@@ -161,9 +132,9 @@ class SettingsReader:
         lines = foreign_lines(text)
         dialect = dialect_of(file)
         if dialect == PAM:
-            for line, name, value in parse_pam_lines("\n".join(lines)):
+            for line, name, value in list_pam_lines("\n".join(lines)):
                 if name in SEEN:
-                    literal = value.replace("$", DOLLAR) if file == PAM_FILES[0] else value
+                    literal = value.replace("$", DOLLAR) if file == PAM_ENVIRONMENT else value
                     self.settings.append(Setting(file, line, lines[line - 1].strip(), name, value, literal))
                 self.known[name] = value
                 if name in SHELLS_FILES:

@@ -35,6 +35,12 @@ COMPONENT_HEADERS = {
 CUTLASS_HEADERS = ("include/cutlass/version.h", "include/cutlass/cutlass.h", "include/cute/tensor.hpp")
 
 
+def library_version(path: str) -> str | None:
+    """The version in the name of a libcuda of a driver for Linux, such as ``…/libcuda.so.570.26``; else None."""
+    found = LIBCUDA.match(path.rpartition("/")[2])
+    return found["version"] if found else None
+
+
 def parse_version_json(text: str) -> str | None:
     """nvcc's version in a toolkit's ``version.json``, else the toolkit's own."""
     try:
@@ -42,7 +48,7 @@ def parse_version_json(text: str) -> str | None:
         names = [data[key]["version"] for key in ("cuda_nvcc", "cuda") if key in data]
     except (ValueError, TypeError, KeyError):
         return None
-    return names[0] if names else None
+    return names[0] if names and isinstance(names[0], str) else None
 
 
 def parse_cuda_header(text: str) -> str | None:

@@ -16,23 +16,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Child
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, split_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
+    CUDA_VARIABLES,
+    LIBRARY_PATH,
+    PAM_ENVIRONMENT,
+    PRELOAD,
+    VISIBLE,
+    list_pam_lines,
+)
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import FIRST, Root, split_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import SONAME
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (
-    FIRST,
-    PAM,
-    SEEN,
     Sources,
     Way,
     has_fewer_devices,
     is_other_library,
     is_wrong,
-    list_pam_lines,
 )
 
 Record = dict[str, Any]
 
 BEGIN, SEP, UNSET = "\x1e", "\x1f", "\x1d"  # of a step; between its fields; a variable that is not set
-VALUES = "".join(f"${{{name}-{UNSET}}}{SEP}" for name in SEEN)
+VALUES = "".join(f"${{{name}-{UNSET}}}{SEP}" for name in CUDA_VARIABLES)
 # bash takes PS4 from nobody's environment where it runs as root, so it gets it in its own script; the others do.
 PROMPTS = {
     "bash": f"{BEGIN}${{BASH_SOURCE-}}{SEP}${{LINENO-}}{SEP}${{BASH_SUBSHELL-0}}{SEP}{VALUES}",
@@ -54,7 +59,7 @@ class Step(NamedTuple):
 
     file: str  # empty where the shell does not tell, and for what we gave it to run
     line: int
-    values: tuple[str | None, ...]  # of SEEN
+    values: tuple[str | None, ...]  # of CUDA_VARIABLES
     command: str
     depth: int = 1  # of sourced files and eval, in bash
 
@@ -122,29 +127,25 @@ def find_suspects(
     :param start: the variables that the way began with.
     """
     environ, own = answer["environ"], driver.get("libcuda")
-    searched = split_path(environ.get("LD_LIBRARY_PATH"))
+    searched = split_path(environ.get(LIBRARY_PATH))
     found = []
     if is_other_library(answer, driver):
-        preloaded = [name for name in re.split(r"[:\s]+", environ.get("LD_PRELOAD", "")) if "/libcuda.so" in name]
-        found += [Suspect("LD_PRELOAD", name) for name in preloaded if root.real(name) != own]
+        preloaded = [name for name in re.split(r"[:\s]+", environ.get(PRELOAD, "")) if "/libcuda.so" in name]
+        found += [Suspect(PRELOAD, name) for name in preloaded if root.real(name) != own]
         for folder in searched:
-            library = root.real(f"{folder}/libcuda.so.1")
+            library = root.real(f"{folder}/{SONAME}")
             if own and library == own:
                 break  # what comes after it does no harm
             if root.exists(library) and (own or library == answer["libcuda"]):
-                found.append(Suspect("LD_LIBRARY_PATH", folder))
+                found.append(Suspect(LIBRARY_PATH, folder))
     if not answer["libcuda"] and own:
-        gone = [folder for folder in split_path(start.get("LD_LIBRARY_PATH")) if folder not in searched]
+        gone = [folder for folder in split_path(start.get(LIBRARY_PATH)) if folder not in searched]
         found += [
-            Suspect("LD_LIBRARY_PATH", folder, is_lost=True)
-            for folder in gone
-            if root.real(f"{folder}/libcuda.so.1") == own
+            Suspect(LIBRARY_PATH, folder, is_lost=True) for folder in gone if root.real(f"{folder}/{SONAME}") == own
         ]
     code = (answer["init"] or {}).get("code")
-    if "CUDA_VISIBLE_DEVICES" in environ and (
-        code in HIDING_CODES or (code == 0 and has_fewer_devices(answer, devices))
-    ):
-        found.append(Suspect("CUDA_VISIBLE_DEVICES", None))
+    if VISIBLE in environ and (code in HIDING_CODES or (code == 0 and has_fewer_devices(answer, devices))):
+        found.append(Suspect(VISIBLE, None))
     return list(dict.fromkeys(found))
 
 
@@ -207,11 +208,11 @@ def parse_trace(text: str) -> list[Step]:
     steps = []
     parts = re.split(f"({BEGIN}+)", text)
     for marks, part in zip(parts[1::2], parts[2::2]):
-        fields = part.split(SEP, 3 + len(SEEN))
-        if len(fields) < 4 + len(SEEN) or fields[2] not in ("", "0"):
+        fields = part.split(SEP, 3 + len(CUDA_VARIABLES))
+        if len(fields) < 4 + len(CUDA_VARIABLES) or fields[2] not in ("", "0"):
             continue
         values = tuple(None if value == UNSET else value for value in fields[3:-1])
-        line = int(fields[1]) if fields[1].isdigit() else 0
+        line = int(fields[1]) if fields[1].isdecimal() else 0
         steps.append(Step(fields[0], line, values, fields[-1].partition("\n")[0], len(marks)))
     return steps
 
@@ -231,7 +232,7 @@ def blame(
     """
     way, name = trace.way, suspect.variable
     value = environ.get(name)
-    position = SEEN.index(name)
+    position = CUDA_VARIABLES.index(name)
     start = way.env.get(name)
     found = [_origin(root, suspect.variable, start, sources)] if _has(suspect, start) and not suspect.is_lost else []
     if not way.shell:
@@ -333,7 +334,7 @@ def _search(root: Root, name: str, files: Sequence[str], value: str | None) -> l
 
 
 def _lines(root: Root, file: str) -> list[str]:
-    """The lines of a file; none of what is no file, such as a pipe, which might be waited for."""
+    """The lines of a file; none of what is no file, such as a pipe."""
     return root.read(file).splitlines() if root.is_file(file) else []
 
 
@@ -346,11 +347,11 @@ def _origin(root: Root, name: str, value: str | None, sources: Sources) -> Recor
     """Where a variable has its value from before any shell: PAM, else the container's image."""
     if name not in sources.pam:
         return _row(name, value, FIRST, None, f"{name}={value}")
-    text = root.read(PAM)
+    text = root.read(PAM_ENVIRONMENT)
     numbers = [number for number, other, _value in list_pam_lines(text) if other == name]
     if not numbers:  # it was changed since
-        return _row(name, value, PAM, None, f"{name}={value}")
-    return _row(name, value, PAM, numbers[-1], text.splitlines()[numbers[-1] - 1])
+        return _row(name, value, PAM_ENVIRONMENT, None, f"{name}={value}")
+    return _row(name, value, PAM_ENVIRONMENT, numbers[-1], text.splitlines()[numbers[-1] - 1])
 
 
 def _absolute(root: Root, file: str, home: str) -> str:

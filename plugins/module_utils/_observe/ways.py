@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Child, Outcome, start_command
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import error_name
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
+    CUDA_VARIABLES,
+    LIBRARY_PATH,
+    PAM_ENVIRONMENT,
+    PRELOAD,
+    VISIBLE,
+    error_name,
+    list_pam_lines,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import (
-    LIBRARY_DIRS,
-    TEGRA_DIRS,
     Root,
     find_home,
+    find_user,
     is_compat,
     split_path,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import parse_cuda
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import LIBCUDA
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import NOTHING_LOADED, SONAME, WSL
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import library_version
 
 TIMEOUT = "TIMEOUT"
-SEEN = ("LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_VISIBLE_DEVICES")  # what decides which libcuda, and which GPUs
 
 Record = dict[str, Any]
 
@@ -35,7 +41,7 @@ MARK = "podsmith-probe "
 # Answers before each step that may hang or crash, so that such an end still tells how far it came.
 PROBE = f"""
 import ctypes, json, os, sys
-answer = {{"environ": {{name: os.environ[name] for name in {SEEN!r} if name in os.environ}}}}
+answer = {{"environ": {{name: os.environ[name] for name in {CUDA_VARIABLES!r} if name in os.environ}}}}
 def say():
     print("\\n{MARK}" + json.dumps(answer), flush=True)
 say()
@@ -75,19 +81,7 @@ exec $argv[2..]
 SHELLS = {"ash", "bash", "dash", "fish", "ksh", "sh", "zsh"}
 INTERACTIVE = {"bash", "fish", "zsh"}  # of which an interactive one reads a file of its own
 BASHES = ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash", "/run/current-system/sw/bin/bash")
-CALLED = {
-    "login": "the login shell",
-    "interactive": "the interactive shell",
-    "pam": "the shell of a script",
-    "command": "the shell of an ssh command",
-    "service": "a program without a shell",
-    "environment": "the live environment's python",
-}  # ways, as a sentence names them
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PAM = "/etc/environment"
-FIRST = "/proc/1/environ"
-WSL = "/usr/lib/wsl/lib/libcuda.so.1"
-CACHED = re.compile(rb"\0(/[^\0]*)/libcuda\.so\.1(?=\0)")  # a folder in /etc/ld.so.cache
 
 
 class Sources(NamedTuple):
@@ -142,11 +136,11 @@ def _last_answer(out: str) -> Record | None:
 
 def _way(answer: Mapping[str, Any], init: Record | None) -> Record:
     libcuda = (answer.get("libcuda") or "").replace(" (deleted)", "") or None
-    folders, version = (libcuda or "").split("/"), LIBCUDA.match(os.path.basename(libcuda or ""))
-    is_stub = "stubs" in folders or (init or {}).get("code") == STUB
+    is_stub = "stubs" in (libcuda or "").split("/") or (init or {}).get("code") == STUB
     return {
+        **NOTHING_LOADED,
         "libcuda": libcuda,
-        "version": version["version"] if version and not is_stub else None,
+        "version": library_version(libcuda or "") if not is_stub else None,
         "driver_api": parse_cuda(answer.get("driver_api")),
         "compat_active": is_compat(libcuda or "") and not is_stub,
         "stub": is_stub,
@@ -154,11 +148,6 @@ def _way(answer: Mapping[str, Any], init: Record | None) -> Record:
         "devices": answer.get("devices", 0),
         "environ": answer.get("environ", {}),
     }
-
-
-def absent() -> Record:
-    """The answer for a host without any libcuda."""
-    return _way({}, None)
 
 
 def is_other_library(way: Mapping[str, Any], driver: Mapping[str, Any]) -> bool:
@@ -172,7 +161,7 @@ def is_other_library(way: Mapping[str, Any], driver: Mapping[str, Any]) -> bool:
     if way.get("stub"):
         return True
     if driver.get("flavor") == "windows":
-        return not libcuda.startswith("/usr/lib/wsl/")
+        return not libcuda.startswith(WSL)
     is_other = bool(version and own and version != own)
     if not way.get("compat_active"):
         return is_other
@@ -198,35 +187,13 @@ def is_wrong(way: Mapping[str, Any], driver: Mapping[str, Any], devices: Sequenc
 
 
 def _numbers(version: str | None) -> tuple[int, ...]:
-    return tuple(int(part) for part in (version or "0").split("."))
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version or "0"))
 
 
 def find_native(ways: Iterable[Record], driver: Mapping[str, Any]) -> Record | None:
     """The answer of a way that loaded the driver's own libcuda, and whose variables have no part in it."""
-    free = (way for way in ways if way and not {"LD_PRELOAD", "CUDA_VISIBLE_DEVICES"} & way["environ"].keys())
+    free = (way for way in ways if way and not {PRELOAD, VISIBLE} & way["environ"].keys())
     return next((way for way in free if way["libcuda"] and way["libcuda"] == driver.get("libcuda")), None)
-
-
-def find_libcuda(root: Root, driver: Mapping[str, Any], more: Sequence[str] = ()) -> str | None:
-    """The driver's own libcuda: of the kernel driver's version, in every folder where a runtime puts it.
-
-    :param more: folders of search paths, looked into last, as are those of the loader's cache.
-    """
-    if driver.get("flavor") == "windows" or root.exists("/dev/dxg"):
-        return WSL if root.exists(WSL) else None
-    version = driver.get("version")
-    if not version:
-        return None
-    cached = [folder.decode("utf-8", "replace") for folder in CACHED.findall(root.read_bytes("/etc/ld.so.cache"))]
-    for folder in dict.fromkeys((*LIBRARY_DIRS, *cached, *more)):
-        path = f"{folder}/libcuda.so.{version}"
-        if root.exists(path) and not is_compat(root.real(path)):
-            return root.real(path)
-    for folder in TEGRA_DIRS:  # its library does not carry the version
-        real = root.real(f"{folder}/libcuda.so.1")
-        if root.exists(real) and not LIBCUDA.match(os.path.basename(real)):
-            return real
-    return None
 
 
 def read_sources(root: Root, environ: Mapping[str, str], own_dirs: Sequence[str] = ()) -> Sources:
@@ -237,7 +204,7 @@ def read_sources(root: Root, environ: Mapping[str, str], own_dirs: Sequence[str]
 
     :param own_dirs: folders of ours, which the image can't have set.
     """
-    user = pwd.getpwuid(os.geteuid())
+    user = find_user(environ)
     is_known = os.path.basename(user.pw_shell) in SHELLS and os.path.exists(user.pw_shell)
     login = {
         "HOME": find_home(environ),
@@ -248,18 +215,18 @@ def read_sources(root: Root, environ: Mapping[str, str], own_dirs: Sequence[str]
         "LANG": "C.UTF-8",
         "PATH": PATH,
     }
-    image = parse_environ(root.read_bytes(FIRST))
+    image = root.first_environ()
     is_activated = not image or "PODSMITH_PREFIX" in image
     if not image and "SSH_CONNECTION" not in environ:
-        image = {name: value for name, value in environ.items() if name == "LD_LIBRARY_PATH"}
+        image = {name: value for name, value in environ.items() if name == LIBRARY_PATH}
     folders = [
         folder
-        for folder in split_path(image.pop("LD_LIBRARY_PATH", None))
+        for folder in split_path(image.pop(LIBRARY_PATH, None))
         if not (is_activated and is_compat(folder)) and not folder.startswith(tuple(own_dirs))
     ]
     if folders:
-        image["LD_LIBRARY_PATH"] = ":".join(folders)
-    return Sources(login, image, parse_pam_environment(root.read(PAM)))
+        image[LIBRARY_PATH] = ":".join(folders)
+    return Sources(login, image, parse_pam_environment(root.read(PAM_ENVIRONMENT)))
 
 
 def fresh_environment(root: Root, environ: Mapping[str, str], own_dirs: Sequence[str] = ()) -> dict[str, str]:
@@ -271,7 +238,7 @@ def fresh_environment(root: Root, environ: Mapping[str, str], own_dirs: Sequence
 
 
 def _login_environment(sources: Sources) -> dict[str, str]:
-    searched = {name: value for name, value in sources.image.items() if name == "LD_LIBRARY_PATH"}
+    searched = {name: value for name, value in sources.image.items() if name == LIBRARY_PATH}
     env = {**sources.login, **searched, **sources.pam}
     env.pop("BASH_ENV", None)  # a script's bash reads it, last of all; the one that somebody logs in to does not
     return env
@@ -321,7 +288,7 @@ def start_way(way: Way, timeout: float, library_path: Sequence[str] = ()) -> Chi
 
     :param library_path: folders put first on the loader's search path, after a shell has read its start-up files.
     """
-    probe = [*way.python, "-c", PROBE, "libcuda.so.1"]
+    probe = [*way.python, "-c", PROBE, SONAME]
     if not way.shell:
         return start_command(probe, way.env, timeout)
     if os.path.basename(way.shell) == "fish":
@@ -362,48 +329,6 @@ def find_live_python(root: Root, prefixes: Sequence[str]) -> tuple[str | None, l
     return python, []
 
 
-def list_way_problems(ways: Mapping[str, Record], timeout: float) -> list[str]:
-    """What kept a way from answering, in a sentence each; the same one is told once."""
-    problems = []
-    for name, way in ways.items():
-        if not way:
-            problems.append(
-                f"{CALLED[name]} did not start the CUDA probe; check "
-                + (
-                    "that it runs"
-                    if name in ("service", "environment")
-                    else "its start-up files for an error or an exit"
-                )
-            )
-            continue
-        answer = (way["init"] or {}).get("name", "")
-        if answer == TIMEOUT:
-            where = f"cuInit of {way['libcuda']}" if way["libcuda"] else CALLED[name]
-            problems.append(f"{where}: no answer within {timeout:g} s")
-        elif answer == "ENDED":
-            problems.append(f"cuInit of {way['libcuda']} ended the process that called it")
-        elif answer.startswith("SIGNAL_"):
-            problems.append(f"cuInit of {way['libcuda']} crashed: {answer}")
-    return list(dict.fromkeys(problems))
-
-
-def parse_environ(data: bytes) -> dict[str, str]:
-    """Parse ``/proc/<pid>/environ``."""
-    pairs = (item.partition("=") for item in data.decode("utf-8", "replace").split("\0") if "=" in item)
-    return {name: value for name, _sign, value in pairs if name}
-
-
 def parse_pam_environment(text: str) -> dict[str, str]:
     """Parse ``/etc/environment`` as pam_env does: ``[export ]NAME=value``, nothing expanded."""
     return {name: value for _number, name, value in list_pam_lines(text)}
-
-
-def list_pam_lines(text: str) -> list[tuple[int, str, str]]:
-    """Number, name and value of each line of ``/etc/environment`` that sets something."""
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        name, sign, value = line.strip().partition("=")
-        name = name[7:].strip() if name.startswith("export ") else name
-        if sign and name.isidentifier():
-            found.append((number, name, value.strip("\"'") if value[:1] in ("'", '"') else value))
-    return found

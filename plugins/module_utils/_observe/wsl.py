@@ -10,24 +10,26 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import is_driver
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import LIBRARY_PATH, is_driver
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS, Root, is_compat
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_search import (
+    CACHE,
+    CONFIGURATION,
+    FRAGMENTS,
+    SONAME,
+    WINDOWS,
+    WSL,
+    conflict,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import Setting, split_folders
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import DPKG, LIBCUDA
-
-WSL = "/usr/lib/wsl/lib"
-LIBRARY = "libcuda.so.1"
-LOADER_FILES = ("/etc/ld.so.conf", "/etc/ld.so.conf.d/*.conf")
-CACHE = "/etc/ld.so.cache"
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import DPKG, library_version
 
 
 def find_wsl_conflicts(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
-    """The contract's ``conflicts`` of a host that has Windows' folder; none where there is none.
+    """The contract's ``conflicts`` of a host that has Windows' folder.
 
     :param settings: what the start-up files set.
     """
-    if not root.is_dir(WSL):
-        return []
     return [*_links(root), *_loader(root), *_hidden(root, settings), *_linux_driver(root)]
 
 
@@ -40,12 +42,12 @@ def list_driver_packages(status: str) -> list[str]:
 def _links(root: Root) -> list[dict[str, Any]]:
     """Windows puts plain files there. ldconfig complains of them, and who then replaces them may lose them."""
     found = []
-    names = root.listdir(WSL)
+    names = root.listdir(WINDOWS)
     for name in dict.fromkeys(
-        [LIBRARY, *(name for name in names if name.startswith(("libcuda.so", "libnvidia-ml.so")))]
+        [SONAME, *(name for name in names if name.startswith(("libcuda.so", "libnvidia-ml.so")))]
     ):
-        path = f"{WSL}/{name}"
-        if not root.exists(path) or not root.real(path).startswith("/usr/lib/wsl/"):
+        path = f"{WINDOWS}/{name}"
+        if not root.exists(path) or not root.real(path).startswith(WSL):
             target = root.real(path) if name in names else ""
             found.append(_conflict("wsl_files", path, text=f"points to {target}" if target else "is not there"))
     return found
@@ -53,13 +55,13 @@ def _links(root: Root) -> list[dict[str, Any]]:
 
 def _loader(root: Root) -> list[dict[str, Any]]:
     """The loader finds the folder by a file that WSL writes at its start, and by its cache."""
-    files = [file for pattern in LOADER_FILES for file in root.glob(pattern)]
+    files = [file for pattern in (CONFIGURATION, FRAGMENTS) for file in root.glob(pattern)]
     lines = {line.strip().rstrip("/") for file in files for line in root.read(file).splitlines()}
-    if WSL not in lines:
-        return [_conflict("wsl_loader", WSL)]
+    if WINDOWS not in lines:
+        return [_conflict("wsl_loader", WINDOWS)]
     cache = root.read_bytes(CACHE)
-    if cache and f"{WSL}/{LIBRARY}".encode() not in cache:
-        return [_conflict("wsl_cache", WSL)]
+    if cache and f"{WINDOWS}/{SONAME}".encode() not in cache:
+        return [_conflict("wsl_cache", WINDOWS)]
     return []
 
 
@@ -67,20 +69,12 @@ def _hidden(root: Root, settings: Iterable[Setting]) -> list[dict[str, Any]]:
     """A folder with another libcuda that a start-up file puts before Windows'."""
     found = []
     for setting in settings:
-        for folder in split_folders(setting.value) if setting.name == "LD_LIBRARY_PATH" else ():
-            if folder.rstrip("/") == WSL:
+        for folder in split_folders(setting.value) if setting.name == LIBRARY_PATH else ():
+            if folder.rstrip("/") == WINDOWS:
                 break
-            path = f"{folder}/{LIBRARY}"
-            if not is_compat(folder) and root.exists(path) and not root.real(path).startswith("/usr/lib/wsl/"):
-                found.append(
-                    {
-                        "kind": "wsl_hidden",
-                        "file": setting.file,
-                        "line": setting.line,
-                        "text": setting.text,
-                        "path": folder,
-                    }
-                )
+            path = f"{folder}/{SONAME}"
+            if not is_compat(folder) and root.exists(path) and not root.real(path).startswith(WSL):
+                found.append(conflict("wsl_hidden", setting.file, setting.line, setting.text, folder))
                 break
     return found
 
@@ -97,15 +91,15 @@ def _linux_driver(root: Root) -> list[dict[str, Any]]:
 def _first_library(root: Root) -> str | None:
     """A libcuda of a driver for Linux, named after its version, in a folder of the system."""
     for folder in LIBRARY_DIRS:
-        if folder == WSL or root.real(folder).startswith("/usr/lib/wsl"):
+        if folder == WINDOWS or root.real(folder).startswith(WINDOWS):
             continue
         for name in root.listdir(folder):
             path = f"{folder}/{name}"
-            if LIBCUDA.match(name) and not root.real(path).startswith("/usr/lib/wsl/"):
+            if library_version(name) and not root.real(path).startswith(WSL):
                 return path
     return None
 
 
 def _conflict(kind: str, path: str, text: str = "") -> dict[str, Any]:
     """A record without a line of a file: there is nothing in it that could be repaired by taking one out."""
-    return {"kind": kind, "file": "", "line": None, "text": text, "path": os.path.normpath(path)}
+    return conflict(kind, "", None, text, os.path.normpath(path))

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import foreign_lines
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import SH, foreign_lines
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import NOTHING, SHELL, Edit, edit_line, form_of
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import NOTHING, Edit, edit_line, form_of
 
 BACKUP = ".podsmith-backup"
 LIMIT = 1024 * 1024  # bytes; no file that a person writes is larger
@@ -92,7 +92,7 @@ def repair_text(
     new = text
     for at in sorted(planned, reverse=True):  # from the end, so that the numbers before stay true
         after = _without(lines, at, planned[at], form)
-        if form == SHELL and after is not None and parses("".join(after)) is False and parses(new) is not False:
+        if form == SH and after is not None and parses("".join(after)) is False and parses(new) is not False:
             after = None
         if after is None:
             because = "it cannot be removed from that line without changing what else the line does"
@@ -107,7 +107,7 @@ def _without(lines: Sequence[str], at: int, repairs: Sequence[Repair], form: str
     """The lines with that one edited; None where one of the repairs cannot be made."""
     body = lines[at].rstrip("\r\n")
     end = lines[at][len(body) :]
-    continues = form == SHELL and at > 0 and CONTINUES.search(lines[at - 1].rstrip("\r\n")) is not None
+    continues = form == SH and at > 0 and CONTINUES.search(lines[at - 1].rstrip("\r\n")) is not None
     edit = Edit(body, ())
     for repair in repairs:
         if edit.kept is None:
@@ -118,7 +118,7 @@ def _without(lines: Sequence[str], at: int, repairs: Sequence[Repair], form: str
         edit = made
     if edit.kept is not None:
         return [*lines[:at], edit.kept + end, *lines[at + 1 :]]
-    if form == SHELL and _needs_a_command(lines, at):
+    if form == SH and _needs_a_command(lines, at):
         indent = body[: len(body) - len(body.lstrip())]
         return [*lines[:at], indent + NOTHING + end, *lines[at + 1 :]]
     return [*lines[:at], *lines[at + 1 :]]

@@ -9,6 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
+    CSH,
+    FISH,
+    PAM,
+    PAM_LINE,
+    PAM_RULE,
+    dialect_of,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.shell import (
     ASSIGNMENT,
@@ -20,14 +28,9 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._repair.shell import 
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.values import UnsafeError, without_entries
 
-SHELL, CSH, FISH = "shell", "csh", "fish"  # what the lines of a file are: of which shell
-ENVIRON, FOLDERS, LIBRARIES = "environ", "folders", "libraries"  # or of pam_env, or of the loader
-CSH_FILES = (".cshrc", ".tcshrc", ".login", "csh.cshrc", "csh.login")
-PAM_FILES = ("/etc/environment", "/etc/security/pam_env.conf")
+FOLDERS, LIBRARIES = "folders", "libraries"  # what the lines of the loader's files are; else SH, CSH, FISH or PAM
 CONFIGURATION, PRELOADS, CACHE = "/etc/ld.so.conf", "/etc/ld.so.preload", "/etc/ld.so.cache"
 NOTHING = ":"  # a command that does nothing, where the grammar needs one
-PAM_LINE = re.compile(r"^(?P<head>\s*(?:export\s+)?(?P<name>\w+)=)(?P<value>.*?)\s*$")
-PAM_RULE = re.compile(r"""(?P<head>\b(?:DEFAULT|OVERRIDE)=)(?P<value>"[^"]*"|\S*)""")
 CSH_LINE = re.compile(
     r"""^(?P<head>\s*(?:if\s*\(.*\)\s*)?setenv\s+(?P<name>\w+)\s+)(?P<value>"[^"]*"|'[^']*'|[^\s;#"']+)\s*(?:#.*)?$"""
 )
@@ -57,12 +60,7 @@ def form_of(path: str) -> str:
         return LIBRARIES
     if path == CONFIGURATION or path.startswith(f"{CONFIGURATION}.d/"):
         return FOLDERS
-    name = path.rpartition("/")[2]
-    if path in PAM_FILES or name == ".pam_environment" or "/environment.d/" in path:
-        return ENVIRON
-    if name in CSH_FILES or name.endswith(".csh"):
-        return CSH
-    return FISH if name.endswith(".fish") else SHELL
+    return PAM if "/environment.d/" in path else dialect_of(path)
 
 
 def edit_line(text: str, form: str, name: str, values: Sequence[str], *, continues: bool = False) -> Edit | None:
@@ -79,7 +77,7 @@ def edit_line(text: str, form: str, name: str, values: Sequence[str], *, continu
             return _edit_folder(text, values)
         if form == LIBRARIES:
             return _edit_preloads(text, values)
-        if form == ENVIRON:
+        if form == PAM:
             return _edit_environ(text, name, values)
         if form == CSH:
             return _edit_value(CSH_LINE.match(text), name, values)
@@ -116,7 +114,7 @@ def _edit_environ(text: str, name: str, values: Sequence[str]) -> Edit | None:
         return _edit_value(match, name, values)
     taken: list[str] = []
     left = False
-    for rule in reversed(list(PAM_RULE.finditer(text))):
+    for rule in reversed(list(PAM_RULE.finditer(text.partition("#")[0]))):
         value, out = without_entries(name, rule["value"], values)
         left = left or value is not None
         if out:
@@ -126,11 +124,13 @@ def _edit_environ(text: str, name: str, values: Sequence[str]) -> Edit | None:
 
 
 def _edit_value(match: re.Match[str] | None, name: str, values: Sequence[str]) -> Edit | None:
-    """A line that is one assignment, as ``head`` and ``value``."""
+    """A line that is one assignment, as ``head`` and ``value``; a comment after it stays with what is left."""
     if not match or match["name"] != name:
         return None
-    value, taken = without_entries(name, match["value"], values)
-    return Edit(None if value is None else match["head"] + value, taken) if taken else None
+    written = match["value"].rstrip()
+    value, taken = without_entries(name, written, values)
+    rest = match.string[match.start("value") + len(written) :].rstrip()
+    return Edit(None if value is None else f"{match['head']}{value}{rest}", taken) if taken else None
 
 
 def _edit_fish(text: str, name: str, values: Sequence[str]) -> Edit | None:

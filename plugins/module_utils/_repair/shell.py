@@ -1,19 +1,24 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line of a shell's start-up file as its commands and words: as much of the grammar as an assignment needs."""
+"""One line of a shell's start-up file as its commands and words, each with its place: what an edit of it needs."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-OPERATORS = (";;", "&&", "||", ";", "&", "|", "(", ")")
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.shell import (
+    COMMENT,
+    OPERATOR,
+    REDIRECTION,
+    find_end,
+    split_tokens,
+)
+
 RESERVED = {"if", "then", "elif", "else", "while", "until", "do", "{", "!", "time"}  # a command follows
 DECLARING = {"export", "declare", "typeset", "readonly", "local"}
 ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)(?P<sign>\+?=)")
-REDIRECTION = re.compile(r"\d*(?:&>>?|[<>]{1,2}[&|]?)")
-PAIRS = {"(": ")", "{": "}"}
 
 
 class UnclosedError(Exception):
@@ -22,11 +27,12 @@ class UnclosedError(Exception):
 
 @dataclass(frozen=True)
 class Word:
-    """A word and its place in the line."""
+    """A word, an operator or a redirection, as it stands in the line, and its place."""
 
     start: int
     end: int
     text: str
+    is_redirection: bool = False
 
 
 @dataclass
@@ -55,13 +61,7 @@ class Command:
 
     def without_redirections(self) -> list[Word]:
         """The words without ``2>/dev/null`` and its kind."""
-        found, skip = [], False
-        for word in self.words:
-            match = REDIRECTION.match(word.text)
-            if not match and not skip:
-                found.append(word)
-            skip = bool(match) and match is not None and match.end() == len(word.text)
-        return found
+        return [word for word in self.words if not word.is_redirection]
 
 
 def parse_line(text: str) -> tuple[list[Command], int]:
@@ -69,46 +69,25 @@ def parse_line(text: str) -> tuple[list[Command], int]:
 
     Raises UnclosedError where a quote or a bracket is left open.
     """
-    commands, current, at = [], Command(), 0
-    while at < len(text):
-        char = text[at]
-        if char.isspace():
-            at += 1
-            continue
-        if char == "#":
+    commands, current, end = [], Command(), len(text)
+    for token in split_tokens(text):
+        if not token.is_closed:
+            raise UnclosedError(token.text)
+        word = Word(token.begin, token.end, text[token.begin : token.end], token.kind == REDIRECTION)
+        if token.kind == COMMENT or text[token.begin :].strip() == "\\":
+            current.continued = token.kind != COMMENT
+            end = token.begin
             break
-        if char == "\\" and not text[at + 1 :].strip():
-            current.continued = True
-            break
-        operator = next((sign for sign in OPERATORS if text.startswith(sign, at)), None)
-        if operator and not text.startswith("&>", at):
-            word = Word(at, at + len(operator), operator)
+        if token.kind == OPERATOR:
             current.after = word
             commands.append(current)
-            current, at = Command(before=word), word.end
-            continue
-        end = _word_end(text, at)
-        word = Word(at, end, text[at:end])
-        if not current.words and word.text in RESERVED:
+            current = Command(before=word)
+        elif not current.words and word.text in RESERVED:
             current.opened = True
         else:
             current.words.append(word)
-        at = end
     commands.append(current)
-    return commands, at
-
-
-def _word_end(text: str, at: int) -> int:
-    """Where the word that starts at ``at`` ends."""
-    redirection = REDIRECTION.match(text, at)
-    if redirection:
-        at = redirection.end()
-    while at < len(text):
-        char = text[at]
-        if char.isspace() or char in ";&|()":
-            return at
-        at = skip_unit(text, at)
-    return at
+    return commands, end
 
 
 def skip_unit(text: str, at: int) -> int:
@@ -116,34 +95,7 @@ def skip_unit(text: str, at: int) -> int:
 
     Raises UnclosedError.
     """
-    char = text[at]
-    if char == "\\":
-        return min(at + 2, len(text))
-    if char == "'":
-        return _find(text, "'", at + 1)
-    if char in '"`':
-        return _skip_until(text, at + 1, char)
-    if char == "$" and text[at + 1 : at + 2] in PAIRS:
-        return _skip_until(text, at + 2, PAIRS[text[at + 1]])
-    return at + 1
-
-
-def _skip_until(text: str, at: int, end: str) -> int:
-    while at < len(text):
-        char = text[at]
-        if char == end:
-            return at + 1
-        if char == "'" and end == '"':  # no quote inside of quotes
-            at += 1
-        elif end == ")" and char == "(":
-            at = _skip_until(text, at + 1, ")")
-        else:
-            at = skip_unit(text, at)
-    raise UnclosedError(end)
-
-
-def _find(text: str, char: str, at: int) -> int:
-    found = text.find(char, at)
-    if found < 0:
-        raise UnclosedError(char)
-    return found + 1
+    end, is_closed = find_end(text, at)
+    if not is_closed:
+        raise UnclosedError(text[at:])
+    return end

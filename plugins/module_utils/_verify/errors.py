@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import error_name
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import error_name, list_visible
 
 Record = dict[str, Any]
 Rows = Mapping[str, Mapping[str, Any]]
@@ -200,26 +200,11 @@ def _is_known(cause: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
 
 
 def judge_visible(value: str | None, gpus: int | None) -> str:
-    """What CUDA_VISIBLE_DEVICES does: ``all`` (not set), ``hides`` every GPU, ``repeats`` one, or ``names`` some.
-
-    CUDA reads the list up to the first entry that is none of its GPUs. Measured on an H200, driver 580: an empty value,
-    -1, a word, and a first number beyond the GPUs hide all; 0,0 is refused with 101.
-    """
+    """What CUDA_VISIBLE_DEVICES does: ``all`` (not set), ``hides`` every GPU, ``repeats`` one, or ``names`` some."""
     if value is None:
         return "all"
-    entries: list[str] = []
-    for entry in (part.strip() for part in value.split(",")):
-        digits = re.match(r"[+-]?\d+", entry)
-        number = int(digits[0]) if digits else None
-        if number is None and not re.match(r"GPU-|MIG-", entry):
-            break
-        if number is not None and (number < 0 or (gpus is not None and number >= gpus)):
-            break
-        name = entry if number is None else str(number)
-        if name in entries:
-            return "repeats"
-        entries.append(name)
-    return "names" if entries else "hides"
+    taken = list_visible(value, gpus)
+    return "hides" if not taken else "repeats" if len(set(taken)) < len(taken) else "names"
 
 
 def compare_library(libcuda: str | None, driver: str | None) -> str | None:

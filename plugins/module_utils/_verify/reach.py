@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import start_call
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_nvml
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import LIBCUDA
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import library_version
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.checks import Record
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -48,8 +48,7 @@ def find_library(results: Sequence[Record]) -> dict[str, str | None] | None:
         mapped = evidence.get(check, {}).get("libcuda") or []
         if len(mapped) == 1:
             path = Path(mapped[0]).resolve()
-            numbered = LIBCUDA.match(path.name)
-            return {"path": str(path), "version": numbered["version"] if numbered else None}
+            return {"path": str(path), "version": library_version(path.name)}
         if mapped:
             return None
     return None

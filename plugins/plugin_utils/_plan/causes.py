@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error, judge_visible
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
+    VARIABLES,
     find_repairs,
     is_listed,
     settings_of,
@@ -55,7 +56,6 @@ FAMILIES = {
     "some_devices": DEVICES,
 }
 MISSING = ("loader_missing", "wsl_loader", "wsl_files")  # the way finds no library at all
-VARIABLES = {"preload": PRELOAD, "ld_library_path": LIBRARY_PATH, "stubs": LIBRARY_PATH, "wsl_hidden": LIBRARY_PATH}
 LOADER = "/etc/ld.so."  # conf, conf.d, cache, preload: what the loader reads for every process
 CACHES = ("loader_cache", "wsl_cache")  # another library or none; ldconfig alone puts them right
 OF_ENVIRONMENT = (100, 101)  # no GPU, no such GPU: what an environment can do to a driver that works
@@ -146,7 +146,7 @@ def _traced(case: Case, way: Way) -> Iterator[Cause]:
 
 def _kind_of(way: Way, trace: Trace) -> tuple[str, str]:
     if trace.variable == VISIBLE:
-        kind = "repeated_devices" if is_repeated(way.visible or tuple(trace.value.split(","))) else "hidden_devices"
+        kind = "repeated_devices" if is_repeated((way.environ or {}).get(VISIBLE) or trace.value) else "hidden_devices"
         return kind, f"sets {VISIBLE} to {trace.value!r}".replace("'", '"')
     if trace.variable == PRELOAD:
         return "preload", f"preloads {trace.value}"
@@ -154,9 +154,9 @@ def _kind_of(way: Way, trace: Trace) -> tuple[str, str]:
     return kind, CONFLICTS[kind] if way.libcuda else f"sets {trace.variable} to {trace.value}"
 
 
-def is_repeated(names: tuple[str, ...]) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES names a GPU twice."""
-    return len(set(names)) < len(names)
+def is_repeated(value: str) -> bool:
+    """Whether a value of CUDA_VISIBLE_DEVICES names a GPU twice."""
+    return judge_visible(value, None) == "repeats"
 
 
 # --- what was found in files ---
@@ -194,9 +194,14 @@ def _is_of(row: Row, way: Way) -> bool:
 def _is_read(row: Row, way: Way) -> bool:
     """Whether the way shows what the row would do to it: a variable that is not set there was set by no file."""
     kind = str(row.get("kind"))
-    variable = VISIBLE if FAMILIES.get(kind) == DEVICES else VARIABLES.get(kind)
+    variable = _variable_of(kind)
     by_loader = str(row.get("file") or "").startswith(LOADER)
     return way.environ is None or by_loader or variable is None or variable in way.environ
+
+
+def _variable_of(kind: str) -> str | None:
+    """The variable by which a foreign setting works; None of what the loader does for every program."""
+    return VISIBLE if FAMILIES.get(kind) == DEVICES else VARIABLES.get(kind) or None
 
 
 def _of_conflict(case: Case, row: Row) -> Cause:
@@ -233,7 +238,7 @@ def _remedy(case: Case, cause: Cause) -> str:
     if cause.kind == "second_libcuda":
         return f"Remove {cause.path} and run ldconfig."
     if not cause.file or cause.file.startswith("/proc/"):  # of the container's first process: its image's
-        variable = VISIBLE if FAMILIES.get(cause.kind) == DEVICES else VARIABLES.get(cause.kind, LIBRARY_PATH)
+        variable = _variable_of(cause.kind) or LIBRARY_PATH
         return f"Correct {variable} where the container or the session is started with it."
     line = f"line {cause.line} of {cause.file}" if cause.line else f"the line in {cause.file}"
     shown = f" ({cause.text})" if cause.text else ""
@@ -259,7 +264,7 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
         return
     if family_of(way) == DEVICES:
         if VISIBLE in environ:
-            kind = "repeated_devices" if is_repeated(way.visible or ()) else "hidden_devices"
+            kind = "repeated_devices" if is_repeated(environ[VISIBLE]) else "hidden_devices"
             because = f'{VISIBLE} is "{environ[VISIBLE]}" in the {way.label}'
             yield _of_environment(case, kind, f"{VISIBLE}={environ[VISIBLE]}", None, because)
             return

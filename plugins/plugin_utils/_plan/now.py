@@ -208,9 +208,7 @@ def never_asks(_case: Case, way: Way) -> Refusal | None:
     """
     if way.reached or way.name == INTERACTIVE:
         return None
-    if way.answer:
-        return Refusal("it did not answer in time, before CUDA was asked")
-    return Refusal("it ended before CUDA was asked")
+    return Refusal(f"it {_silence(way)}")
 
 
 def no_library(_case: Case, way: Way) -> Refusal | None:
@@ -231,9 +229,10 @@ def stub_library(_case: Case, way: Way) -> Refusal | None:
 
 def repeated_device(_case: Case, way: Way) -> Refusal | None:
     """CUDA starts with no GPU at all where one is named twice."""
-    if not way.visible or not is_repeated(way.visible) or (way.answer and way.answer.works):
+    value = (way.environ or {}).get(VISIBLE)
+    if value is None or not is_repeated(value) or (way.answer and way.answer.works):
         return None
-    return Refusal(f'{VISIBLE} is "{(way.environ or {})[VISIBLE]}", which names a GPU twice{_error(way)}')
+    return Refusal(f'{VISIBLE} is "{value}", which names a GPU twice{_error(way)}')
 
 
 def hidden_devices(_case: Case, way: Way) -> Refusal | None:
@@ -322,6 +321,13 @@ def lesser_xid(case: Case) -> Iterator[str]:
         yield f"{when}: {halve(str(row['cause']))}. {row['remedy']}"
 
 
+def silent_shell(case: Case) -> Iterator[str]:
+    """An interactive shell that does not come as far as CUDA, which is no fault by itself."""
+    way = (case.host.ways or {}).get(INTERACTIVE)
+    if way and not way.reached and case.host.gpus:
+        yield f"The {way.label} {_silence(way)}: what CUDA does there is not known. Look at its start-up files."
+
+
 def chosen_devices(case: Case) -> Iterator[str]:
     """Somebody gave a way some of the GPUs, as is done on shared hosts."""
     gpus = len(case.host.gpus or ())
@@ -344,7 +350,7 @@ def small_shared_memory(case: Case) -> Iterator[str]:
     yield f"{row['what'].format(value=f'{size:g} MiB')}: {halve(str(row['cause']))}. {remedy}"
 
 
-NOTES: tuple[Callable[[Case], Iterator[str]], ...] = (lesser_xid, chosen_devices, small_shared_memory)
+NOTES: tuple[Callable[[Case], Iterator[str]], ...] = (lesser_xid, silent_shell, chosen_devices, small_shared_memory)
 
 
 def note(case: Case) -> list[str]:
@@ -405,6 +411,11 @@ def _fails(case: Case, answer: Answer, way: Way | None) -> Refusal:
         return Refusal(f"CUDA starts by {whose} and sees no GPU", LOOK)
     meaning, remedy = explain(case, answer.code, way)
     return Refusal(f"{_said(answer)} by {whose}{meaning}", remedy)
+
+
+def _silence(way: Way) -> str:
+    """How a way ended that did not come as far as CUDA."""
+    return "did not answer in time, before CUDA was asked" if way.answer else "ended before CUDA was asked"
 
 
 def _said(answer: Answer) -> str:

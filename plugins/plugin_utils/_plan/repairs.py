@@ -20,17 +20,18 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import 
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.values import find_breaking
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import LIBRARY_PATH, PRELOAD, VISIBLE
 
 ROLE, SYSTEM = "gpu_environment", "system"
 TRACED = "traced"  # kind of what a shell's own trace has named
 STALE = ("loader_cache", "wsl_cache")  # ldconfig alone puts these right; it changes no file of anybody
 VARIABLES = {  # conflict → the variable that its line sets
-    "ld_library_path": "LD_LIBRARY_PATH",
-    "stubs": "LD_LIBRARY_PATH",
-    "wsl_hidden": "LD_LIBRARY_PATH",
-    "preload": "LD_PRELOAD",
-    "hidden_devices": "CUDA_VISIBLE_DEVICES",
-    "repeated_devices": "CUDA_VISIBLE_DEVICES",
+    "ld_library_path": LIBRARY_PATH,
+    "stubs": LIBRARY_PATH,
+    "wsl_hidden": LIBRARY_PATH,
+    "preload": PRELOAD,
+    "hidden_devices": VISIBLE,
+    "repeated_devices": VISIBLE,
     "cuda_home": "CUDA_HOME",
     "loader_order": "",
 }

@@ -15,6 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import fin
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError, expected, nearest, show
 
 NAME = "stack_plan_target"
+SCHEMA = 2  # of the facts that gpu_facts gathers
 ARCHITECTURES = ("x86_64", "aarch64")
 
 _CAPABILITY = re.compile(r"[0-9]{1,2}\.[0-9]")
@@ -71,7 +72,7 @@ def observe_target(target: Target, observed: Mapping[str, Any], known: Catalogue
     platform.update(kind="container", provider=None, persistent_dir=None, boot_id=None)
     return {
         **{key: value for key, value in observed.items() if key not in ("loader", "ways", "conflicts")},
-        "schema": 1,
+        "schema": SCHEMA,
         "platform": platform,
         "driver": {
             "status": "ok",

@@ -14,6 +14,7 @@ DRIVERS = (
     "/usr/lib/aarch64-linux-gnu/nvidia/current",
     "/usr/lib/aarch64-linux-gnu/nvidia",
     "/usr/lib64/nvidia",
+    "/usr/lib/nvidia",
     "/usr/lib64-nvidia",
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import (
     BODIES,
     generation_files,
@@ -585,12 +587,31 @@ def test_the_users_choice_of_devices_stays(host: Host, shell: str) -> None:
     assert host.source(shell, CUDA_VISIBLE_DEVICES="0,0")["CUDA_VISIBLE_DEVICES"] == "0,0"
 
 
+def hook_tables() -> dict[str, Any]:
+    """The constants of the hook."""
+    tree = ast.parse((BODIES / "_podsmith_cuda.py").read_text(encoding="utf-8"))
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+
+def test_the_hook_looks_where_the_observation_does() -> None:
+    """It stands alone, and imports nothing; a host must not be planned by a folder that its Python does not know."""
+    tables = hook_tables()
+    known = {*tables["SHARED"], *tables["DRIVERS"], *tables["TEGRA"], tables["WSL"]}
+    assert known - set(LIBRARY_DIRS) == set()
+    links = {folder for folder in LIBRARY_DIRS if folder.startswith("/lib")}  # of a merged /usr
+    others = {folder for folder in LIBRARY_DIRS if folder.startswith("/run/nvidia/driver/")}  # have a libc of their own
+    assert set(LIBRARY_DIRS) - known - others == links
+    assert {f"/usr{folder}" for folder in links} <= known
+
+
 def test_hook_and_activation_search_the_same_folders() -> None:
     text = (BODIES / "activate.sh").read_text(encoding="utf-8")
     listed = re.search(r"^    for _podsmith_entry in (usr/.*?); do$", text, re.MULTILINE | re.DOTALL)
     assert listed, "activate.sh no longer lists the driver's folders in one for; correct this test"
-    hook = (BODIES / "_podsmith_cuda.py").read_text(encoding="utf-8")
-    tables: dict[str, Any] = {}
-    exec(hook[hook.index("SHARED =") : hook.index("WSL =")], tables)  # three literal tables
+    tables = hook_tables()
     folders = [*tables["SHARED"], "/alone", *tables["DRIVERS"], "/tegra", *tables["TEGRA"]]
     assert [f"/{folder}" for folder in listed[1].replace("\\", "").split()] == folders

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe import host as _host
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe import ways as _ways
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import observe
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import Sources
 
@@ -49,7 +50,7 @@ class Pod:
             self.forks += 1
             return fork()
 
-        self.monkeypatch.setattr(_host, "read_sources", lambda *args: sources)
+        self.monkeypatch.setattr(_ways, "read_sources", lambda *args: sources)
         self.monkeypatch.setattr(_host, "find_conflicts", lambda *args: [])
         self.monkeypatch.setattr(_host, "find_compiler", lambda *args: None)
         self.monkeypatch.setattr(_host, "find_toolkits", lambda *args: [])

@@ -15,6 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.history import 
         pytest.param(None, ["new"], id="none"),
         pytest.param("", ["new"], id="empty"),
         pytest.param("{cut", ["new"], id="cut-off"),
+        pytest.param("{}", ["new"], id="no-list"),
         pytest.param('[{"name": "a"}]', ["a", "new"], id="one"),
         pytest.param('[{"name": "a"}, {"name": "b"}]', ["b", "new"], id="full"),
     ],

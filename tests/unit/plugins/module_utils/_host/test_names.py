@@ -11,9 +11,12 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import (
     BEGIN,
     DRIVER,
     END,
+    PAM_FILES,
+    dialect_of,
     find_block,
     foreign_lines,
     is_driver,
+    list_pam_lines,
     normalise,
     parse_wheel_name,
     with_block,
@@ -140,3 +143,34 @@ def test_lines_of_others_keep_their_numbers(text: str, lines: list[str]) -> None
 
 def test_hosts_know_what_the_catalogue_forbids() -> None:
     assert tuple(load_catalogue()["cuda"]["forbidden"]) == DRIVER
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "A=b\n  export C='d e' # f\n\n#G=h\nI DEFAULT=${J} OVERRIDE=\nK\n",
+            [(1, "A", "b"), (2, "C", "d e"), (5, "I", "${J}")],
+        ),
+        ('A="/usr/bin:/bin"\nnonsense\n1=b\nä-ö=c\n', [(1, "A", "/usr/bin:/bin")]),
+        ("A=b c \nA=#\nA='\n", [(1, "A", "b c"), (2, "A", ""), (3, "A", "")]),
+        ("A='b\nA=b'\nA=\"b'\n", [(1, "A", "b"), (2, "A", "b'"), (3, "A", "b")]),
+        ('A DEFAULT="b c"\nA OVERRIDE=d DEFAULT=e\n', [(1, "A", "b c"), (2, "A", "d")]),
+    ],
+)
+def test_pam_reads_lines(text: str, expected: list[tuple[int, str, str]]) -> None:
+    """As pam_env does: a "#" ends a line, and a quote counts where the value begins with one."""
+    assert list_pam_lines(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "dialect"),
+    [
+        *((file, "pam") for file in (*PAM_FILES, "/root/.pam_environment")),
+        *((file, "csh") for file in ("/etc/profile.d/x.csh", "/root/.cshrc", "/root/.login", "/etc/csh.login")),
+        ("/root/.config/fish/config.fish", "fish"),
+        *((file, "sh") for file in ("/root/.bashrc", "/etc/profile.d/x.sh", "/etc/zsh/zshenv")),
+    ],
+)
+def test_a_start_up_file_is_known_by_its_place(file: str, dialect: str) -> None:
+    assert dialect_of(file) == dialect

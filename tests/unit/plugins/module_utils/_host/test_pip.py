@@ -249,6 +249,8 @@ DIGEST = "x" * 43
         pytest.param(f"torch/lib.so,sha256={DIGEST},100", [], id="no-python"),
         pytest.param(f"torch/big.py,sha256={DIGEST},{WATCHED_FILE + 1}", [], id="large"),
         pytest.param("torch/__init__.py,sha256=x,100", [], id="no-digest"),
+        pytest.param(f"torch/__init__.py,sha256={DIGEST}", [], id="no-size"),
+        pytest.param(f"torch/__init__.py,sha256={DIGEST},²", [], id="no-number"),
         pytest.param("torch/__init__.py,,", [], id="nothing-known"),
     ],
 )

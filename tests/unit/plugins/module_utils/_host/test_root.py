@@ -6,11 +6,19 @@ from __future__ import annotations
 
 import os
 import pwd
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, find_home, is_compat
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import start_call
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import (
+    Root,
+    find_home,
+    find_user,
+    is_compat,
+    parse_environ,
+)
 
 
 def test_links_resolve_below_the_root(tmp_path: Path) -> None:
@@ -97,3 +105,36 @@ def test_the_home_of_another_user_is_not_taken(tmp_path: Path, monkeypatch: pyte
     nobody = pwd.getpwnam("nobody")
     monkeypatch.setattr(os, "geteuid", lambda: nobody.pw_uid)
     assert find_home({"HOME": str(tmp_path)}) == nobody.pw_dir
+
+
+def test_environ() -> None:
+    assert parse_environ(b"A=1\0B=x=y\0broken\0=C:\0") == {"A": "1", "B": "x=y"}
+
+
+def test_the_first_processs_variables(tmp_path: Path) -> None:
+    assert Root(str(tmp_path)).first_environ() == {}
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/1/environ").write_bytes(b"A=1\0")
+    assert Root(str(tmp_path)).first_environ() == {"A": "1"}
+
+
+def test_a_user_without_an_entry_in_passwd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may be started as any number."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1_234_567)
+    user = find_user({"HOME": "/srv/x"})
+    assert (user.pw_name, user.pw_uid, user.pw_dir, user.pw_shell) == ("1234567", 1_234_567, "/srv/x", "/bin/sh")
+    assert find_user({"HOME": "x"}).pw_dir == find_home({}) == "/"
+
+
+def test_a_name_that_no_file_has_is_not_there(tmp_path: Path) -> None:
+    for root in (Root("/"), Root(str(tmp_path))):
+        assert root.real("/a\0b") == "/a\0b"
+        assert not root.exists("/a\0b")
+        assert (root.read("/a\0b"), root.listdir("/a\0b"), root.size("/a\0b")) == ("", [], None)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """One may stand in the place of a start-up file, or /dev/stdin be sourced."""
+    os.mkfifo(tmp_path / "pipe")
+    outcome = start_call(partial(Root(str(tmp_path)).read, "/pipe"), 120).result()
+    assert (outcome.code, outcome.out) == (0, '""')

@@ -19,6 +19,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host import child as
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.child import Child, Outcome
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe import host as _observe
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe import ways as _ways
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_nvml
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import default_prefixes, observe, open_root
 
@@ -177,8 +178,8 @@ def test_what_may_hang_is_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Root, "find_library", lambda self, name, more=(): f"/lib/{name}")
     monkeypatch.setattr(_observe, "find_compiler", lambda root, environ: "/usr/bin/cc")
     monkeypatch.setattr(_observe, "start_call", lambda function, limit: start(names[function.func]))
-    monkeypatch.setattr(_observe, "start_way", lambda way, limit: start(way.name))
-    monkeypatch.setattr(_observe, "find_live_python", lambda root, prefixes: ("/p/current/bin/python", []))
+    monkeypatch.setattr(_ways, "start_way", lambda way, limit: start(way.name))
+    monkeypatch.setattr(_ways, "find_live_python", lambda root, prefixes: ("/p/current/bin/python", []))
     monkeypatch.setattr(_observe, "find_libcuda", lambda root, driver, more: None)
     monkeypatch.setattr(_observe, "start_command", lambda argv, env, limit: start(argv[0]))
     facts = observe("/", LIMIT, ["/nowhere"], {})
@@ -189,13 +190,44 @@ def test_what_may_hang_is_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) ->
     assert facts["driver"]["status"] == "timeout"
     assert [way["init"]["name"] for way in facts["ways"].values()] == ["TIMEOUT"] * 6
     assert facts["loader"] == facts["ways"]["login"]
+    told = [problem for problem in facts["problems"] if problem.startswith(("/workspace", "/data", "NVML"))]
+    assert facts["problems"] == told, "what a way did not answer is in the way, and judged there"
+
+
+@pytest.mark.parametrize(
+    ("image", "starts", "found"),
+    [
+        pytest.param({}, [None], None, id="the-loader-alone"),
+        pytest.param({"LD_LIBRARY_PATH": "/drv"}, [None, "/drv"], "/drv/libcuda.so.580.1.2", id="by-the-image"),
+    ],
+)
+def test_a_service_finds_the_driver_by_the_image_where_the_loader_does_not(
+    monkeypatch: pytest.MonkeyPatch, image: dict[str, str], starts: list[str | None], found: str | None
+) -> None:
+    """Runtimes that put the driver into a folder of its own tell it to what they start, not to the loader."""
+    seen: list[str | None] = []
+
+    def start(way: _ways.Way, _limit: float) -> Any:
+        path = way.env.get("LD_LIBRARY_PATH")
+        if way.name == "service":
+            seen.append(path)
+        told = {"libcuda": f"{path}/libcuda.so.580.1.2", "code": 0, "devices": 1} if path else {"error": "none"}
+        return SimpleNamespace(result=lambda: Outcome(0, f"{_ways.MARK}{json.dumps(told)}"))
+
+    login = {"HOME": "/root", "SHELL": "/bin/bash", "TERM": "dumb", "PATH": "/bin"}
+    monkeypatch.setattr(_observe, "has_libcuda", lambda root, environ: True)
+    monkeypatch.setattr(_observe, "find_libcuda", lambda root, driver, more: None)
+    monkeypatch.setattr(_ways, "read_sources", lambda root, environ, own: _ways.Sources(login, image, {}))
+    monkeypatch.setattr(_ways, "start_way", start)
+    facts = observe("/", LIMIT, ["/nowhere"], {})
+    assert (seen, facts["ways"]["service"]["libcuda"]) == (starts, found)
 
 
 def test_a_host_without_a_libcuda_starts_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_observe, "has_libcuda", lambda root, environ: False)
     monkeypatch.setattr(_observe, "find_conflicts", lambda *args: [])
     monkeypatch.setattr(_observe, "find_compat", lambda *args: [])
-    monkeypatch.delattr(_observe, "start_way")
+    monkeypatch.delattr(_ways, "start_way")
     facts = observe("/", LIMIT, ["/nowhere"], {})
     assert (facts["ways"], facts["loader"]["init"], facts["driver"]["native"]) == ({}, None, None)
 

@@ -20,6 +20,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.loader_searc
     Libraries,
     Line,
     Search,
+    find_libcuda,
     judge_search,
     parse_cache,
     read_configuration,
@@ -188,6 +189,92 @@ def test_a_32_bit_library_is_none(tmp_path: Path) -> None:
     assert Libraries(root, {}).find("/usr/lib/i386-linux-gnu") is None
 
 
+@pytest.mark.parametrize(
+    ("files", "driver", "more", "expected"),
+    [
+        pytest.param({"usr/lib64/libcuda.so.570.26": b""}, {}, [], "/usr/lib64/libcuda.so.570.26", id="redhat"),
+        pytest.param(
+            {"usr/local/nvidia/lib64/libcuda.so.570.26": b""},
+            {},
+            [],
+            "/usr/local/nvidia/lib64/libcuda.so.570.26",
+            id="gke",
+        ),
+        pytest.param(
+            {"usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.570.26": b""},
+            {},
+            [],
+            "/usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.570.26",
+            id="debian",
+        ),
+        pytest.param(
+            {"run/opengl-driver/lib/libcuda.so.570.26": b""},
+            {},
+            [],
+            "/run/opengl-driver/lib/libcuda.so.570.26",
+            id="nixos",
+        ),
+        pytest.param(
+            {"usr/lib64/libcuda.so.580.95.05": b"", "usr/lib64/libcuda.so.1": b"", "usr/lib/libcuda.so.570.26": b""},
+            {},
+            [],
+            "/usr/lib/libcuda.so.570.26",
+            id="by-the-kernels-version",
+        ),
+        pytest.param({"usr/lib64/libcuda.so.580.95.05": b""}, {}, [], None, id="another-version"),
+        pytest.param({"srv/x/libcuda.so.570.26": b""}, {}, ["/srv/x"], "/srv/x/libcuda.so.570.26", id="search-path"),
+        pytest.param(
+            {"usr/lib64-nvidia/libcuda.so.570.26": b""}, {}, [], "/usr/lib64-nvidia/libcuda.so.570.26", id="colab"
+        ),
+        pytest.param({"usr/lib/libcuda.so.570.26": b"\x7fELF\1"}, {}, [], None, id="32-bit"),
+        pytest.param({"srv/compat/libcuda.so.570.26": b""}, {}, ["/srv/compat"], None, id="compat"),
+        pytest.param(
+            {
+                "srv/y/libcuda.so.570.26": b"",
+                "etc/ld.so.cache": make_cache([("libcuda.so.1", "/srv/y/libcuda.so.1", 0x0303)]),
+            },
+            {},
+            [],
+            "/srv/y/libcuda.so.570.26",
+            id="cache",
+        ),
+        pytest.param(
+            {
+                "usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1.1": b"",
+                "usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1": b"->libcuda.so.1.1",
+            },
+            {"version": "540.4.0"},
+            [],
+            "/usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1.1",
+            id="jetson",
+        ),
+        pytest.param(
+            {"usr/lib/wsl/lib/libcuda.so.1": b"", "dev/dxg": b""},
+            {"version": "581.42", "flavor": "windows"},
+            [],
+            "/usr/lib/wsl/lib/libcuda.so.1",
+            id="wsl",
+        ),
+        pytest.param({"usr/lib64/libcuda.so.570.26": b""}, {"version": None}, [], None, id="no-driver"),
+    ],
+)
+def test_the_drivers_own_library_is_found_by_its_version(
+    tmp_path: Path, files: dict[str, bytes], driver: dict[str, str | None], more: list[str], expected: str | None
+) -> None:
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if data.startswith(b"->"):
+            (tmp_path / name).symlink_to(data[2:].decode())
+        else:
+            (tmp_path / name).write_bytes(data)
+    root, driver = Root(str(tmp_path)), {"version": "570.26", "flavor": "open", **driver}
+    assert find_libcuda(root, driver, more) == expected
+    libraries = Libraries(root, driver, more)
+    if libraries.is_known:  # what judges lines and what names the library mean the same one
+        assert {own.real for own in libraries.own} == {expected}
+        assert libraries.version == driver["version"]
+
+
 # --- what is wrong ---
 
 COPIES = {
@@ -275,6 +362,15 @@ def test_what_keeps_the_loader_from_the_driver(
     configured: list[str], cached: list[str] | None, own: str | None, expected: list[tuple[Any, ...]]
 ) -> None:
     assert judge(configured, cached, own) == expected
+
+
+def test_a_library_without_its_link_is_for_ldconfig(tmp_path: Path) -> None:
+    """The loader looks into the folder, and nothing there is called libcuda.so.1 yet."""
+    root = write(tmp_path, {f"{SYSTEM}/libcuda.so.{OWN}": "\x7fELF\2", "/etc/ld.so.cache": "no cache"})
+    libraries, search = Libraries(root, {"version": OWN}), read_search(root)
+    assert libraries.is_known
+    rows = judge_search(search, libraries.describe(search), libraries.own[0])
+    assert [(row["kind"], row["path"], row["version"]) for row in rows] == [("loader_cache", SYSTEM, OWN)]
 
 
 def test_a_folder_on_the_images_path_is_not_missing() -> None:

@@ -16,9 +16,18 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_file
     digest_files,
     find_conflicts,
     judge_devices,
-    parse_conflicts,
+    judge_setting,
 )
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import SettingsReader
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import CONFLICTS, observed_warnings
+
+
+def parse_conflicts(text: str, file: str) -> list[dict[str, Any]]:
+    """What of a file breaks CUDA as far as names tell, and all of CUDA_HOME."""
+    reader = SettingsReader(lambda _path: "", lambda _pattern: (), {})
+    reader.read(file, text)
+    return [row for setting in reader.settings for row in judge_setting(setting)]
+
 
 BLOCK = "# BEGIN podsmith.gpu\n. /opt/podsmith/activate.sh\n# END podsmith.gpu\n"
 
@@ -388,6 +397,8 @@ def test_an_older_library_in_a_folder_searched_first_is_not_the_drivers(tmp_path
         ("12.9", "12.8", []),
         ("12.1", "13.0", []),
         ("12.1", None, []),
+        ("12.1", "1²", []),
+        ("12.1", "a.b", []),
     ],
 )
 def test_the_libraries_of_an_older_toolkit(
@@ -398,6 +409,12 @@ def test_the_libraries_of_an_older_toolkit(
     (tmp_path / "usr/local/cuda").symlink_to(f"cuda-{toolkit}")
     write(tmp_path, {"/root/.bashrc": "export LD_LIBRARY_PATH=/usr/local/cuda/lib64:$LD_LIBRARY_PATH\n"})
     assert rows(tmp_path, torches=[{"cuda": torch}]) == expected
+
+
+def test_a_value_with_a_quoted_dollar_is_a_name_like_any_other(tmp_path: Path) -> None:
+    root = write(tmp_path, {"/root/.bashrc": "export CUDA_HOME='/opt/$x'\nexport LD_PRELOAD='/$/libcuda.so'\n"})
+    assert [row["path"] for row in find_conflicts(root, "/root", {}, {"version": "570.26"})] == []
+    assert parse_conflicts("export CUDA_HOME='/opt/$x'", "/root/.bashrc")[0]["path"] == "/opt/$x"
 
 
 def test_what_files_hold_is_never_an_error(tmp_path: Path) -> None:

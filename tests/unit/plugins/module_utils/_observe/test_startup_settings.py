@@ -14,15 +14,21 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_sett
     SOURCED_DEPTH,
     SOURCED_LIMIT,
     Setting,
+    SettingsReader,
     expand,
     find_settings,
-    parse_pam_lines,
-    read_settings,
     split_folders,
 )
 
 C = "/usr/local/cuda/compat"
 P = "LD_LIBRARY_PATH"
+
+
+def read_settings(text: str, file: str) -> list[Setting]:
+    """What one file sets; what it sources is left out."""
+    reader = SettingsReader(lambda _path: "", lambda _pattern: (), {})
+    reader.read(file, text)
+    return reader.settings
 
 
 def values(text: str, file: str = "/root/.bashrc") -> list[tuple[int, str]]:
@@ -156,11 +162,6 @@ def test_what_no_shell_puts_in_is_no_folder() -> None:
     assert split_folders(setting.value) == ["/b"]
     (setting,) = read_settings(f"{P}=$CUDA_HOME/compat:/b", "/etc/environment")
     assert split_folders(setting.value) == ["/b"]
-
-
-def test_pam_reads_lines() -> None:
-    text = "A=b\n  export C='d e' # f\n\n#G=h\nI DEFAULT=${J} OVERRIDE=\nK\n"
-    assert parse_pam_lines(text) == [(1, "A", "b"), (2, "C", "d e"), (5, "I", "${J}")]
 
 
 # --- files that source others ---

@@ -60,6 +60,7 @@ def write(folder: Path, files: Mapping[str, str | bytes]) -> Root:
         ("{}", None),
         ("[]", None),
         ('{"cuda": 3}', None),
+        ('{"cuda": {"version": 13}}', None),
         ("", None),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import CUDA_VARIABLES
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.trace import (
     BEGIN,
@@ -27,7 +28,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.trace import
     start_trace,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import (
-    SEEN,
     Sources,
     Way,
     parse_pam_environment,
@@ -329,7 +329,7 @@ def test_a_trace_is_read() -> None:
         Step("/a", 3, (None, None, None), "export X=1"),
         Step("/b", 4, ("/x:/y", None, None), ":", depth=2),
     ]
-    assert len(SEEN) == 3
+    assert len(CUDA_VARIABLES) == 3
 
 
 def test_where_the_trace_ended_otherwise_the_files_are_searched(tmp_path: Path) -> None:

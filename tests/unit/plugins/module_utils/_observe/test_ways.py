@@ -23,14 +23,11 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.ways import 
     MARK,
     Sources,
     Way,
-    find_libcuda,
     find_live_python,
     find_native,
     fresh_environment,
     is_wrong,
-    list_way_problems,
     list_ways,
-    parse_environ,
     parse_pam_environment,
     parse_probe,
     read_sources,
@@ -195,81 +192,6 @@ def test_a_way_that_told_nothing_is_not_called_wrong() -> None:
     assert not is_wrong({}, {"version": "570.133.20"}, [{"mig": False}])
 
 
-@pytest.mark.parametrize(
-    ("files", "driver", "more", "expected"),
-    [
-        pytest.param({"usr/lib64/libcuda.so.570.26": b""}, {}, [], "/usr/lib64/libcuda.so.570.26", id="redhat"),
-        pytest.param(
-            {"usr/local/nvidia/lib64/libcuda.so.570.26": b""},
-            {},
-            [],
-            "/usr/local/nvidia/lib64/libcuda.so.570.26",
-            id="gke",
-        ),
-        pytest.param(
-            {"usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.570.26": b""},
-            {},
-            [],
-            "/usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.570.26",
-            id="debian",
-        ),
-        pytest.param(
-            {"run/opengl-driver/lib/libcuda.so.570.26": b""},
-            {},
-            [],
-            "/run/opengl-driver/lib/libcuda.so.570.26",
-            id="nixos",
-        ),
-        pytest.param(
-            {"usr/lib64/libcuda.so.580.95.05": b"", "usr/lib64/libcuda.so.1": b"", "usr/lib/libcuda.so.570.26": b""},
-            {},
-            [],
-            "/usr/lib/libcuda.so.570.26",
-            id="by-the-kernels-version",
-        ),
-        pytest.param({"usr/lib64/libcuda.so.580.95.05": b""}, {}, [], None, id="another-version"),
-        pytest.param({"srv/x/libcuda.so.570.26": b""}, {}, ["/srv/x"], "/srv/x/libcuda.so.570.26", id="search-path"),
-        pytest.param({"srv/compat/libcuda.so.570.26": b""}, {}, ["/srv/compat"], None, id="compat"),
-        pytest.param(
-            {
-                "srv/y/libcuda.so.570.26": b"",
-                "etc/ld.so.cache": b"head\0libc.so.6\0/lib/libc.so.6\0libcuda.so.1\0/srv/y/libcuda.so.1\0libz.so.1\0",
-            },
-            {},
-            [],
-            "/srv/y/libcuda.so.570.26",
-            id="cache",
-        ),
-        pytest.param(
-            {
-                "usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1.1": b"",
-                "usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1": b"->libcuda.so.1.1",
-            },
-            {"version": "540.4.0"},
-            [],
-            "/usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1.1",
-            id="jetson",
-        ),
-        pytest.param(
-            {"usr/lib/wsl/lib/libcuda.so.1": b"", "dev/dxg": b""},
-            {"version": "581.42", "flavor": "windows"},
-            [],
-            "/usr/lib/wsl/lib/libcuda.so.1",
-            id="wsl",
-        ),
-        pytest.param({"usr/lib64/libcuda.so.570.26": b""}, {"version": None}, [], None, id="no-driver"),
-    ],
-)
-def test_the_drivers_own_library_is_found_by_its_version(
-    tmp_path: Path, files: dict[str, bytes], driver: dict[str, str | None], more: list[str], expected: str | None
-) -> None:
-    links = {name: data[2:].decode() for name, data in files.items() if data.startswith(b"->")}
-    root = root_with(tmp_path, {name: data for name, data in files.items() if name not in links})
-    for name, target in links.items():
-        (tmp_path / name).symlink_to(target)
-    assert find_libcuda(root, {"version": "570.26", "flavor": "open", **driver}, more) == expected
-
-
 def test_the_drivers_own_answer_is_that_of_a_way_without_variables() -> None:
     driver = {"libcuda": OWN}
     bare = parse_probe(Outcome(0, said({"libcuda": OWN, "code": 0, "devices": 8})))
@@ -366,21 +288,6 @@ def test_the_live_python_is_run_where_its_files_are_ones_own(tmp_path: Path, mon
     )
 
 
-def test_what_kept_a_way_from_answering_is_said_once() -> None:
-    hung, crashed = parse_probe(Outcome(None, said(FOUND))), parse_probe(Outcome(-11, said(FOUND)))
-    ended = parse_probe(Outcome(1, said(FOUND)))
-    assert list_way_problems({"login": ended}, 5) == [f"cuInit of {FOUND['libcuda']} ended the process that called it"]
-    ways = {"login": hung, "interactive": hung, "pam": parse_probe(Outcome(None, "")), "command": {}}
-    assert list_way_problems({**ways, "service": crashed, "environment": {}}, 5) == [
-        f"cuInit of {FOUND['libcuda']}: no answer within 5 s",
-        "the shell of a script: no answer within 5 s",
-        "the shell of an ssh command did not start the CUDA probe; check its start-up files for an error or an exit",
-        f"cuInit of {FOUND['libcuda']} crashed: SIGNAL_11",
-        "the live environment's python did not start the CUDA probe; check that it runs",
-    ]
-    assert list_way_problems({"login": parse_probe(Outcome(0, said(FOUND, {**FOUND, "code": 803})))}, 5) == []
-
-
 def test_pam_environment() -> None:
     text = "# A=/no\nPATH=\"/usr/bin:/bin\"\nexport LANG=C.UTF-8\nBASH_ENV='/opt/podsmith/activate.sh'\nnonsense\n"
     assert parse_pam_environment(text) == {
@@ -388,10 +295,6 @@ def test_pam_environment() -> None:
         "LANG": "C.UTF-8",
         "BASH_ENV": "/opt/podsmith/activate.sh",
     }
-
-
-def test_environ() -> None:
-    assert parse_environ(b"A=1\0B=x=y\0broken\0=C:\0") == {"A": "1", "B": "x=y"}
 
 
 def root_with(tmp_path: Path, files: dict[str, bytes]) -> Root:

@@ -7,13 +7,10 @@ import subprocess
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import CSH, FISH, PAM, SH, list_pam_lines
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import (
-    CSH,
-    ENVIRON,
-    FISH,
     FOLDERS,
     LIBRARIES,
-    SHELL,
     Edit,
     edit_line,
     form_of,
@@ -97,17 +94,17 @@ UNTOUCHED = [
 
 @pytest.mark.parametrize(("line", "kept"), LINES)
 def test_a_folder_goes_and_the_rest_of_the_line_stays(line: str, kept: str | None) -> None:
-    edit = edit_line(line, SHELL, PATH, [COMPAT])
+    edit = edit_line(line, SH, PATH, [COMPAT])
     assert edit is not None
     assert edit.kept == kept
     assert edit.taken
     if kept:
-        assert edit_line(kept, SHELL, PATH, [COMPAT]) is None, "the second time there is nothing to take out"
+        assert edit_line(kept, SH, PATH, [COMPAT]) is None, "the second time there is nothing to take out"
 
 
 @pytest.mark.parametrize("line", UNTOUCHED)
 def test_what_is_no_such_setting_is_left(line: str) -> None:
-    assert edit_line(line, SHELL, PATH, [COMPAT]) is None
+    assert edit_line(line, SH, PATH, [COMPAT]) is None
 
 
 VALUES = [row for row in LINES if PATH in (row[1] or "") and not row[0].startswith("if ")]
@@ -130,7 +127,7 @@ def test_bash_gets_the_same_path_without_the_folder(line: str, kept: str, former
 
 def test_two_folders_of_one_line_go_together() -> None:
     line = f"export LD_LIBRARY_PATH={COMPAT}:/a:{STUBS}:$LD_LIBRARY_PATH"
-    assert edit_line(line, SHELL, PATH, [COMPAT, STUBS]) == Edit(
+    assert edit_line(line, SH, PATH, [COMPAT, STUBS]) == Edit(
         "export LD_LIBRARY_PATH=/a:$LD_LIBRARY_PATH", (COMPAT, STUBS)
     )
 
@@ -144,7 +141,7 @@ def test_two_folders_of_one_line_go_together() -> None:
     ],
 )
 def test_the_second_line_of_a_command_stays_a_part_of_it(line: str, kept: str) -> None:
-    edit = edit_line(line, SHELL, PATH, [COMPAT], continues=True)
+    edit = edit_line(line, SH, PATH, [COMPAT], continues=True)
     assert edit is not None
     assert (edit.kept or "").split() == kept.split()
     assert edit.kept is not None, "the line must stay: without it the next one would be part of the command"
@@ -161,7 +158,7 @@ def test_the_second_line_of_a_command_stays_a_part_of_it(line: str, kept: str) -
     ],
 )
 def test_preloads_of_a_variable(line: str, kept: str | None) -> None:
-    edit = edit_line(line, SHELL, "LD_PRELOAD", [LIBCUDA])
+    edit = edit_line(line, SH, "LD_PRELOAD", [LIBCUDA])
     assert (edit.kept if edit else "untouched") == kept
 
 
@@ -176,7 +173,7 @@ def test_preloads_of_a_variable(line: str, kept: str | None) -> None:
     ],
 )
 def test_a_variable_that_is_no_list_goes_whole(line: str, kept: str | None) -> None:
-    edit = edit_line(line, SHELL, DEVICES, [])
+    edit = edit_line(line, SH, DEVICES, [])
     assert (edit.kept if edit else "untouched") == kept
 
 
@@ -185,6 +182,8 @@ def test_a_variable_that_is_no_list_goes_whole(line: str, kept: str | None) -> N
     [
         (f'LD_LIBRARY_PATH="{COMPAT}:/y"', PATH, [COMPAT], 'LD_LIBRARY_PATH="/y"'),
         (f"LD_LIBRARY_PATH={COMPAT}", PATH, [COMPAT], GONE),
+        (f"LD_LIBRARY_PATH={COMPAT} # old", PATH, [COMPAT], GONE),
+        (f"LD_LIBRARY_PATH=/y:{COMPAT} # old", PATH, [COMPAT], "LD_LIBRARY_PATH=/y # old"),
         (f"export LD_LIBRARY_PATH=/y:{COMPAT}", PATH, [COMPAT], "export LD_LIBRARY_PATH=/y"),
         ("CUDA_VISIBLE_DEVICES=0,0", DEVICES, [], GONE),
         (f"LD_PRELOAD={LIBCUDA}", "LD_PRELOAD", [LIBCUDA], GONE),
@@ -196,8 +195,13 @@ def test_a_variable_that_is_no_list_goes_whole(line: str, kept: str | None) -> N
     ],
 )
 def test_a_line_of_etc_environment(line: str, name: str, values: list[str], kept: str | None) -> None:
-    edit = edit_line(line, ENVIRON, name, values)
+    edit = edit_line(line, PAM, name, values)
     assert (edit.kept if edit else "untouched") == kept
+    read = [value for _line, found, value in list_pam_lines(line) if found == name]
+    assert bool(read) == (edit is not None), "what observation reads as a setting is what a repair edits"
+    if edit:
+        after = [value for _line, found, value in list_pam_lines(edit.kept or "") if found == name]
+        assert not any(value in entry for value in values for entry in after)
 
 
 @pytest.mark.parametrize(
@@ -256,15 +260,15 @@ def test_a_line_of_the_loaders_own_files(line: str, form: str, values: list[str]
 @pytest.mark.parametrize(
     ("path", "form"),
     [
-        ("/root/.bashrc", SHELL),
-        ("/etc/profile.d/cuda.sh", SHELL),
-        ("/etc/environment", ENVIRON),
-        ("/home/ada/.config/environment.d/cuda.conf", ENVIRON),
+        ("/root/.bashrc", SH),
+        ("/etc/profile.d/cuda.sh", SH),
+        ("/etc/environment", PAM),
+        ("/home/ada/.config/environment.d/cuda.conf", PAM),
         ("/etc/ld.so.conf", FOLDERS),
         ("/etc/ld.so.conf.d/000_cuda.conf", FOLDERS),
         ("/etc/ld.so.preload", LIBRARIES),
-        ("/root/.pam_environment", ENVIRON),
-        ("/etc/security/pam_env.conf", ENVIRON),
+        ("/root/.pam_environment", PAM),
+        ("/etc/security/pam_env.conf", PAM),
         ("/root/.tcshrc", CSH),
         ("/etc/profile.d/cuda.csh", CSH),
         ("/root/.config/fish/config.fish", FISH),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_files import judge_devices
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import (
     compare_library,
     explain_error,
@@ -436,6 +437,10 @@ def test_a_text_without_an_error(rows: Any) -> None:
 )
 def test_judge_visible(value: str | None, gpus: int | None, expected: str) -> None:
     assert judge_visible(value, gpus) == expected
+    if value is not None:  # the observation of files says the same
+        devices = None if gpus is None else [{"uuid": None}] * gpus
+        kinds = {"hides": "hidden_devices", "repeats": "repeated_devices"}
+        assert judge_devices(value, devices) in ([kinds[expected]] if expected in kinds else [None, "some_devices"])
 
 
 @pytest.mark.parametrize(

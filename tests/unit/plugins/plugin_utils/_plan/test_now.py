@@ -77,6 +77,12 @@ def never_asks(facts: Facts) -> Facts:
     return facts
 
 
+def silent_shell(facts: Facts) -> Facts:
+    facts = wrong(facts)
+    facts["ways"]["interactive"] = {}
+    return facts
+
+
 def no_library(facts: Facts) -> Facts:
     facts = wrong(facts, "login", libcuda=None)
     row = {"kind": "loader_missing", "file": None, "line": None, "text": None, "path": "/usr/local/nvidia/lib64"}
@@ -219,6 +225,7 @@ WAY_FAULTS = {
 }
 NOTES = {
     "lesser_xid": (lesser_xid, "GPU 0 had Xid 63 (Memory row or page marked for replacement) since the kernel started"),
+    "silent_shell": (silent_shell, "The interactive shell ended before CUDA was asked"),
     "chosen_devices": (chosen_devices, 'CUDA_VISIBLE_DEVICES is "1": some of the 2 GPUs are hidden'),
     "small_shared_memory": (small_shared_memory, "/dev/shm has 1 MiB"),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.host import SCHEMA
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.target import Target, observe_target, parse_target
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
@@ -57,6 +58,7 @@ def test_a_target_that_cannot_be_understood(target: Any, told: str, known: Catal
 
 def test_an_image_that_nobody_has_looked_into(see: Any) -> None:
     facts = see(system="debian12")
+    assert facts["schema"] == SCHEMA, "they are facts as gpu_facts gathers them"
     assert (facts["platform"]["kind"], facts["platform"]["os"]["id"]) == ("container", "debian")
     assert facts["platform"]["pythons"][0]["version"] == "3.11"
     assert (facts["driver"]["status"], facts["driver"]["branch"], facts["driver"]["cuda"]) == ("ok", 570, "12.8")

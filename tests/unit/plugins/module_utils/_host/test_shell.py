@@ -9,8 +9,17 @@ import random
 
 import pytest
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.shell import DEEPEST, read_commands
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import DOLLAR
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import DOLLAR
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.shell import (
+    COMMENT,
+    DEEPEST,
+    OPERATOR,
+    REDIRECTION,
+    WORD,
+    read_commands,
+    split_tokens,
+)
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.shell import UnclosedError, parse_line
 
 
 @pytest.mark.parametrize(
@@ -27,7 +36,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_sett
         pytest.param("a <<X >b\nc $( '\nX\nd", ["a", "d"], id="here-document"),
         pytest.param("a <<'X' && e\nc\nX\nd", ["a", "e", "d"], id="here-document-quoted"),
         pytest.param("a <<-X\n\tc\n\tX\nd <<Y <<Z\n1\nY\n2\nZ\ne", ["a", "d", "e"], id="here-documents"),
-        pytest.param("a <<<b c >d 2>&1 <e", ["a c 2"], id="redirections"),
+        pytest.param("a <<<b c >d 2>&1 <e", ["a c"], id="redirections"),
         pytest.param("if a; then b; elif c; then d; else e; fi; f", ["a", "b", "c", "d", "e", "f"], id="if"),
         pytest.param("while a; do b; done < c\nuntil d; do e; done", ["a", "b", "d", "e"], id="loops"),
         pytest.param("for a in b c; do d; done", ["for a in b c", "d"], id="for"),
@@ -145,3 +154,70 @@ def test_any_text_is_read(dialect: str) -> None:
 
 def test_what_is_nested_beyond_reason_is_left() -> None:
     assert [command.words for command in read_commands("a\n" + "{ " * (DEEPEST + 1) + "\nb")] == [("a",)]
+
+
+# --- tokens ---
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("a 'b c' # d", [(WORD, "a"), (WORD, "'b c'"), (COMMENT, "# d")]),
+        (
+            "a 2>/dev/null >> b &>c 2>&1",
+            [(WORD, "a"), *((REDIRECTION, part) for part in ("2>/dev/null", ">> b", "&>c", "2>&1"))],
+        ),
+        ("a2>b", [(WORD, "a2"), (REDIRECTION, ">b")]),
+        (
+            "a;b&&c|&d",
+            [(WORD, "a"), (OPERATOR, ";"), (WORD, "b"), (OPERATOR, "&&"), (WORD, "c"), (OPERATOR, "|&"), (WORD, "d")],
+        ),
+        ("a <<X\nb\nX\nc", [(WORD, "a"), (REDIRECTION, "<<X"), (OPERATOR, "\n"), (WORD, "c")]),
+        ("a << \nb", [(WORD, "a"), (REDIRECTION, "<<"), (OPERATOR, "\n"), (WORD, "b")]),
+    ],
+)
+def test_tokens_have_their_place(text: str, kinds: list[tuple[str, str]]) -> None:
+    assert [(token.kind, text[token.begin : token.end]) for token in split_tokens(text)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ("a 'b'", True),
+        ("a 'b", False),
+        ('a"b', False),
+        ("a$(b", False),
+        ("a${b} `c`", True),
+        ("a >'b", False),
+        ("a\\", True),
+    ],
+)
+def test_what_is_left_open_is_known(text: str, closed: bool) -> None:
+    assert all(token.is_closed for token in split_tokens(text)) == closed
+
+
+LINES = [
+    "export A=b C='d e' # f",
+    '[ -d "$x" ] && export A=$(b "c)") || d 2>/dev/null',
+    "if a; then b; A=c; fi",
+    "case $x in a|b) c ;; esac",
+    "f() { export A=b; }",
+    "a=(b c) d; ! e; time f",
+    "a `b 'c'` <<<d >e; g",
+    "((a<<2)) && b",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_has_the_same_words_for_who_reads_and_for_who_edits(line: str) -> None:
+    """What observation takes for a command ends one of those that the editor takes it apart into."""
+    words = {line[token.begin : token.end]: token.text for token in split_tokens(line)}
+    edited = [[words[word.text] for word in command.without_redirections()] for command in parse_line(line)[0]]
+    read = [list(command.words) for command in read_commands(line)]
+    assert [command for command in read if not any(found[-len(command) :] == command for found in edited)] == []
+
+
+def test_only_who_edits_refuses_what_is_left_open() -> None:
+    assert read_commands("a 'b")[0].words == ("a", "b")
+    with pytest.raises(UnclosedError):
+        parse_line("a 'b")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shell text as simple commands, read without running anything: enough of the grammar to see what start-up files set.
+"""Shell text as tokens and as simple commands, read without running anything: as much of the grammar as settings need.
 
 Comments, quotes, here-documents, continued lines, compound commands, functions and subshells are followed for the
 shells of POSIX's kind; of csh and fish what start-up files use. What no shell would take is read as far as it goes.
@@ -14,13 +14,17 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_settings import DOLLAR, FISH, SH
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import DOLLAR, FISH, SH
 
+WORD, OPERATOR, REDIRECTION, COMMENT = "word", "operator", "redirection", "comment"
 DEEPEST = 100  # compound commands inside one another; what goes deeper is nobody's start-up file
 
 _SPACE = re.compile(r"(?:[ \t\r\f\v]|\\\r?\n)+")
 _OPERATOR = re.compile(r"\n|;;&|;;|;&|;|&&|&>>|&>|&|\|\||\|&|\||<<<|<<-|<<|>>|>\||<>|[<>]&|[<>]|\(|\)")
 _ARITHMETIC = re.compile(r"\(\([^\n]{0,200}?\)\)")
+_DESCRIPTOR = re.compile(r"\d+(?=[<>])")
+_HERE = re.compile(r"\d*(?P<sign><<-?)(?!<)(?:[ \t\r\f\v]|\\\r?\n)*")
+_BREAKS = " \t\r\f\v\n;&|<>()"
 _PLAIN = re.compile(r"[^\s'\"\\$`;&|<>()]+")
 _GROUP_SIGN = re.compile(r"\\.|\$\(|\$\{|[\"'`(){}]", re.DOTALL)
 _IN_QUOTES = re.compile(r"\\([$`\"\\\n])")
@@ -49,10 +53,15 @@ class Command(NamedTuple):
     is_certain: bool  # runs whenever the text around it does: in no branch, no loop and behind no && or ||
 
 
-class _Token(NamedTuple):
-    text: str
-    line: int
-    is_word: bool
+class Token(NamedTuple):
+    """A part of a text. A redirection has the word that it goes to in it."""
+
+    kind: str  # WORD, OPERATOR, REDIRECTION or COMMENT
+    text: str  # of a word without its quotes; else as it stands
+    line: int  # of its begin; the first line of the text is 1
+    begin: int
+    end: int
+    is_closed: bool = True  # not a quote or a bracket of it that nothing closes
 
 
 class _Open(NamedTuple):
@@ -77,7 +86,7 @@ class _Reader:
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
         self.commands: list[Command] = []
-        self.words: list[_Token] = []
+        self.words: list[Token] = []
         self.open: list[_Open] = []
         self.in_patterns: set[int] = set()  # depths of the cases whose next words are patterns
         self.named = ""  # of the function whose body comes next
@@ -87,14 +96,14 @@ class _Reader:
         for token in split_tokens(text, self.dialect):
             if len(self.open) > DEEPEST:
                 return self.commands
-            if token.is_word:
+            if token.kind == WORD:
                 self._word(token)
-            else:
+            elif token.kind == OPERATOR:
                 self._operator(token.text)
         self._end()
         return self.commands
 
-    def _word(self, token: _Token) -> None:
+    def _word(self, token: Token) -> None:
         if len(self.open) in self.in_patterns:
             if token.text == "esac":
                 self._close("esac")
@@ -189,51 +198,57 @@ class _Reader:
         )
 
 
-def _are_before(words: list[_Token]) -> bool:
+def _are_before(words: list[Token]) -> bool:
     """Whether the grammar alone has put these words before a command, or a function's name."""
     return all(word.text in _SKIPPED or word.text in _OPENERS or word.text in ("{", "function") for word in words)
 
 
-def split_tokens(text: str, dialect: str = SH) -> Iterator[_Token]:
-    """Words and operators of a text; redirections, comments and here-documents left out."""
-    place, line, waiting = 0, 1, []
+def split_tokens(text: str, dialect: str = SH) -> Iterator[Token]:
+    """The tokens of a text; here-documents are left out."""
+    place, line = 0, 1
+    waiting: list[tuple[str, bool]] = []  # marks of here-documents that begin on the next line
     while place < len(text):
         if space := _SPACE.match(text, place):
             line += space.group().count("\n")
             place = space.end()
             continue
-        if text[place] == "#":
-            end = text.find("\n", place)
-            place = len(text) if end < 0 else end
-            continue
-        if dialect == SH and (sum_ := _ARITHMETIC.match(text, place)):
-            place = sum_.end()
-            yield _Token("((", line, is_word=True)
-            continue
-        if not (operator := _OPERATOR.match(text, place)) or (dialect == FISH and text[place] == "("):
-            word, end = _read_word(text, place, dialect)
-            yield _Token(word, line, is_word=True)
-            line += text.count("\n", place, end)
-            place = end
-            continue
-        sign, place = operator.group(), operator.end()
-        if sign[0] in "<>" or sign.startswith("&>"):
-            space = _SPACE.match(text, place)
-            begin = space.end() if space else place
-            if not _OPERATOR.match(text, begin):
-                word, place = _read_word(text, begin, dialect)
-                line += text.count("\n", begin, place)
-                if sign in ("<<", "<<-"):
-                    waiting.append((word, sign == "<<-"))
-            continue
-        yield _Token(sign, line, is_word=False)
-        if sign == "\n":
-            line += 1
+        token = _read_token(text, place, line, dialect)
+        yield token
+        line += text.count("\n", place, token.end)
+        place = token.end
+        if token.kind == REDIRECTION and (document := _HERE.match(token.text)):
+            mark = _read_word(token.text, document.end(), dialect)[0]
+            if document.end() < len(token.text):
+                waiting.append((mark, document["sign"] == "<<-"))
+        elif token.text == "\n" and token.kind == OPERATOR:
             for mark, is_indented in waiting:
                 end = _end_of_document(text, place, mark, is_indented=is_indented)
                 line += text.count("\n", place, end)
                 place = end
             waiting = []
+
+
+def _read_token(text: str, place: int, line: int, dialect: str) -> Token:
+    """The token that begins there, which is not a space."""
+    if text[place] == "#":
+        end = text.find("\n", place)
+        end = len(text) if end < 0 else end
+        return Token(COMMENT, text[place:end], line, place, end)
+    if dialect == SH and (sum_ := _ARITHMETIC.match(text, place)):
+        return Token(WORD, "((", line, place, sum_.end())
+    descriptor = _DESCRIPTOR.match(text, place)
+    operator = _OPERATOR.match(text, descriptor.end() if descriptor else place)
+    if not operator or (dialect == FISH and text[place] == "("):
+        word, end, is_closed = _read_word(text, place, dialect)
+        return Token(WORD, word, line, place, end, is_closed)
+    sign, end, is_closed = operator.group(), operator.end(), True
+    if sign[0] not in "<>" and not sign.startswith("&>"):
+        return Token(OPERATOR, sign, line, place, end)
+    space = _SPACE.match(text, end)
+    begin = space.end() if space else end
+    if begin < len(text) and not _OPERATOR.match(text, begin):
+        _word, end, is_closed = _read_word(text, begin, dialect)
+    return Token(REDIRECTION, text[place:end], line, place, end, is_closed)
 
 
 def _end_of_document(text: str, place: int, mark: str, *, is_indented: bool) -> int:
@@ -242,10 +257,13 @@ def _end_of_document(text: str, place: int, mark: str, *, is_indented: bool) -> 
     return found.end() if found else len(text)
 
 
-def _read_word(text: str, place: int, dialect: str) -> tuple[str, int]:
-    """The word that begins there without its quotes, and where it ends; always at least one character on."""
+def _read_word(text: str, place: int, dialect: str) -> tuple[str, int, bool]:
+    """The word that begins there without its quotes, where it ends, and whether all in it is closed.
+
+    It ends at least one character on.
+    """
     parts: list[str] = []
-    begin = place
+    begin, is_whole = place, True
     while place < len(text):
         if plain := _PLAIN.match(text, place):
             parts.append(plain.group())
@@ -255,28 +273,32 @@ def _read_word(text: str, place: int, dialect: str) -> tuple[str, int]:
         if sign == "$" and text[place + 1 : place + 2] in ("'", '"'):
             place += 1  # $'…' and $"…"
             sign = text[place]
-        if sign == "'":
-            end = text.find("'", place + 1)
-            end = len(text) if end < 0 else end
-            parts.append(text[place + 1 : end].replace("$", DOLLAR))
-            place = end + 1
-        elif sign == '"':
-            end = _end_of_group(text, place)
-            parts.append(_IN_QUOTES.sub(_unquote, text[place + 1 : end - 1]))
-            place = end
-        elif sign == "\\":
-            parts.append(_unquote_one(text[place + 1 : place + 2]))
-            place += 2
-        elif sign == "`" or text.startswith(("$(", "${"), place) or (sign == "(" and _takes_group(parts, dialect)):
-            end = _end_of_group(text, place)
-            parts.append(text[place:end])
-            place = end
-        elif sign == "$" or place == begin:
-            parts.append(sign)
-            place += 1
-        else:
+        if sign == "(" and _takes_group(parts, dialect):
+            end, is_closed = _end_of_group(text, place)
+        elif sign in _BREAKS and place > begin:
             break
-    return "".join(parts), min(place, len(text))
+        else:
+            end, is_closed = find_end(text, place)
+        is_whole = is_whole and is_closed
+        parts.append(_unquote(text[place:end], is_closed=is_closed))
+        place = end
+    return "".join(parts), place, is_whole
+
+
+def find_end(text: str, place: int) -> tuple[int, bool]:
+    """The end of what begins there, and whether it is closed: an escaped character, a quoted part, an expansion.
+
+    Anything else is one character.
+    """
+    sign = text[place]
+    if sign == "\\":
+        return min(place + 2, len(text)), True
+    if sign == "'":
+        end = text.find("'", place + 1)
+        return (len(text), False) if end < 0 else (end + 1, True)
+    if sign in '"`' or text.startswith(("$(", "${"), place):
+        return _end_of_group(text, place)
+    return place + 1, True
 
 
 def _takes_group(parts: list[str], dialect: str) -> bool:
@@ -284,16 +306,22 @@ def _takes_group(parts: list[str], dialect: str) -> bool:
     return dialect == FISH or (bool(parts) and parts[-1].endswith("="))
 
 
-def _unquote(match: re.Match[str]) -> str:
-    return _unquote_one(match[1])
+def _unquote(unit: str, *, is_closed: bool) -> str:
+    """A unit as :func:`find_end` finds it, without its quotes."""
+    end = len(unit) - 1 if is_closed else len(unit)
+    if unit[0] == "'":
+        return unit[1:end].replace("$", DOLLAR)
+    if unit[0] == '"':
+        return _IN_QUOTES.sub(lambda match: _unescape(match[1]), unit[1:end])
+    return _unescape(unit[1:]) if unit[0] == "\\" else unit
 
 
-def _unquote_one(sign: str) -> str:
+def _unescape(sign: str) -> str:
     return "" if sign == "\n" else sign.replace("$", DOLLAR)
 
 
-def _end_of_group(text: str, place: int) -> int:
-    """Where the quotes, backquotes, ``$(…)``, ``${…}`` or ``(…)`` end that begin there, with what is inside them."""
+def _end_of_group(text: str, place: int) -> tuple[int, bool]:
+    """The end of the quotes, backquotes, ``$(…)``, ``${…}`` or ``(…)`` that begin there, and whether there is one."""
     closers: list[str] = []
     while found := _GROUP_SIGN.search(text, place):
         sign, place = found.group(), found.end()
@@ -308,5 +336,5 @@ def _end_of_group(text: str, place: int) -> int:
         elif sign in ('"', "`") or (sign == "(" and top in ("", ")")):
             closers.append(")" if sign == "(" else sign)
         if not closers:
-            return place
-    return len(text)  # it does not end, and no shell runs what follows
+            return place, True
+    return len(text), False  # no shell runs what follows
