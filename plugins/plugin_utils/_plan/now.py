@@ -10,7 +10,7 @@ nothing is fetched), of a way into the host (WAY_RULES), and of what works and s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import compat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import BROKEN_DRIVER, broken_driver
@@ -42,6 +42,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     Way,
     tell_faults,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
 
 FAILURE, WARNING = "failure", "warning"  # severities of catalogue/health.yml
 PROOF = "command"  # the way by which a run comes into the host, and its proof starts
@@ -99,7 +100,14 @@ class Now:
 
 
 def judge(case: Case) -> Now:
-    """Judge what was observed of CUDA on a host."""
+    """Judge what was observed of CUDA on a host. What it says holds no control characters of the host's files."""
+    now = _judge(case)
+    ways = {name: replace(way, because=escape(way.because)) for name, way in now.ways.items()}
+    causes = (replace(one, because=escape(one.because), remedy=escape(one.remedy)) for one in now.causes)
+    return replace(now, ways=ways, causes=tuple(causes), summary=escape(now.summary))
+
+
+def _judge(case: Case) -> Now:
     host = case.host
     if case.request.cuda == "none" or host.target or not (host.gpus or host.status in BROKEN_DRIVER):
         return Now()

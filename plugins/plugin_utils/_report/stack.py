@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import RECORD
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, PARTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import name_ways, tell_faults
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
 
 WIDTH = 110
 INDENT = 11  # "  route    "
@@ -320,8 +321,10 @@ def _section(label: str, texts: Sequence[str]) -> list[str]:
 
 
 def _wrap(head: str, text: str, hanging: int) -> list[str]:
+    """Lines of the report; what a file or a program of the host said does nothing to the terminal."""
+    plain = " ".join(map(escape, text.split("\n")))
     return textwrap.wrap(
-        f"{head}{text}",
+        f"{head}{plain}",
         WIDTH,
         subsequent_indent=" " * hanging,
         break_long_words=False,

@@ -227,6 +227,19 @@ def test_all_that_is_wrong_with_a_driver_is_told(pod: Any, decide: Decide) -> No
     assert now[1].startswith("GPU 0 had Xid 79")
 
 
+def test_a_line_of_a_file_does_nothing_to_the_terminal(broken: Any, decide: Decide) -> None:
+    """It is told as it stands, with its control characters spelled out, in the report and in a run's error."""
+    broken["conflicts"][0] |= {"text": "/opt/image # \x1b[2J{{ lookup('pipe', 'id') }}\x07"}
+    broken["conflicts"] += [{"kind": "cuda_home", "file": "/root/.bash\x1b[1mrc", "line": 3, "text": "\x1b[2J"}]
+    broken["ways"][LOGIN]["environ"] = {"CUDA_VISIBLE_DEVICES": "0\x1b[2J"}
+    decision = decide(broken, **WISH)
+    text = render_text(decision, broken, "h100-1")
+    assert "{{ lookup('pipe', 'id') }}" in " ".join(text.split())
+    assert r"\x1b[2J" in text
+    told = [decision["now"]["summary"], *decision["remedies"], *decision["warnings"], *text.splitlines()]
+    assert [line for line in told if not line.isprintable()] == []
+
+
 def test_the_verdict_broken_has_a_colour(broken: Any, decide: Decide) -> None:
     assert "\033[31mbroken\033[0m" in render_text(decide(broken, **WISH), broken, "h100-1", color=True)
 
