@@ -32,6 +32,7 @@ LIBRARY_DIRS = (
     "/usr/lib",
     "/usr/lib/aarch64-linux-gnu/nvidia/current",
     "/usr/lib64/nvidia",
+    "/usr/lib64-nvidia",
     "/usr/lib/nvidia",
     "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
     "/run/nvidia/driver/usr/lib/aarch64-linux-gnu",

@@ -15,9 +15,13 @@ DRIVERS = (
     "/usr/lib/aarch64-linux-gnu/nvidia",
     "/usr/lib64/nvidia",
     "/usr/lib64-nvidia",
+    "/usr/lib/nvidia",
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",
     "/run/opengl-driver/lib",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "/run/nvidia/driver/usr/lib/aarch64-linux-gnu",
+    "/run/nvidia/driver/usr/lib64",
 )  # folders that hold a driver's libraries and little else
 TEGRA = ("/usr/lib/aarch64-linux-gnu/nvidia", "/usr/lib/aarch64-linux-gnu/tegra")  # here the file is libcuda.so.1.1
 WSL = "/usr/lib/wsl/lib"  # Windows' driver, which no compat library fits

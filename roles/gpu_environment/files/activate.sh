@@ -196,7 +196,8 @@ if [ -n "$_podsmith_windows" ]; then
 elif [ -n "$_podsmith_driver" ]; then
     for _podsmith_entry in usr/lib/x86_64-linux-gnu usr/lib/aarch64-linux-gnu usr/lib64 usr/lib alone \
         usr/lib/x86_64-linux-gnu/nvidia/current usr/lib/aarch64-linux-gnu/nvidia/current usr/lib/aarch64-linux-gnu/nvidia \
-        usr/lib64/nvidia usr/lib64-nvidia usr/local/nvidia/lib64 usr/local/nvidia/lib run/opengl-driver/lib tegra \
+        usr/lib64/nvidia usr/lib64-nvidia usr/lib/nvidia usr/local/nvidia/lib64 usr/local/nvidia/lib run/opengl-driver/lib \
+        run/nvidia/driver/usr/lib/x86_64-linux-gnu run/nvidia/driver/usr/lib/aarch64-linux-gnu run/nvidia/driver/usr/lib64 tegra \
         usr/lib/aarch64-linux-gnu/nvidia usr/lib/aarch64-linux-gnu/tegra; do
         case $_podsmith_entry in
             alone) _podsmith_alone=1 ;;

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import LIBRARY_DIRS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._generate.activation import (
     BODIES,
     generation_files,
@@ -594,3 +595,5 @@ def test_hook_and_activation_search_the_same_folders() -> None:
     exec(hook[hook.index("SHARED =") : hook.index("WSL =")], tables)  # three literal tables
     folders = [*tables["SHARED"], "/alone", *tables["DRIVERS"], "/tegra", *tables["TEGRA"]]
     assert [f"/{folder}" for folder in listed[1].replace("\\", "").split()] == folders
+    observed = {folder for folder in LIBRARY_DIRS if not folder.startswith("/lib")}  # a merged /usr has these
+    assert observed - {"/usr/lib/wsl/lib"} == set(folders) - {"/alone", "/tegra"}, "found, and then not loaded"
