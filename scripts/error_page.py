@@ -21,6 +21,8 @@ PAGE, CATALOGUE = ROOT / "docs" / "troubleshooting.md", ROOT / "catalogue" / "dr
 
 Row = Mapping[str, Any]
 
+PROGRAMS = ("dpkg", "ldconfig", "ls", "systemctl")  # what a sentence of the catalogue may begin with
+
 
 def cite(source: str) -> str:
     """A citation with its addresses as links: ``https://x/issues/1, 2; measured on H200`` names both issues."""
@@ -75,15 +77,20 @@ def part(code: str, row: Row) -> Iterator[str]:
             "|---|---|---|---|",
         )
         for one in row["causes"]:
-            shown = one["tell"].removeprefix("Then ")
-            shown = " ".join(
-                [shown[0].upper() + shown[1:], *(f"It prints `{words}`." for words in one.get("words", ()))]
-            )
+            shown = begin(one["tell"].removeprefix("Then "))
+            shown = " ".join([shown, *(f"It prints `{words}`." for words in one.get("words", ()))])
             cells = (one["cause"], shown, one["remedy"], f"{one['sure']}: {cite(one['source'])}")
             yield f"| {' | '.join(map(_cell, cells))} |"
         yield from ("", f"If it is none of these: {row['remedy']} (Of the code itself: {cite(row['source'])}.)", "")
     else:
         yield from (f"{row['remedy']} ({row['sure']}: {cite(row['source'])}.)", "")
+
+
+def begin(text: str) -> str:
+    """A text as the begin of a sentence; a program's or a function's name keeps its letters."""
+    first = text.split(maxsplit=1)[0]
+    is_name = not first.isalpha() or not first.islower() or first in PROGRAMS
+    return text if is_name else text[0].upper() + text[1:]
 
 
 def _cell(text: str) -> str:

@@ -73,6 +73,21 @@ def test_a_row_is_rendered() -> None:
     assert error_page.render(ROWS) == PAGE
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("the process works.", "The process works."),
+        ("it began.", "It began."),
+        ("nvidia-smi works.", "nvidia-smi works."),
+        ("cuInit succeeds.", "cuInit succeeds."),
+        ("ls -l shows none.", "ls -l shows none."),
+        ("/dev/nvidia0 is missing.", "/dev/nvidia0 is missing."),
+    ],
+)
+def test_a_name_keeps_its_letters(text: str, expected: str) -> None:
+    assert error_page.begin(text) == expected
+
+
 def test_the_words_around_it_stay() -> None:
     page = f"before\n{error_page.BEGIN}\nold\n{error_page.END}\nafter\n"
     made = error_page.rendered(page, ROWS)
