@@ -40,6 +40,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     VISIBLE,
     Answer,
     Way,
+    name_ways,
     tell_faults,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
@@ -346,11 +347,12 @@ def chosen_devices(case: Case) -> Iterator[str]:
     lines = [
         f"{row['file']}:{row['line']}" for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")
     ]
-    for way in (case.host.ways or {}).values():
+    chosen: dict[str, list[str]] = {}
+    for name, way in (case.host.ways or {}).items():
         if way.is_chosen(gpus):
-            where = "; ".join([way.label, *lines])
-            yield f'{VISIBLE} is "{",".join(way.visible or ())}": some of the {gpus} GPUs are hidden ({where}).'
-            return
+            chosen.setdefault(",".join(way.visible or ()), []).append(name)
+    for value, names in chosen.items():
+        yield f'{VISIBLE} is "{value}": some of the {gpus} GPUs are hidden ({"; ".join([name_ways(names), *lines])}).'
 
 
 def small_shared_memory(case: Case) -> Iterator[str]:

@@ -52,17 +52,17 @@ def render_text(
     ran = changed is not None
     verdict = _verdict(decision, results, unfinished=unfinished)
     helps = [("help" if verdict in ("blocked", "broken", "degraded") else "better", list(decision["remedies"]))]
-    broken = decision["verdict"] == "broken"
+    fails = (decision.get("now") or {}).get("works") is False
     rows: list[tuple[str, list[str]]] = [
         ("now", _now(decision)),
-        *(helps if broken else []),
+        *(helps if fails else []),
         ("route", _route(decision)),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
         ("versions", _versions(decision)),
         ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"], ran=ran)),
         ("not", _rejected(decision)),
         ("proof", _proof(results) or _proved(decision, observed)),
-        *([] if broken else helps),
+        *([] if fails else helps),
         ("note", list(decision["warnings"])),
         ("where", _where(decision) if verdict != "pending" else []),
     ]
@@ -99,9 +99,11 @@ def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: boo
             f": driver {driver['version']} is installed, driver {driver['loaded']} is still loaded; nothing "
             "that needs the new one was changed. Reboot and run this again, or set nvidia_driver_reboot: true"
         )
-    if verdict == "broken" and (ran or not decision["changes"]):
-        return ": CUDA fails by the ways named under now"
-    return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
+    pending = 0 if ran else len(decision["changes"])
+    if pending:
+        return f": {pending} {'change' if pending == 1 else 'changes'} pending"
+    fails = (decision.get("now") or {}).get("works") is False
+    return ": CUDA fails by the ways named under now" if fails else ""
 
 
 def _is_stopped(decision: Mapping[str, Any]) -> bool:

@@ -82,7 +82,7 @@ def never_asks(facts: Facts) -> Facts:
 
 def no_library(facts: Facts) -> Facts:
     facts = wrong(facts, "login", libcuda=None)
-    row = {"kind": "loader_missing", "file": None, "line": None, "text": None, "path": "/usr/local/nvidia/lib64"}
+    row = {"kind": "loader_missing", "file": "", "line": None, "text": "", "path": "/usr/local/nvidia/lib64"}
     facts["conflicts"] = [row]
     return facts
 
@@ -654,7 +654,8 @@ def test_a_choice_of_gpus_is_told_once_with_its_line(host: Any, decide: Decide) 
     facts = chosen_devices(host("H100", DRIVER))
     facts["conflicts"] = [{"kind": "some_devices", "file": "/root/.bashrc", "line": 7, "text": "x", "path": ""}]
     told = [warning for warning in decide(facts, cuda="13.0")["warnings"] if "hid" in warning]
-    assert told == ['CUDA_VISIBLE_DEVICES is "1": some of the 2 GPUs are hidden (login shell; /root/.bashrc:7).']
+    (told,) = told
+    assert told.endswith(' is "1": some of the 2 GPUs are hidden (every shell, ssh command, service; /root/.bashrc:7).')
 
 
 @pytest.mark.parametrize(
@@ -783,6 +784,12 @@ def test_a_single_possible_cause_has_no_number(host: Any, decide: Decide) -> Non
 def test_what_two_ways_have_is_told_once(host: Any, decide: Decide) -> None:
     causes = decide(cuda_fails(host("H100", DRIVER)), cuda="13.0")["now"]["causes"]
     assert len(causes) == len({cause["because"] for cause in causes}) > 2
+
+
+def test_a_folder_that_is_the_cause_is_no_note_beside_it(host: Any, decide: Decide) -> None:
+    decision = decide(no_library(host("H100", DRIVER)), cuda="13.0")
+    assert [cause["path"] for cause in decision["now"]["causes"]] == ["/usr/local/nvidia/lib64"]
+    assert [warning for warning in decision["warnings"] if "the loader does not look there" in warning] == []
 
 
 @pytest.mark.parametrize("fault", [mig_without_slice, grave_xid])

@@ -187,7 +187,22 @@ def test_a_broken_host_that_a_run_mends(broken: Any, decide: Decide) -> None:
     text = render_text(decide(broken, **wish), broken, "h100-1")
     assert lines(text, "help")[0].startswith("A run mends line 1 of /etc/ld.so.conf.d/000-image.conf (/opt/image)")
     assert lines(text, "verdict")[0].startswith("broken: ")
-    assert "changes pending" in lines(text, "verdict")[0]
+    assert lines(text, "verdict") == ["broken: 2 changes pending"]  # the line, and the loader's cache after it
+
+
+def test_a_host_where_only_services_fail(broken: Any, decide: Decide) -> None:
+    broken["ways"]["service"], broken["ways"][LOGIN] = broken["ways"][LOGIN], way()
+    text = render_text(decide(broken, **WISH), broken, "h100-1")
+    assert text.index("  now ") < text.index("  help ") < text.index("  route ")
+    assert lines(text, "verdict") == ["degraded: CUDA fails by the ways named under now"]
+
+
+def test_one_change_is_one(pod: Any, decide: Decide, applied: Any) -> None:
+    host = applied(pod, decide(pod, **WISH))
+    host["installed"]["environment"]["broken"] = ["torch"]
+    decision = decide(host, **WISH)
+    decision["changes"] = decision["changes"][:1]
+    assert lines(render_text(decision, host, "h100-1"), "verdict") == ["ok: 1 change pending"]
 
 
 def test_a_driver_that_cannot_work(pod: Any, decide: Decide) -> None:
