@@ -128,7 +128,8 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
             asked = _ask_ways(root, environ, places, timeout)
         facts["ways"], driver["native"] = _hear_ways(root, asked, driver, devices, timeout)
         facts["loader"] = facts["ways"].get("login", absent())
-        problems += [*(asked.problems if asked else []), *list_way_problems(facts["ways"], timeout)]
+        problems += asked.problems if asked else []
+        problems += list_way_problems(facts["ways"], timeout, judged=bool(devices))
         timings["ways"] = time.monotonic() - ways_begin
     timings["total"] = time.monotonic() - begin
     facts["problems"] = problems

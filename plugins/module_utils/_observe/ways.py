@@ -354,10 +354,16 @@ def find_live_python(root: Root, prefixes: Sequence[str]) -> tuple[str | None, l
     return python, []
 
 
-def list_way_problems(ways: Mapping[str, Record], timeout: float) -> list[str]:
-    """What kept a way from answering, in a sentence each; the same one is told once."""
+def list_way_problems(ways: Mapping[str, Record], timeout: float, *, judged: bool) -> list[str]:
+    """What kept a way from answering, in a sentence each; the same one is told once.
+
+    :param judged: whether there are GPUs: then the plan judges each way by what is recorded of it, all but an
+        interactive shell that did not come as far as CUDA, which without a terminal says nothing.
+    """
     problems = []
     for name, way in ways.items():
+        if judged and not (name == "interactive" and not (way and way["libcuda"])):
+            continue
         if not way:
             problems.append(
                 f"{CALLED[name]} did not start the CUDA probe; check "

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from types import ModuleType
 
 import pytest
@@ -371,16 +372,31 @@ def test_the_live_python_is_run_where_its_files_are_ones_own(tmp_path: Path, mon
 def test_what_kept_a_way_from_answering_is_said_once() -> None:
     hung, crashed = parse_probe(Outcome(None, said(FOUND))), parse_probe(Outcome(-11, said(FOUND)))
     ended = parse_probe(Outcome(1, said(FOUND)))
-    assert list_way_problems({"login": ended}, 5) == [f"cuInit of {FOUND['libcuda']} ended the process that called it"]
+    words = f"cuInit of {FOUND['libcuda']} ended the process that called it"
+    assert list_way_problems({"login": ended}, 5, judged=False) == [words]
     ways = {"login": hung, "interactive": hung, "pam": parse_probe(Outcome(None, "")), "command": {}}
-    assert list_way_problems({**ways, "service": crashed, "environment": {}}, 5) == [
+    assert list_way_problems({**ways, "service": crashed, "environment": {}}, 5, judged=False) == [
         f"cuInit of {FOUND['libcuda']}: no answer within 5 s",
         "the shell of a script: no answer within 5 s",
         "the shell of an ssh command did not start the CUDA probe; check its start-up files for an error or an exit",
         f"cuInit of {FOUND['libcuda']} crashed: SIGNAL_11",
         "the live environment's python did not start the CUDA probe; check that it runs",
     ]
-    assert list_way_problems({"login": parse_probe(Outcome(0, said(FOUND, {**FOUND, "code": 803})))}, 5) == []
+    wrong = parse_probe(Outcome(0, said(FOUND, {**FOUND, "code": 803})))
+    assert list_way_problems({"login": wrong}, 5, judged=False) == []
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ({}, ["the interactive shell did not start the CUDA probe; check its start-up files for an error or an exit"]),
+        (parse_probe(Outcome(None, "")), ["the interactive shell: no answer within 5 s"]),
+        (parse_probe(Outcome(None, said(FOUND))), []),
+    ],
+)
+def test_what_the_plan_judges_is_no_problem_beside_that(way: dict[str, Any], words: list[str]) -> None:
+    ways = {"login": {}, "interactive": way, "service": parse_probe(Outcome(-11, said(FOUND)))}
+    assert list_way_problems(ways, 5, judged=True) == words
 
 
 def test_pam_environment() -> None:

@@ -786,6 +786,18 @@ def test_what_two_ways_have_is_told_once(host: Any, decide: Decide) -> None:
     assert len(causes) == len({cause["because"] for cause in causes}) > 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("container", "Restart the container: its runtime then mounts the libraries of the host's driver."),
+        ("bare_metal", "Reboot the host, or reload the modules while nothing uses them"),
+    ],
+)
+def test_a_mismatch_of_unknown_versions(kind: str, remedy: str, host: Any, decide: Decide) -> None:
+    decision = decide(driver_does_not_answer(host("H100", DRIVER, kind=kind)), cuda="13.0")
+    assert decision["remedies"][0].startswith(remedy), "no container can reload its host's modules"
+
+
 def test_a_folder_that_is_the_cause_is_no_note_beside_it(host: Any, decide: Decide) -> None:
     decision = decide(no_library(host("H100", DRIVER)), cuda="13.0")
     assert [cause["path"] for cause in decision["now"]["causes"]] == ["/usr/local/nvidia/lib64"]
