@@ -21,7 +21,8 @@ PAGE, CATALOGUE = ROOT / "docs" / "troubleshooting.md", ROOT / "catalogue" / "dr
 
 Row = Mapping[str, Any]
 
-PROGRAMS = ("dpkg", "ldconfig", "ls", "systemctl")  # what a sentence of the catalogue may begin with
+# Words that begin a sentence. What else a cause's `tell` may begin with, a command or a file, keeps its case.
+WORDS = {"a", "all", "an", "another", "each", "it", "its", "no", "one", "some", "that", "the", "this"}
 
 
 def cite(source: str) -> str:
@@ -77,8 +78,7 @@ def part(code: str, row: Row) -> Iterator[str]:
             "|---|---|---|---|",
         )
         for one in row["causes"]:
-            shown = begin(one["tell"].removeprefix("Then "))
-            shown = " ".join([shown, *(f"It prints `{words}`." for words in one.get("words", ()))])
+            shown = " ".join([show(one["tell"]), *(f"It prints `{words}`." for words in one.get("words", ()))])
             cells = (one["cause"], shown, one["remedy"], f"{one['sure']}: {cite(one['source'])}")
             yield f"| {' | '.join(map(_cell, cells))} |"
         yield from ("", f"If it is none of these: {row['remedy']} (Of the code itself: {cite(row['source'])}.)", "")
@@ -86,11 +86,10 @@ def part(code: str, row: Row) -> Iterator[str]:
         yield from (f"{row['remedy']} ({row['sure']}: {cite(row['source'])}.)", "")
 
 
-def begin(text: str) -> str:
-    """A text as the begin of a sentence; a program's or a function's name keeps its letters."""
-    first = text.split(maxsplit=1)[0]
-    is_name = not first.isalpha() or not first.islower() or first in PROGRAMS
-    return text if is_name else text[0].upper() + text[1:]
+def show(tell: str) -> str:
+    """How a cause shows, as a sentence of its own: without Then, and a command or a name as it is typed."""
+    sentence = tell.removeprefix("Then ")
+    return sentence[0].upper() + sentence[1:] if sentence.partition(" ")[0] in WORDS else sentence
 
 
 def _cell(text: str) -> str:

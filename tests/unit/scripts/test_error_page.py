@@ -33,7 +33,7 @@ ROWS: dict[str, Any] = {
                 "sure": "B",
                 "source": "https://github.com/o/r/pull/1, 2; here",
             },
-            {"cause": "New.", "tell": "Then x is.", "remedy": "Go.", "sure": "C", "source": "https://c.org/"},
+            {"cause": "New.", "tell": "Then x -q is.", "remedy": "Go.", "sure": "C", "source": "https://c.org/"},
         ],
     },
     "8": {"name": "cudaErrorZ", "cause": "Z.", "remedy": "Do.", "sure": "A", "source": "https://a.org/b"},
@@ -53,7 +53,7 @@ It is so.
 | possible cause, the most frequent first | how it shows | what to do | sure |
 |---|---|---|---|
 | Old. | It is old. It prints `Old x`. | Run \\| b. | B: {LINKS}, here |
-| New. | X is. | Go. | C: [c.org](https://c.org/) |
+| New. | x -q is. | Go. | C: [c.org](https://c.org/) |
 
 If it is none of these: Look. (Of the code itself: [a.org](https://a.org/b).)
 
@@ -74,18 +74,29 @@ def test_a_row_is_rendered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("tell", "shown"),
     [
-        ("the process works.", "The process works."),
-        ("it began.", "It began."),
-        ("nvidia-smi works.", "nvidia-smi works."),
-        ("cuInit succeeds.", "cuInit succeeds."),
-        ("ls -l shows none.", "ls -l shows none."),
-        ("/dev/nvidia0 is missing.", "/dev/nvidia0 is missing."),
+        ("Then nvidia-smi -L lists no MIG device.", "nvidia-smi -L lists no MIG device."),
+        ("Then ldconfig -p does not list it.", "ldconfig -p does not list it."),
+        ("Then cuInit succeeds.", "cuInit succeeds."),
+        ("Then /dev/nvidia-uvm is missing.", "/dev/nvidia-uvm is missing."),
+        ("Then CUDA works.", "CUDA works."),
+        ("Then the kernel log has Xid lines.", "The kernel log has Xid lines."),
+        ("Then it began after a suspend.", "It began after a suspend."),
     ],
 )
-def test_a_name_keeps_its_letters(text: str, expected: str) -> None:
-    assert error_page.begin(text) == expected
+def test_a_command_is_shown_as_it_is_typed(tell: str, shown: str) -> None:
+    assert error_page.show(tell) == shown
+
+
+def test_no_command_is_capitalised_and_no_sentence_is_left_without_a_capital(known: Catalogue) -> None:
+    """A new word that begins a sentence goes into WORDS, a new command in here."""
+    commands = {"cuInit", "dpkg", "ldconfig", "ls", "nvidia-cuda-mps-control", "nvidia-smi", "systemctl"}
+    causes = [cause for row in known["drivers"]["errors"].values() for cause in row.get("causes", ())]
+    first = {error_page.show(cause["tell"]).partition(" ")[0] for cause in causes}
+    assert {word for word in first - commands if word[0].islower() and not word.startswith("torch.")} == set()
+    capitals = {command[0].upper() + command[1:] for command in commands}
+    assert first & capitals == set()
 
 
 def test_the_words_around_it_stay() -> None:

@@ -755,6 +755,18 @@ def test_a_way_that_nothing_in_a_file_explains(
     assert decision["verdict"] == "broken"
 
 
+def test_our_own_python_is_promised_only_where_the_drivers_library_works(host: Any, decide: Decide) -> None:
+    promise = "/opt/podsmith/current/bin/python loads it whatever the loader finds"
+    facts = compat_not_allowed(host("H100", DRIVER))
+    assert promise in told(decide(facts, cuda="13.0"))
+    facts["ways"]["environment"] = way()
+    assert promise not in told(decide(facts, cuda="13.0")), "what works is shown, and needs no promise"
+    for fault in (hidden_devices, never_asks, cuda_fails, fewer_devices):
+        facts = fault(host("H100", DRIVER))
+        facts["ways"].pop("environment", None)
+        assert promise not in told(decide(facts, cuda="13.0")), "another library is not what is wrong"
+
+
 @pytest.mark.parametrize("native_code", [None, 802])
 def test_what_may_be_behind_an_error_is_a_cause_of_its_own(native_code: int | None, host: Any, decide: Decide) -> None:
     """Each with how it shows and what to do then, after the error itself and what to look at; the summary is short."""
@@ -828,18 +840,6 @@ def test_a_compat_library_that_may_be_there_is_not_to_blame_for_gpus(host: Any, 
     facts = one_way(facts, libcuda=f"{NEWER['path']}/libcuda.so.580.95.05", devices=1)
     (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
     assert (cause["kind"], cause["because"]) == ("fewer_devices", "CUDA_VISIBLE_DEVICES is not set")
-
-
-def test_our_own_python_is_promised_only_where_the_drivers_library_works(host: Any, decide: Decide) -> None:
-    promise = "/opt/podsmith/current/bin/python loads it whatever the loader finds"
-    facts = compat_not_allowed(host("H100", DRIVER))
-    assert promise in told(decide(facts, cuda="13.0"))
-    facts["ways"]["environment"] = way()
-    assert promise not in told(decide(facts, cuda="13.0")), "what works is shown, and needs no promise"
-    for fault in (hidden_devices, never_asks, cuda_fails, fewer_devices):
-        facts = fault(host("H100", DRIVER))
-        facts["ways"].pop("environment", None)
-        assert promise not in told(decide(facts, cuda="13.0")), "another library is not what is wrong"
 
 
 # --- the verdict ---
