@@ -80,7 +80,7 @@ ARROWS = {
         "plugin_utils/_request",
     },
     "plugin_utils/_recording": {"module_utils/_host", "module_utils/_observe"},
-    "plugin_utils/_report": {"plugin_utils/_plan"},
+    "plugin_utils/_report": {"plugin_utils/_plan", "plugin_utils/_request"},
     "plugin_utils/_request": {"plugin_utils/_catalogue"},
 }
 LONGEST = 450  # lines of a file of product code

@@ -57,6 +57,7 @@ COMMANDS = {  # conflict → what puts it right where no line of a file is to be
     "wsl_linux_driver": "run: sudo apt-get purge {text} && sudo ldconfig",
     "wsl_linux_library": "remove what was put there by hand: sudo rm {path} && sudo ldconfig",
 }
+RESTART = "Restart the container: its runtime then mounts the libraries of the host's driver."
 RELOAD = "modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia_uvm"
 BROKEN_DRIVER = {  # status of the driver → why nothing works, and what to do
     "mismatch": Refusal(
@@ -80,13 +81,15 @@ def broken_driver(case: Case) -> Refusal | None:
     refusal = BROKEN_DRIVER.get(str(host.status))
     disk: Mapping[str, Any] = host.disk or {}
     module, library = disk.get("loaded_version") or host.driver, disk.get("library_version")
-    if refusal is None or host.status != "mismatch" or not module or not library or module == library:
+    if refusal is None or host.status != "mismatch":
         return refusal
+    if not module or not library or module == library:
+        return replace(refusal, remedy=RESTART) if host.kind == "container" else refusal
     because = (
         f"the kernel runs driver {module} and its libraries on the disk are of {library} (driver/library mismatch)"
     )
     if host.kind == "container":
-        return Refusal(because, "Restart the container: its runtime then mounts the libraries of the host's driver.")
+        return Refusal(because, RESTART)
     if change := disk.get("changed"):
         old = f" from {change['from']}" if change.get("from") else ""
         by = f" by {change['by']}" if change.get("by") else ""
@@ -213,7 +216,7 @@ def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[
 
 def find_place(row: Mapping[str, Any]) -> tuple[Any, Any]:
     """What tells one foreign setting from another: its file and line, or its file and path where there is no line."""
-    return row.get("file"), row.get("line") or row.get("path")
+    return row.get("file") or None, row.get("line") or row.get("path")
 
 
 def _is_repaired(case: Case, row: Row) -> bool:

@@ -12,8 +12,11 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error, judge_visible
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import meets
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
     VARIABLES,
     find_repairs,
@@ -31,7 +34,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
 
 # What to do where no line is to blame.
 LOOK = "Look at the driver with nvidia-smi and the kernel's log with dmesg; in a rented container ask for another host."
-START_UP = "Check its start-up files for an error, an exit, or something that waits."
+START_UP = "Check the start-up files of the {way} for an error, an exit, or something that waits."
 DEVICE_FILES = (
     "Compare ls -l /dev/nvidia[0-9]* with nvidia-smi -L: CUDA has the GPUs whose device file is there and may be "
     "opened; a container is given them with --gpus all."
@@ -59,11 +62,16 @@ MISSING = ("loader_missing", "wsl_loader", "wsl_files")  # the way finds no libr
 LOADER = "/etc/ld.so."  # conf, conf.d, cache, preload: what the loader reads for every process
 CACHES = ("loader_cache", "wsl_cache")  # another library or none; ldconfig alone puts them right
 OF_ENVIRONMENT = (100, 101)  # no GPU, no such GPU: what an environment can do to a driver that works
+WINDOWS = "/usr/lib/wsl/"  # where Windows' driver puts its libraries
+POSSIBLE = "possible"  # kind of what may be behind an error, where nobody can tell
 
 
 @dataclass(frozen=True)
 class Cause:
     """Why CUDA does not work. ``because`` is a half sentence about the place, ``remedy`` whole sentences.
+
+    ``because`` is empty where nothing is known beyond what fails. Of the kind ``possible`` are several, of which nobody
+    can tell which it is; they follow the cause that has the error itself.
 
     ``mends``: a run takes it away by itself, since the file is ours or listed in repair_files, or ldconfig is enough.
     """
@@ -91,18 +99,47 @@ def find_causes(case: Case, failing: Mapping[str, Way]) -> tuple[Cause, ...]:
     named = [*(cause for cause in found if cause.file), *(cause for cause in found if not cause.file)]
     first: dict[tuple[str | int | None, ...], Cause] = {}
     for cause in named:
-        first.setdefault((cause.file, cause.line) if cause.line else (cause.kind, cause.file, cause.path), cause)
+        what = cause.because if cause.kind == POSSIBLE else cause.path
+        first.setdefault((cause.file, cause.line) if cause.line else (cause.kind, cause.file, what), cause)
     return tuple(first.values())
 
 
-def family_of(way: Way) -> str:
-    """Whether what fails is which GPUs a way is shown, or which library it gets."""
-    answer = way.answer
-    return DEVICES if answer and (answer.code == 0 or answer.code in OF_ENVIRONMENT) else LIBRARY
+def is_own(case: Case, way: Way) -> bool | None:
+    """Whether a way's libcuda is the driver's own; None: it cannot be told."""
+    host = case.host
+    if not way.libcuda or way.stub or way.compat:
+        return False
+    if host.wsl:
+        return way.libcuda.startswith(WINDOWS)
+    if way.version and host.driver:
+        return is_drivers(case, way.version)
+    return way.libcuda == host.libcuda if host.libcuda else None
 
 
-def explain(case: Case, code: int | None, way: Way | None = None) -> tuple[str, str]:
-    """What CUDA's error means here, as the end of a half sentence, and what to do.
+def is_drivers(case: Case, version: str | None) -> bool:
+    """Whether a library's version is the driver's, of which the branch alone may be known."""
+    driver = case.host.driver
+    return bool(version and driver) and meets(str(version), str(driver))
+
+
+def is_newer(version: str, driver: str) -> bool:
+    """Whether a compat library is newer than the driver, without which it must not be loaded."""
+    return parse_version(version) > parse_version(driver)
+
+
+def family_of(case: Case, way: Way) -> str:
+    """Whether what fails is which GPUs a way is shown, or which library it gets: another one may start all the same."""
+    host, answer = case.host, way.answer
+    if answer is None or answer.code not in (0, *OF_ENVIRONMENT):
+        return LIBRARY
+    if answer.code != 0 or is_own(case, way) is not False:
+        return DEVICES
+    allowed = way.compat and not host.wsl and way.version and host.driver and is_newer(way.version, host.driver)
+    return DEVICES if allowed else LIBRARY
+
+
+def explain(case: Case, code: int | None, way: Way | None = None) -> Refusal:
+    """What CUDA's error means here, as a half sentence that may be empty, what may be behind it, and what to do.
 
     Without a way it is the answer of the driver's own library in a clean environment.
     """
@@ -121,11 +158,26 @@ def explain(case: Case, code: int | None, way: Way | None = None) -> tuple[str, 
     }
     if way is None or way.environ is not None:
         context["visible_devices"] = (way.environ or {}).get(VISIBLE) if way else None
-    found = None if code is None else explain_error(code, context, case.known["drivers"]["errors"])
+    rows = case.known["drivers"]["errors"]
+    found = None if code is None else explain_error(code, context, rows)
     if found is None:
-        return "", LOOK
-    guess = "" if found["sure"] in ("A", "B") or found.get("causes") else "a usual reason: "
-    return f"; {guess}{halve(found['cause'])}", str(found["remedy"])
+        return Refusal("", LOOK)
+    if not found.get("causes"):
+        guess = "" if found["sure"] in ("A", "B") else "a usual reason: "
+        return Refusal(f"{guess}{halve(found['cause'])}", str(found["remedy"]))
+    row, several = rows[str(code)], len(found["causes"]) > 1
+    possible = []
+    for number, cause in enumerate(found["causes"], 1):
+        which = f"possible cause {number}" if several else "possible cause"
+        because = f"{which}: {cause['cause']} {cause['tell']}".rstrip(".")
+        possible.append(Refusal(because, f"For {'' if several else 'the '}{which}: {cause['remedy']}"))
+    return Refusal(halve(str(row["cause"])), str(row["remedy"]), tuple(possible))
+
+
+def list_possible(meaning: Refusal, path: str | None) -> Iterator[Cause]:
+    """What may be behind an error, each with what to do then."""
+    for one in meaning.possible:
+        yield Cause(POSSIBLE, None, None, None, path, one.because, one.remedy)
 
 
 def halve(sentence: str) -> str:
@@ -164,13 +216,13 @@ def is_repeated(value: str) -> bool:
 
 def _suspects(case: Case, way: Way) -> list[Row]:
     """The foreign settings that can be what makes this way fail; those of the very folder alone where there are any."""
-    rows = [row for row in case.host.conflicts if _fits(row, way)]
+    rows = [row for row in case.host.conflicts if _fits(row, way, family_of(case, way))]
     exact = [row for row in rows if way.folder and row.get("path") and str(row["path"]).rstrip("/") == way.folder]
     return exact or rows
 
 
-def _fits(row: Row, way: Way) -> bool:
-    kind, family = str(row.get("kind")), family_of(way)
+def _fits(row: Row, way: Way, family: str) -> bool:
+    kind = str(row.get("kind"))
     nothing = way.asked and way.libcuda is None and way.answer is None  # the loader found no library
     if FAMILIES.get(kind) != family or not _is_read(row, way):
         return False
@@ -259,13 +311,12 @@ def _remedy(case: Case, cause: Cause) -> str:
 def _seen(case: Case, way: Way) -> Iterator[Cause]:
     environ = way.environ or {}
     if not way.reached:
-        because = f"the {way.label} does not come as far as CUDA"
-        yield Cause("shell", None, None, None, None, because, START_UP)
+        yield Cause("shell", None, None, None, None, "", START_UP.format(way=way.label))
         return
-    if family_of(way) == DEVICES:
+    if family_of(case, way) == DEVICES:
         if VISIBLE in environ:
             kind = "repeated_devices" if is_repeated(environ[VISIBLE]) else "hidden_devices"
-            because = f'{VISIBLE} is "{environ[VISIBLE]}" in the {way.label}'
+            because = f'no start-up file was found that sets {VISIBLE} to "{environ[VISIBLE]}"'
             yield _of_environment(case, kind, f"{VISIBLE}={environ[VISIBLE]}", None, because)
             return
     elif "libcuda" in environ.get(PRELOAD, ""):
@@ -276,23 +327,24 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
         because = f"{LIBRARY_PATH} has {way.folder} before the driver's folder in the {way.label}"
         yield _of_environment(case, "ld_library_path", f"{LIBRARY_PATH}={environ[LIBRARY_PATH]}", way.folder, because)
         return
-    elif way.folder and (way.compat or way.stub or (way.version and way.version != case.host.driver)):
-        because = f"the loader gives {way.libcuda} to the {way.label}, and no variable was seen that says so"
+    elif way.folder and is_own(case, way) is False:
+        because = f"what puts {way.folder} before the driver's folder was not found"
         remedy = f"Find what names {way.folder} (grep -r {way.folder} /etc/ld.so.conf.d), remove it and run ldconfig."
         yield Cause("loader_order", None, None, None, way.folder, because, remedy)
         return
     answer = way.answer
     if answer is None:
-        because = f"the {way.label} finds no libcuda.so.1 that can be loaded"
+        because = f"the driver's library is {case.host.libcuda}" if case.host.libcuda else ""
         yield Cause("loader_missing", None, None, None, case.host.libcuda, because, _add_folder(case))
         return
     if answer.code == 0:
-        because = f"CUDA is shown {answer.devices} of the {len(case.host.gpus or ())} GPUs"
+        because = "" if way.environ is None else f"{VISIBLE} is not set"
         yield Cause("fewer_devices", None, None, None, None, because, DEVICE_FILES)
         return
-    meaning, remedy = explain(case, answer.code, way)
-    because = f"CUDA answers {answer.code} ({answer.name})" if answer.code is not None else f"cuInit: {answer.name}"
-    yield Cause("cuda", None, None, None, way.libcuda, because + meaning, remedy)
+    meaning = explain(case, answer.code, way)
+    because = f"{answer.name}: {meaning.because}" if meaning.because else ""
+    yield Cause("cuda", None, None, None, way.libcuda, because, meaning.remedy)
+    yield from list_possible(meaning, way.libcuda)
 
 
 def _add_folder(case: Case) -> str:

@@ -10,22 +10,27 @@ nothing is fetched), of a way into the host (WAY_RULES), and of what works and s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import compat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import BROKEN_DRIVER, broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
+    LIBRARY,
     LOOK,
     OF_ENVIRONMENT,
+    WINDOWS,
     Cause,
     explain,
+    family_of,
     find_causes,
     halve,
+    is_drivers,
+    is_newer,
+    is_own,
     is_repeated,
+    list_possible,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import meets
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     ENVIRONMENT,
@@ -35,11 +40,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     VISIBLE,
     Answer,
     Way,
+    name_ways,
     tell_faults,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
 
 FAILURE, WARNING = "failure", "warning"  # severities of catalogue/health.yml
-WINDOWS = "/usr/lib/wsl/"  # where Windows' driver puts its libraries
 PROOF = "command"  # the way by which a run comes into the host, and its proof starts
 SOME = "some_devices"  # kind of a foreign setting that is a choice
 NO_DEVICE = 100
@@ -57,6 +63,9 @@ class WayNow:
     name: str | None
     devices: int
     because: str = ""
+
+
+UNASKED = WayNow(None, None, None, None, None, 0)
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,14 @@ class Now:
 
 
 def judge(case: Case) -> Now:
-    """Judge what was observed of CUDA on a host."""
+    """Judge what was observed of CUDA on a host. What it says holds no control characters of the host's files."""
+    now = _judge(case)
+    ways = {name: replace(way, because=escape(way.because)) for name, way in now.ways.items()}
+    causes = (replace(one, because=escape(one.because), remedy=escape(one.remedy)) for one in now.causes)
+    return replace(now, ways=ways, causes=tuple(causes), summary=escape(now.summary))
+
+
+def _judge(case: Case) -> Now:
     host = case.host
     if case.request.cuda == "none" or host.target or not (host.gpus or host.status in BROKEN_DRIVER):
         return Now()
@@ -101,16 +117,19 @@ def judge(case: Case) -> Now:
     refusals = [refusal for rule in DRIVER_RULES if (refusal := rule(case))]
     ways = {name: _judge_way(case, way) for name, way in (host.ways or {}).items()}
     if refusals:
-        causes = tuple(
-            Cause("driver", None, None, None, host.libcuda, refusal.because, refusal.remedy) for refusal in refusals
-        )
-        return Now(False, ways, causes, hopeless=True, summary=refusals[0].because)
+        causes = [cause for refusal in refusals for cause in _of_driver(refusal, host.libcuda)]
+        return Now(False, ways, tuple(causes), hopeless=True, summary=refusals[0].because)
     failing = {name: way for name, way in (host.ways or {}).items() if ways[name].works is False}
     if failing:
         faults = tell_faults({name: ways[name].because for name in failing})
         summary = f"CUDA does not work: {'; '.join(faults)}"
         return Now(False, ways, find_causes(case, failing), summary=summary)
     return Now(True if any(way.works for way in ways.values()) else None, ways)
+
+
+def _of_driver(refusal: Refusal, path: str | None) -> Iterator[Cause]:
+    yield Cause("driver", None, None, None, path, refusal.because, refusal.remedy)
+    yield from list_possible(refusal, path)
 
 
 def _judge_way(case: Case, way: Way) -> WayNow:
@@ -160,7 +179,7 @@ def mig_without_slice(case: Case) -> Refusal | None:
 def own_library_fails(case: Case) -> Refusal | None:
     """The driver's own libcuda answers with an error in a clean environment: no setting of the host is to blame."""
     host = case.host
-    if host.native is None or host.native.works or _works_somewhere(case):
+    if host.native is None or host.native.works or _works_somewhere(case) or _is_explained(case):
         return None
     return _fails(case, host.native, None)
 
@@ -168,7 +187,7 @@ def own_library_fails(case: Case) -> Refusal | None:
 def own_library_failed(case: Case) -> Refusal | None:
     """The same, where nobody asked in a clean environment: by an error that no environment causes."""
     host = case.host
-    if host.native is not None or _works_somewhere(case):
+    if host.native is not None or _works_somewhere(case) or _is_explained(case):
         return None
     for way in (host.ways or {}).values():
         answer = way.answer
@@ -247,13 +266,13 @@ def compat_not_allowed(case: Case, way: Way) -> Refusal | None:
     """A compat library is loaded where it must be off; one that the plan may use here is right."""
     host, version = case.host, way.version
     row = _compat_row(case, way)
-    if not (way.compat or row) or way.stub or _is_drivers(case, version):
+    if not (way.compat or row) or way.stub or is_drivers(case, version):
         return None
     version = version or (str(row["version"]) if row and row.get("version") else None)
     name = " ".join(filter(None, ("compat library", version, f"from {way.folder}" if way.folder else "")))
     if host.wsl:
         return Refusal(f"{name} is loaded, which Windows' driver must not have{_error(way)}")
-    if version and host.driver and not case.request.overrides.driver and not _is_newer(version, host.driver):
+    if version and host.driver and not case.request.overrides.driver and not is_newer(version, host.driver):
         return Refusal(f"{name} is loaded, which is not newer than driver {host.driver}{_error(way)}")
     library = compat.find_library(case, str(row.get("cuda"))) if row else None
     if not isinstance(library, compat.Library) or (way.answer and way.answer.works):
@@ -334,11 +353,12 @@ def chosen_devices(case: Case) -> Iterator[str]:
     lines = [
         f"{row['file']}:{row['line']}" for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")
     ]
-    for way in (case.host.ways or {}).values():
+    chosen: dict[str, list[str]] = {}
+    for name, way in (case.host.ways or {}).items():
         if way.is_chosen(gpus):
-            where = "; ".join([way.label, *lines])
-            yield f'{VISIBLE} is "{",".join(way.visible or ())}": some of the {gpus} GPUs are hidden ({where}).'
-            return
+            chosen.setdefault(",".join(way.visible or ()), []).append(name)
+    for value, names in chosen.items():
+        yield f'{VISIBLE} is "{value}": some of the {gpus} GPUs are hidden ({"; ".join([name_ways(names), *lines])}).'
 
 
 def small_shared_memory(case: Case) -> Iterator[str]:
@@ -360,8 +380,9 @@ def note(case: Case) -> list[str]:
 
 def note_own_python(case: Case, now: Now) -> list[str]:
     """That the environment is of use although the loader of the host is not: its Python loads the driver's library."""
-    wrong_library = any(way.works is False and way.code not in OF_ENVIRONMENT for way in now.ways.values())
-    if not now.is_broken or ENVIRONMENT in now.ways or not wrong_library or not (case.host.native or BLANK).works:
+    failing = [way for name, way in (case.host.ways or {}).items() if now.ways.get(name, UNASKED).works is False]
+    wrong = any(way.reached and family_of(case, way) == LIBRARY and not is_own(case, way) for way in failing)
+    if not now.is_broken or ENVIRONMENT in now.ways or not wrong or not (case.host.native or BLANK).works:
         return []
     python = f"{case.layout.prefix}/current/bin/python"
     return [f"The driver's own libcuda works ({case.host.libcuda}): {python} loads it whatever the loader finds."]
@@ -370,33 +391,16 @@ def note_own_python(case: Case, now: Now) -> list[str]:
 # --- words and comparisons ---
 
 
-def is_own(case: Case, way: Way) -> bool | None:
-    """Whether a way's libcuda is the driver's own; None: it cannot be told."""
-    host = case.host
-    if not way.libcuda or way.stub or way.compat:
-        return False
-    if host.wsl:
-        return way.libcuda.startswith(WINDOWS)
-    if way.version and host.driver:
-        return _is_drivers(case, way.version)
-    return way.libcuda == host.libcuda if host.libcuda else None
-
-
-def _is_drivers(case: Case, version: str | None) -> bool:
-    """Whether a library's version is the driver's, of which the branch alone may be known."""
-    driver = case.host.driver
-    return bool(version and driver) and meets(str(version), str(driver))
-
-
-def _is_newer(version: str, driver: str) -> bool:
-    return parse_version(version) > parse_version(driver)
-
-
 def _compat_row(case: Case, way: Way) -> Mapping[str, object] | None:
     """The installed compat library that a way has loaded; the only one there is where the path does not say."""
     rows = case.host.compat
     found = next((row for row in rows if way.folder and row.get("path") == way.folder), None)
     return found or (rows[0] if way.compat and not way.folder and len(rows) == 1 else None)
+
+
+def _is_explained(case: Case) -> bool:
+    """Whether the driver itself said why CUDA does not work, so that its error adds nothing but guesses."""
+    return any(rule(case) for rule in (driver_does_not_answer, grave_xid, mig_without_slice))
 
 
 def _works_somewhere(case: Case) -> bool:
@@ -409,8 +413,9 @@ def _fails(case: Case, answer: Answer, way: Way | None) -> Refusal:
     whose = f"the driver's own library ({libcuda})" if libcuda else "the driver's own library"
     if answer.code == 0:
         return Refusal(f"CUDA starts by {whose} and sees no GPU", LOOK)
-    meaning, remedy = explain(case, answer.code, way)
-    return Refusal(f"{_said(answer)} by {whose}{meaning}", remedy)
+    meaning = explain(case, answer.code, way)
+    means = f": {meaning.because}" if meaning.because else ""
+    return Refusal(f"{_said(answer)} by {whose}{means}", meaning.remedy, meaning.possible)
 
 
 def _silence(way: Way) -> str:

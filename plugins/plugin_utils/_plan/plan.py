@@ -63,6 +63,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request, parse_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
 
 
 def check_request(wished: Mapping[str, Any], known: Catalogue) -> Request:
@@ -125,7 +126,7 @@ def _judge_now(draft: Draft, observed: Mapping[str, Any]) -> None:
     case = replace(draft.case, host=draft.observed)
     draft.now = judge(case)
     told = {advice.find_place(asdict(cause)) for cause in draft.now.causes}
-    draft.warnings += advice.observed_warnings(case, observed, told) + note(case)
+    draft.warnings += [escape(text) for text in (*advice.observed_warnings(case, observed, told), *note(case))]
     draft.remedies += draft.now.remedies
 
 

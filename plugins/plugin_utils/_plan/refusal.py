@@ -12,11 +12,13 @@ from dataclasses import dataclass
 class Refusal:
     """Why something is not possible here, as a half sentence with the numbers, and what would help.
 
-    ``remedy`` is a whole sentence, empty where the rule knows none by itself.
+    ``remedy`` is a whole sentence, empty where the rule knows none by itself. ``possible`` are the things that may be
+    behind it, the most frequent first, where nobody can tell from here which of them it is.
     """
 
     because: str
     remedy: str = ""
+    possible: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,9 @@ def refuse(wished: Settings, torch: str | None, known: Catalogue, kind: str | No
     for name, row in known["settings"]["variables"].items():
         wish = wishes.get(row["setting"], "")
         if _reads(torch, row["torch"]) and (because := _breaks(row, wish, kind)):
-            told = f"settings.{row['setting']}: {wish} is not set here"
             own = f"to try it all the same, set {name}={row['values'][wish]} in your own environment"
             remedy = f"Leave settings.{row['setting']} out of the request for this host; {own}."
-            found[row["setting"]] = Refusal(f"{told}: {because}", remedy)
+            found[row["setting"]] = Refusal(f"{wish} is not set here: {because}", remedy)
     return found
 
 

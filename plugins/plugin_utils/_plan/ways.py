@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ LABELS = {  # way → how a person calls it
     SERVICE: "service",
     ENVIRONMENT: "the environment's Python",
 }
+SHELLS = (LOGIN, INTERACTIVE, "pam")
 MAIN = tuple(name for name in LABELS if name != SERVICE)  # a host where one of these fails is broken
 LIBRARY_PATH, PRELOAD, VISIBLE = "LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_VISIBLE_DEVICES"
 TIMEOUT = "TIMEOUT"  # in place of an error's name
@@ -128,12 +129,20 @@ def library_version(text: Any) -> str | None:
         return None
 
 
+def name_ways(names: Collection[str]) -> str:
+    """Ways as a person calls them; the shells by one word where all of them are meant."""
+    labels = {name: LABELS.get(name, name) for name in names}
+    if all(name in names for name in SHELLS):
+        labels = {"shells": "every shell", **{name: label for name, label in labels.items() if name not in SHELLS}}
+    return ", ".join(labels.values())
+
+
 def tell_faults(faults: Mapping[str, str]) -> list[str]:
     """Way → what is wrong with it, as one half sentence a fault, with all the ways that have it."""
     ways: dict[str, list[str]] = {}
     for name, because in faults.items():
-        ways.setdefault(because, []).append(LABELS.get(name, name))
-    return [f"{', '.join(labels)}: {because}" for because, labels in ways.items()]
+        ways.setdefault(because, []).append(name)
+    return [f"{name_ways(names)}: {because}" for because, names in ways.items()]
 
 
 def _way(name: str, row: Mapping[str, Any]) -> Way:

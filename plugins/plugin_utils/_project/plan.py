@@ -96,8 +96,10 @@ def _plan_present(plan: dict[str, Any], case: ProjectCase) -> dict[str, Any]:
     if told := explain_cuda(case, expected, decision):
         plan["notes"].append(told)
     if decision["now"]["works"] is False:
-        remedies = dict.fromkeys(cause["remedy"] for cause in decision["now"]["causes"])
-        plan["notes"].append(" ".join([f"{decision['now']['summary']}.", *remedies]))
+        causes = decision["now"]["causes"]
+        possible = [f"{cause['because']}." for cause in causes if cause["kind"] == "possible"]
+        remedies = dict.fromkeys(cause["remedy"] for cause in causes)
+        plan["notes"].append(" ".join([f"{decision['now']['summary']}.", *possible, *remedies]))
     plan["verdict"], plan["why"] = judge(environment, expected)
     plan["why"] += [reason["text"] for reason in decision["reasons"] if not reason["rule"].startswith("toolkit")]
     if plan["verdict"] != OK:

@@ -11,7 +11,8 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import RECORD
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, PARTS
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import LABELS, tell_faults
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import name_ways, tell_faults
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
 
 WIDTH = 110
 INDENT = 11  # "  route    "
@@ -50,15 +51,18 @@ def render_text(
     """
     ran = changed is not None
     verdict = _verdict(decision, results, unfinished=unfinished)
+    helps = [("help" if verdict in ("blocked", "broken", "degraded") else "better", list(decision["remedies"]))]
+    fails = (decision.get("now") or {}).get("works") is False
     rows: list[tuple[str, list[str]]] = [
         ("now", _now(decision)),
+        *(helps if fails else []),
         ("route", _route(decision)),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
         ("versions", _versions(decision)),
         ("changed" if ran else "change", _changes(decision, changed if ran else decision["changes"], ran=ran)),
         ("not", _rejected(decision)),
         ("proof", _proof(results) or _proved(decision, observed)),
-        ("help" if verdict in ("blocked", "broken", "degraded") else "better", list(decision["remedies"])),
+        *([] if fails else helps),
         ("note", list(decision["warnings"])),
         ("where", _where(decision) if verdict != "pending" else []),
     ]
@@ -95,9 +99,11 @@ def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: boo
             f": driver {driver['version']} is installed, driver {driver['loaded']} is still loaded; nothing "
             "that needs the new one was changed. Reboot and run this again, or set nvidia_driver_reboot: true"
         )
-    if verdict == "broken" and (ran or not decision["changes"]):
-        return ": CUDA does not work by every way into this host"
-    return "" if ran or not decision["changes"] else f": {len(decision['changes'])} changes pending"
+    pending = 0 if ran else len(decision["changes"])
+    if pending:
+        return f": {pending} {'change' if pending == 1 else 'changes'} pending"
+    fails = (decision.get("now") or {}).get("works") is False
+    return ": CUDA fails by the ways named under now" if fails else ""
 
 
 def _is_stopped(decision: Mapping[str, Any]) -> bool:
@@ -120,25 +126,29 @@ def _now(decision: Mapping[str, Any]) -> list[str]:
     now = {"ways": {}, "causes": [], "hopeless": False, **(decision.get("now") or {})}
     if now.get("works") is None:
         return []
-    working = {name: way for name, way in now["ways"].items() if way["works"]}
-    libraries = dict.fromkeys(str(way["version"] or way["libcuda"]) for way in working.values())
-    labels = ", ".join(LABELS.get(name, name) for name in working)
-    works = [f"works: {labels} (libcuda {', '.join(libraries)})"] if working else []
+    works = _working(now["ways"])
     if now["works"]:
         return works
     if now["hopeless"]:
-        return [now["summary"], *works]
+        return [*_causes(now["causes"]), *works]
     faults = tell_faults({name: way["because"] for name, way in now["ways"].items() if way["works"] is False})
     return [*faults, *_causes(now["causes"]), *works]
 
 
+def _working(ways: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The ways that work, in one line, with the library that they have."""
+    working = {name: way for name, way in ways.items() if way["works"]}
+    libraries = dict.fromkeys(str(way["version"] or way["libcuda"]) for way in working.values())
+    return [f"works: {name_ways(working)} (libcuda {', '.join(libraries)})"] if working else []
+
+
 def _causes(causes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Where the causes lie; those without a place are told by the fault itself, or say all by themselves."""
+    """What is behind a fault, with its place; what has nothing to say beyond the fault itself is left out."""
     found = []
     for cause in causes:
         place = ":".join(str(cause[key]) for key in ("file", "line") if cause[key])
         text = f" ({cause['text']})" if cause["text"] and place else ""
-        if cause["kind"] != "driver":
+        if cause["because"]:
             found.append(f"{place} {cause['because']}{text}".strip())
     return found
 
@@ -313,8 +323,10 @@ def _section(label: str, texts: Sequence[str]) -> list[str]:
 
 
 def _wrap(head: str, text: str, hanging: int) -> list[str]:
+    """Lines of the report; what a file or a program of the host said does nothing to the terminal."""
+    plain = " ".join(map(escape, text.split("\n")))
     return textwrap.wrap(
-        f"{head}{text}",
+        f"{head}{plain}",
         WIDTH,
         subsequent_indent=" " * hanging,
         break_long_words=False,

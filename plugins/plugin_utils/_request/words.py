@@ -18,10 +18,15 @@ class RequestError(Exception):
     """A request that cannot be understood; the message says what was found, what was expected and what to do."""
 
 
+def escape(text: str) -> str:
+    """A text of somebody else's as a terminal may have it: control characters are spelled out."""
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
+
+
 def show(value: Any) -> str:
     """A value as an error quotes it: on one line, and not all of a long one."""
     text = str(value) if isinstance(value, str) else repr(value)
-    line = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[:60])
+    line = escape(text[:60])
     return f'"{line}"' if isinstance(value, str) else line
 
 

@@ -16,6 +16,7 @@ DRIVERS = (
     "/usr/lib64/nvidia",
     "/usr/lib/nvidia",
     "/usr/lib64-nvidia",
+    "/usr/lib/nvidia",
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",
     "/run/opengl-driver/lib",

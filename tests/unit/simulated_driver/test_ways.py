@@ -141,3 +141,32 @@ def test_a_driver_that_does_not_work_has_no_cause_in_the_shells(pod: Callable[..
     facts = broken.observe()
     assert {way["init"]["code"] for way in facts["ways"].values()} == {803}
     assert [way["causes"] for way in facts["ways"].values()] == [[]] * 6
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fault", "place"),
+    [
+        pytest.param(
+            ".bashrc",
+            "export LD_LIBRARY_PATH={compat}:$LD_LIBRARY_PATH\n",
+            "compat library 550.54.15 from",
+            (".bashrc", 1),
+            id="a-line",
+        ),
+        pytest.param(".profile", "\nexit 3\n", "login shell: it ended before CUDA was asked", None, id="an-exit"),
+    ],
+)
+def test_what_was_observed_is_judged_and_told_once(
+    file: str, text: str, fault: str, place: tuple[str, int] | None, pod: Callable[..., Pod], decide: Any
+) -> None:
+    """The facts as they are made here, in the plan: no row of theirs is told as the cause and as a note as well."""
+    broken = pod()
+    compat = broken.driver.build_compat("550.54.15", "12.4", [535], [])
+    (broken.home / file).write_text(text.format(compat=compat), encoding="utf-8")
+    decision = decide(broken.observe(), cuda="13.0", toolkit={"provider": "none"})
+    assert (decision["verdict"], decision["now"]["hopeless"]) == ("broken", False)
+    assert fault in decision["now"]["summary"]
+    (cause,) = decision["now"]["causes"]
+    assert (cause["file"], cause["line"]) == ((str(broken.home / place[0]), place[1]) if place else (None, None))
+    told = [words for words in decision["warnings"] if file in words or "probe" in words]
+    assert (told, len(decision["remedies"])) == ([], 1)

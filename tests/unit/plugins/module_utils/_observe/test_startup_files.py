@@ -389,6 +389,21 @@ def test_an_older_library_in_a_folder_searched_first_is_not_the_drivers(tmp_path
     assert rows(tmp_path, {"LD_LIBRARY_PATH": GKE}) == [("second_libcuda", path, None, path, OLD)]
 
 
+def test_every_file_that_puts_a_folder_first_is_named_and_each_line_once(tmp_path: Path) -> None:
+    """Bash's file adds to what PAM's has set: the folder is there twice then."""
+    library(tmp_path, SYSTEM, OWN)
+    library(tmp_path, "/opt/old", OLD)
+    lines = {
+        "/etc/environment": "LD_LIBRARY_PATH=/opt/old",
+        "/etc/profile.d/old.sh": "export LD_LIBRARY_PATH=/opt/old",
+        "/root/.bashrc": "export LD_LIBRARY_PATH=/opt/old:$LD_LIBRARY_PATH",
+    }
+    write(tmp_path, lines)
+    assert rows(tmp_path, {"LD_LIBRARY_PATH": "/opt/old"}) == [
+        ("ld_library_path", file, 1, "/opt/old", OLD) for file in lines
+    ]
+
+
 @pytest.mark.parametrize(
     ("toolkit", "torch", "expected"),
     [

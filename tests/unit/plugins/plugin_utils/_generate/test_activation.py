@@ -462,7 +462,7 @@ def test_what_the_loader_takes_by_itself(
 PLACES = [
     *("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib"),
     *("usr/lib/x86_64-linux-gnu/nvidia/current", "usr/lib/aarch64-linux-gnu/nvidia", "usr/lib64-nvidia"),
-    *("usr/local/nvidia/lib64", "usr/local/nvidia/lib", "run/opengl-driver/lib"),
+    *("usr/local/nvidia/lib64", "usr/local/nvidia/lib", "run/opengl-driver/lib", "usr/lib/nvidia"),
 ]
 
 

@@ -58,6 +58,9 @@ def way(code: int | None = 0, libcuda: str | None = OWN, *, devices: int | None 
     }
 
 
+OPEN = {"status": "ok", "version": DRIVER, "flavor": "open"}
+
+
 def native(code: int = 0, devices: int | None = None) -> Facts:
     """What the driver's own library answers in a clean environment."""
     return {"init": {"code": code, "name": NAMES[code]}, "devices": int(code == 0) if devices is None else devices}
@@ -85,7 +88,7 @@ def silent_shell(facts: Facts) -> Facts:
 
 def no_library(facts: Facts) -> Facts:
     facts = wrong(facts, "login", libcuda=None)
-    row = {"kind": "loader_missing", "file": None, "line": None, "text": None, "path": "/usr/local/nvidia/lib64"}
+    row = {"kind": "loader_missing", "file": "", "line": None, "text": "", "path": "/usr/local/nvidia/lib64"}
     facts["conflicts"] = [row]
     return facts
 
@@ -658,7 +661,8 @@ def test_a_choice_of_gpus_is_told_once_with_its_line(host: Any, decide: Decide) 
     facts = chosen_devices(host("H100", DRIVER))
     facts["conflicts"] = [{"kind": "some_devices", "file": "/root/.bashrc", "line": 7, "text": "x", "path": ""}]
     told = [warning for warning in decide(facts, cuda="13.0")["warnings"] if "hid" in warning]
-    assert told == ['CUDA_VISIBLE_DEVICES is "1": some of the 2 GPUs are hidden (login shell; /root/.bashrc:7).']
+    (told,) = told
+    assert told.endswith(' is "1": some of the 2 GPUs are hidden (every shell, ssh command, service; /root/.bashrc:7).')
 
 
 @pytest.mark.parametrize(
@@ -666,7 +670,7 @@ def test_a_choice_of_gpus_is_told_once_with_its_line(host: Any, decide: Decide) 
     [
         pytest.param(
             {"code": 101, "environ": {"CUDA_VISIBLE_DEVICES": "0,0"}},
-            'CUDA_VISIBLE_DEVICES is "0,0" in the login shell',
+            'no start-up file was found that sets CUDA_VISIBLE_DEVICES to "0,0"',
             "Correct CUDA_VISIBLE_DEVICES where the container or the session is started with it.",
             id="a-variable-of-unknown-origin",
         ),
@@ -688,14 +692,20 @@ def test_a_choice_of_gpus_is_told_once_with_its_line(host: Any, decide: Decide) 
         ),
         pytest.param(
             {"code": 803, "libcuda": "/opt/x/libcuda.so.580.65.06"},
-            "the loader gives /opt/x/libcuda.so.580.65.06 to the login shell, and no variable was seen that says so",
+            "what puts /opt/x before the driver's folder was not found",
             "Find what names /opt/x (grep -r /opt/x /etc/ld.so.conf.d), remove it and run ldconfig.",
             id="the-loader-itself",
         ),
         pytest.param(
+            {"libcuda": "/opt/x/libcuda.so.580.65.06"},
+            "what puts /opt/x before the driver's folder was not found",
+            "Find what names /opt/x (grep -r /opt/x /etc/ld.so.conf.d), remove it and run ldconfig.",
+            id="another-library-that-starts",
+        ),
+        pytest.param(
             {"code": 999},
-            "CUDA answers 999 (CUDA_ERROR_UNKNOWN); the driver gave no reason. Possible causes, the most frequent",
-            "",
+            "CUDA_ERROR_UNKNOWN: the driver gave no reason",
+            "Look for lines of Xid, NVRM and nvidia-uvm in the kernel log (dmesg), and at ls -l /dev/nvidia*.",
             id="the-error-alone",
         ),
     ],
@@ -703,10 +713,9 @@ def test_a_choice_of_gpus_is_told_once_with_its_line(host: Any, decide: Decide) 
 def test_a_way_without_a_trace(changes: Facts, because: str, remedy: str, host: Any, decide: Decide) -> None:
     facts = one_way(host("H100", DRIVER), **changes)
     facts["driver"] |= {"libcuda": OWN, "native": native()}
-    (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
-    assert cause["because"].startswith(because)
-    assert remedy in cause["remedy"]
-    assert cause["remedy"]
+    cause, *possible = decide(facts, cuda="13.0")["now"]["causes"]
+    assert (cause["because"], cause["remedy"]) == (because, remedy)
+    assert {row["kind"] for row in possible} == ({"possible"} if changes.get("code") == 999 else set())
 
 
 @pytest.mark.parametrize(
@@ -727,7 +736,7 @@ def test_a_way_without_a_trace(changes: Facts, because: str, remedy: str, host: 
         pytest.param(
             {"libcuda": None, "init": {"code": None, "name": "TIMEOUT"}},
             "login shell: it did not answer in time, before CUDA was asked",
-            "Check its start-up files for an error, an exit, or something that waits.",
+            "Check the start-up files of the login shell for an error, an exit, or something that waits.",
             id="a-shell-that-waits",
         ),
         pytest.param(
@@ -779,7 +788,85 @@ def test_our_own_python_is_promised_only_where_the_drivers_library_works(host: A
     assert promise in told(decide(facts, cuda="13.0"))
     facts["ways"]["environment"] = way()
     assert promise not in told(decide(facts, cuda="13.0")), "what works is shown, and needs no promise"
-    assert promise not in told(decide(hidden_devices(host("H100", DRIVER)), cuda="13.0"))
+    for fault in (hidden_devices, never_asks, cuda_fails, fewer_devices):
+        facts = fault(host("H100", DRIVER))
+        facts["ways"].pop("environment", None)
+        assert promise not in told(decide(facts, cuda="13.0")), "another library is not what is wrong"
+
+
+@pytest.mark.parametrize("native_code", [None, 802])
+def test_what_may_be_behind_an_error_is_a_cause_of_its_own(native_code: int | None, host: Any, decide: Decide) -> None:
+    """Each with how it shows and what to do then, after the error itself and what to look at; the summary is short."""
+    facts = one_way(host("H100", DRIVER), code=802)
+    facts["driver"] |= {"libcuda": OWN, "native": native() if native_code is None else native(802)}
+    decision = decide(facts, cuda="13.0")
+    look, *possible = decision["now"]["causes"]
+    assert look["kind"] == ("cuda" if native_code is None else "driver")
+    assert look["because"].endswith("the GPUs are there, and the system is not ready to start CUDA on them")
+    assert look["remedy"] == "Read the part Fabric of nvidia-smi -q: its State must be Completed, or N/A."
+    assert [row["kind"] for row in possible] == ["possible", "possible"]
+    assert possible[1]["because"] == (
+        "possible cause 2: The fabric is still starting, after a boot or a reset. Then the Fabric State is In Progress"
+    )
+    assert possible[1]["remedy"] == "For possible cause 2: Wait a few minutes and try again."
+    assert decision["remedies"][:3] == [row["remedy"] for row in decision["now"]["causes"]]
+    assert "possible cause" not in decision["summary"]
+
+
+def test_a_single_possible_cause_has_no_number(host: Any, decide: Decide) -> None:
+    look, possible = decide(own_library_failed(host("H100", DRIVER)) | {"driver": OPEN}, cuda="13.0")["now"]["causes"]
+    assert look["remedy"] == "Look for lines of NVRM, Xid and nvidia-uvm in the kernel log (dmesg)."
+    assert possible["because"].startswith("possible cause: The open kernel modules cannot set up")
+    assert possible["remedy"].startswith("For the possible cause: On the host, write the line options nvidia_uvm")
+
+
+def test_what_two_ways_have_is_told_once(host: Any, decide: Decide) -> None:
+    causes = decide(cuda_fails(host("H100", DRIVER)), cuda="13.0")["now"]["causes"]
+    assert len(causes) == len({cause["because"] for cause in causes}) > 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("container", "Restart the container: its runtime then mounts the libraries of the host's driver."),
+        ("bare_metal", "Reboot the host, or reload the modules while nothing uses them"),
+    ],
+)
+def test_a_mismatch_of_unknown_versions(kind: str, remedy: str, host: Any, decide: Decide) -> None:
+    decision = decide(driver_does_not_answer(host("H100", DRIVER, kind=kind)), cuda="13.0")
+    assert decision["remedies"][0].startswith(remedy), "no container can reload its host's modules"
+
+
+def test_a_folder_that_is_the_cause_is_no_note_beside_it(host: Any, decide: Decide) -> None:
+    decision = decide(no_library(host("H100", DRIVER)), cuda="13.0")
+    assert [cause["path"] for cause in decision["now"]["causes"]] == ["/usr/local/nvidia/lib64"]
+    assert [warning for warning in decision["warnings"] if "the loader does not look there" in warning] == []
+
+
+@pytest.mark.parametrize("fault", [mig_without_slice, grave_xid])
+def test_where_the_driver_says_why_its_error_adds_no_guesses(fault: Any, host: Any, decide: Decide) -> None:
+    facts = fault(host("H100", DRIVER))
+    facts["ways"] = {name: way(999 if fault is grave_xid else 100) for name in facts["ways"]}
+    facts["driver"]["native"] = native(999 if fault is grave_xid else 100)
+    decision = decide(facts, cuda="13.0")
+    assert [cause["kind"] for cause in decision["now"]["causes"]] == ["driver"]
+    assert len(decision["remedies"]) == 1
+
+
+def test_another_library_that_starts_is_put_down_to_its_line(host: Any, decide: Decide) -> None:
+    """Whatever it answers: not to the GPUs, of which it has all."""
+    facts = another_library(host("H100", DRIVER))
+    row = {"kind": "loader_order", "file": "/etc/ld.so.conf.d/000-image.conf", "line": 1, "text": "/opt/image"}
+    facts["conflicts"] = [row | {"path": "/opt/image", "version": "580.65.06"}]
+    (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
+    assert (cause["kind"], cause["file"]) == ("loader_order", "/etc/ld.so.conf.d/000-image.conf")
+
+
+def test_a_compat_library_that_may_be_there_is_not_to_blame_for_gpus(host: Any, decide: Decide) -> None:
+    facts = host(["H100", "H100"], "570.133.20", compat=[NEWER])
+    facts = one_way(facts, libcuda=f"{NEWER['path']}/libcuda.so.580.95.05", devices=1)
+    (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
+    assert (cause["kind"], cause["because"]) == ("fewer_devices", "CUDA_VISIBLE_DEVICES is not set")
 
 
 # --- the verdict ---

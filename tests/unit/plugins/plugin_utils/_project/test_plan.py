@@ -67,6 +67,16 @@ def test_a_host_on_which_cuda_does_not_work_now_is_told_beside_the_plan() -> Non
     )
 
 
+def test_what_may_be_behind_an_error_stands_before_what_to_do_about_it() -> None:
+    version = HOST["driver"]["version"]
+    way = {"libcuda": OWN.format(version), "init": {"code": 999, "name": "CUDA_ERROR_UNKNOWN"}, "devices": 0}
+    healthy = {**way, "init": {"code": 0, "name": "CUDA_SUCCESS"}, "devices": 1}
+    (note,) = plan(project(), {**HOST, "ways": {"login": way, "interactive": healthy}})["notes"][:1]
+    assert note.index("possible cause 1: The module nvidia_uvm") < note.index(
+        "For possible cause 1: Run nvidia-modprobe"
+    )
+
+
 def test_on_a_driver_that_cannot_work_a_project_is_left_alone() -> None:
     version = HOST["driver"]["version"]
     way = {"libcuda": OWN.format(version), "init": {"code": 999, "name": "CUDA_ERROR_UNKNOWN"}, "devices": 0}

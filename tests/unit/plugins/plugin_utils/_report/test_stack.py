@@ -155,8 +155,7 @@ def broken(pod: Any, decide: Decide, applied: Any) -> dict[str, Any]:
 def test_now_stands_above_the_route(pod: Any, decide: Decide) -> None:
     pod["ways"] = {name: way() for name in (LOGIN, *OTHERS)}
     text = render_text(decide(pod, **WISH), pod, "h100-1")
-    works = "works: login shell, interactive shell, bash -c, ssh command, service (libcuda 570.133.20)"
-    assert lines(text, "now") == [works]
+    assert lines(text, "now") == ["works: every shell, ssh command, service (libcuda 570.133.20)"]
     assert text.index("  now ") < text.index("  route ")
 
 
@@ -176,7 +175,8 @@ def test_a_broken_host_says_what_does_not_work_and_where(broken: Any, decide: De
         "Remove line 1 of /etc/ld.so.conf.d/000-image.conf (/opt/image) and run ldconfig, or list the file",
         "in repair_files.",
     ]
-    assert lines(text, "verdict") == ["broken: CUDA does not work by every way into this host"]
+    assert text.index("  now ") < text.index("  help ") < text.index("  route "), "what to do comes before the plan"
+    assert lines(text, "verdict") == ["broken: CUDA fails by the ways named under now"]
     assert lines(text, "note") == [], "the line is told once"
     assert lines(text, "proof") == [], "an earlier proof is not told as if it held"
     assert lines(text, "where"), "the environment is there"
@@ -187,7 +187,22 @@ def test_a_broken_host_that_a_run_mends(broken: Any, decide: Decide) -> None:
     text = render_text(decide(broken, **wish), broken, "h100-1")
     assert lines(text, "help")[0].startswith("A run mends line 1 of /etc/ld.so.conf.d/000-image.conf (/opt/image)")
     assert lines(text, "verdict")[0].startswith("broken: ")
-    assert "changes pending" in lines(text, "verdict")[0]
+    assert lines(text, "verdict") == ["broken: 2 changes pending"]  # the line, and the loader's cache after it
+
+
+def test_a_host_where_only_services_fail(broken: Any, decide: Decide) -> None:
+    broken["ways"]["service"], broken["ways"][LOGIN] = broken["ways"][LOGIN], way()
+    text = render_text(decide(broken, **WISH), broken, "h100-1")
+    assert text.index("  now ") < text.index("  help ") < text.index("  route ")
+    assert lines(text, "verdict") == ["degraded: CUDA fails by the ways named under now"]
+
+
+def test_one_change_is_one(pod: Any, decide: Decide, applied: Any) -> None:
+    host = applied(pod, decide(pod, **WISH))
+    host["installed"]["environment"]["broken"] = ["torch"]
+    decision = decide(host, **WISH)
+    decision["changes"] = decision["changes"][:1]
+    assert lines(render_text(decision, host, "h100-1"), "verdict") == ["ok: 1 change pending"]
 
 
 def test_a_driver_that_cannot_work(pod: Any, decide: Decide) -> None:
@@ -198,7 +213,46 @@ def test_a_driver_that_cannot_work(pod: Any, decide: Decide) -> None:
     assert lines(text, "route") == ["none: nothing is installed"]
     assert lines(text, "verdict") == ["broken: nothing was changed"]
     assert lines(text, "change") == lines(text, "not") == lines(text, "where") == []
-    assert lines(text, "help")
+    assert lines(text, "now")[2].startswith("possible cause 1: The host's NVLink fabric is not up")
+    assert lines(text, "help")[:2] == [
+        "Read the part Fabric of nvidia-smi -q: its State must be Completed, or N/A.",
+        "For possible cause 1: In a rented container ask for another host; on a host of your own start",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"init": None, "libcuda": None}, ["login shell: the loader finds no libcuda.so.1"], id="none"),
+        pytest.param({"devices": 0}, ["login shell: CUDA sees 0 of 1 GPUs"], id="fewer"),
+    ],
+)
+def test_a_fault_is_not_told_twice(changes: dict[str, Any], told: list[str], pod: Any, decide: Decide) -> None:
+    """Where nothing is known beyond it, no second line says the same."""
+    pod["ways"] = {LOGIN: {**way(), "environ": None, **changes}}
+    assert lines(render_text(decide(pod, **WISH), pod, "h100-1"), "now") == told
+
+
+def test_all_that_is_wrong_with_a_driver_is_told(pod: Any, decide: Decide) -> None:
+    pod["driver"]["status"] = "lost"
+    pod["devices"][0]["xid"] = [79]
+    pod["ways"] = {LOGIN: way(code=999)}
+    now = lines(render_text(decide(pod, **WISH), pod, "h100-1"), "now")
+    assert now[0].startswith("the driver knows of a GPU that does not answer")
+    assert now[1].startswith("GPU 0 had Xid 79")
+
+
+def test_a_line_of_a_file_does_nothing_to_the_terminal(broken: Any, decide: Decide) -> None:
+    """It is told as it stands, with its control characters spelled out, in the report and in a run's error."""
+    broken["conflicts"][0] |= {"text": "/opt/image # \x1b[2J{{ lookup('pipe', 'id') }}\x07"}
+    broken["conflicts"] += [{"kind": "cuda_home", "file": "/root/.bash\x1b[1mrc", "line": 3, "text": "\x1b[2J"}]
+    broken["ways"][LOGIN]["environ"] = {"CUDA_VISIBLE_DEVICES": "0\x1b[2J"}
+    decision = decide(broken, **WISH)
+    text = render_text(decision, broken, "h100-1")
+    assert "{{ lookup('pipe', 'id') }}" in " ".join(text.split())
+    assert r"\x1b[2J" in text
+    told = [decision["now"]["summary"], *decision["remedies"], *decision["warnings"], *text.splitlines()]
+    assert [line for line in told if not line.isprintable()] == []
 
 
 def test_the_verdict_broken_has_a_colour(broken: Any, decide: Decide) -> None:
