@@ -16,7 +16,6 @@ DRIVERS = (
     "/usr/lib64/nvidia",
     "/usr/lib/nvidia",
     "/usr/lib64-nvidia",
-    "/usr/lib/nvidia",
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",
     "/run/opengl-driver/lib",
