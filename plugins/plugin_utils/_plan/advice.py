@@ -213,7 +213,7 @@ def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[
 
 def find_place(row: Mapping[str, Any]) -> tuple[Any, Any]:
     """What tells one foreign setting from another: its file and line, or its file and path where there is no line."""
-    return row.get("file"), row.get("line") or row.get("path")
+    return row.get("file") or None, row.get("line") or row.get("path")
 
 
 def _is_repaired(case: Case, row: Row) -> bool:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE, is_system_folder
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
@@ -97,7 +97,7 @@ def find_causes(case: Case, failing: Mapping[str, Way]) -> tuple[Cause, ...]:
 
 def family_of(way: Way) -> str:
     """Whether what fails is which GPUs a way is shown, or which library it gets."""
-    answer = way.answer
+    answer = None if way.is_other else way.answer
     return DEVICES if answer and (answer.code == 0 or answer.code in OF_ENVIRONMENT) else LIBRARY
 
 
@@ -124,6 +124,8 @@ def explain(case: Case, code: int | None, way: Way | None = None) -> tuple[str, 
     found = None if code is None else explain_error(code, context, case.known["drivers"]["errors"])
     if found is None:
         return "", LOOK
+    if str(code) not in case.known["drivers"]["errors"]:
+        return ", which the catalogue does not explain", str(found["remedy"])
     guess = "" if found["sure"] in ("A", "B") or found.get("causes") else "a usual reason: "
     return f"; {guess}{halve(found['cause'])}", str(found["remedy"])
 
@@ -132,6 +134,15 @@ def halve(sentence: str) -> str:
     """A whole sentence as a half one; an abbreviation at its start keeps its letters."""
     text = sentence.rstrip(".")
     return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
+
+
+def without_run(case: Case, causes: Sequence[Cause]) -> tuple[Cause, ...]:
+    """The causes where no run follows, such as on a blocked host: none is mended, and each says what to do by hand."""
+    found = []
+    for cause in causes:
+        stays = replace(cause, mends=False)
+        found.append(replace(stays, remedy=_remedy(case, stays)) if cause.mends else cause)
+    return tuple(found)
 
 
 # --- what the way's own trace has found ---
@@ -274,6 +285,8 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
     elif way.folder and (way.compat or way.stub or (way.version and way.version != case.host.driver)):
         because = f"the loader gives {way.libcuda} to the {way.label}, and no variable was seen that says so"
         remedy = f"Find what names {way.folder} (grep -r {way.folder} /etc/ld.so.conf.d), remove it and run ldconfig."
+        if is_system_folder(way.folder):  # the library does not belong there; the folder does
+            remedy = f"Remove {way.libcuda}, whose package dpkg -S or rpm -qf names, and run ldconfig."
         yield Cause("loader_order", None, None, None, way.folder, because, remedy)
         return
     answer = way.answer

@@ -10,17 +10,19 @@ nothing is fetched), of a way into the host (WAY_RULES), and of what works and s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import compat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import BROKEN_DRIVER, broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
+    LIBRARY,
     LOOK,
     OF_ENVIRONMENT,
     Cause,
     explain,
+    family_of,
     find_causes,
     halve,
     is_repeated,
@@ -94,9 +96,10 @@ class Now:
 def judge(case: Case) -> Now:
     """Judge what was observed of CUDA on a host."""
     host = case.host
-    if case.request.cuda == "none" or host.target or not (host.gpus or host.status in BROKEN_DRIVER):
+    if case.request.cuda == "none" or host.target or host.status in ("missing", "no_device"):
         return Now()
-    if host.status in ("missing", "no_device"):
+    uncounted = host.gpus is None and (host.status or host.driver)  # GPUs all the same
+    if not (host.gpus or uncounted or host.status in BROKEN_DRIVER):
         return Now()
     refusals = [refusal for rule in DRIVER_RULES if (refusal := rule(case))]
     ways = {name: _judge_way(case, way) for name, way in (host.ways or {}).items()}
@@ -105,7 +108,7 @@ def judge(case: Case) -> Now:
             Cause("driver", None, None, None, host.libcuda, refusal.because, refusal.remedy) for refusal in refusals
         )
         return Now(False, ways, causes, hopeless=True, summary=refusals[0].because)
-    failing = {name: way for name, way in (host.ways or {}).items() if ways[name].works is False}
+    failing = {name: _mark(case, way) for name, way in (host.ways or {}).items() if ways[name].works is False}
     if failing:
         faults = tell_faults({name: ways[name].because for name in failing})
         summary = f"CUDA does not work: {'; '.join(faults)}"
@@ -126,6 +129,12 @@ def _judge_way(case: Case, way: Way) -> WayNow:
         answer.devices if answer else 0,
         refusal.because if refusal else "",
     )
+
+
+def _mark(case: Case, way: Way) -> Way:
+    """The way with what is wrong about it: another libcuda than the driver's may start, or say that there is no GPU."""
+    fault = next((rule for rule in WAY_RULES if rule(case, way)), None)
+    return replace(way, is_other=fault in OTHERS)
 
 
 # --- the driver itself ---
@@ -178,13 +187,19 @@ def own_library_failed(case: Case) -> Refusal | None:
 
 
 def no_library_at_all(case: Case) -> Refusal | None:
-    """The kernel driver is there, and the host has no libcuda of any kind."""
+    """The kernel driver is there, and the host has no libcuda of any kind, or none but those of other drivers."""
     host = case.host
-    if host.ways is None or host.ways or host.libcuda or host.native:
+    if host.ways is None or host.libcuda or host.native:
         return None
-    because = f"driver {host.driver or 'of an unknown version'} is loaded, and the host has no libcuda.so.1"
+    others = sorted({way.libcuda for way in host.ways.values() if way.libcuda})
+    is_strange = all(is_own(case, way) is False for way in host.ways.values()) and not _works_somewhere(case)
+    if host.ways and not (host.searched and host.driver and others and is_strange):
+        return None
+    only = f" of that version in any known folder, only {', '.join(others)}" if others else ""
+    because = f"driver {host.driver or 'of an unknown version'} is loaded, and the host has no libcuda.so.1{only}"
     if host.kind == "container":
-        return Refusal(because, "Start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all.")
+        own = f"; one that has libraries of its own (LXC) needs those of driver {host.driver}" if others else ""
+        return Refusal(because, f"Start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all{own}.")
     return Refusal(because, "Install the driver's CUDA library in exactly the driver's version, or the whole driver.")
 
 
@@ -293,10 +308,8 @@ def fewer_devices(case: Case, way: Way) -> Refusal | None:
     if any(gpu.mig for gpu in gpus):
         return None if answer.devices else Refusal("CUDA sees no GPU, and MIG is on: no slice is given to it")
     wanted = len(gpus) if way.visible is None else min(len(gpus), len(way.visible))
-    if answer.devices >= wanted:
-        return None
     of = f"{wanted} GPUs" if way.visible is None else f"{wanted} GPUs that {VISIBLE} names"
-    return Refusal(f"CUDA sees {answer.devices} of {of}")
+    return None if answer.devices >= wanted else Refusal(f"CUDA sees {answer.devices} of {of}")
 
 
 WAY_RULES: tuple[Callable[[Case, Way], Refusal | None], ...] = (
@@ -310,6 +323,7 @@ WAY_RULES: tuple[Callable[[Case, Way], Refusal | None], ...] = (
     cuda_fails,
     fewer_devices,
 )
+OTHERS = (stub_library, compat_not_allowed, another_library)  # what is wrong is which library a way gets
 
 
 # --- what works and should be known ---
@@ -325,9 +339,8 @@ def lesser_xid(case: Case) -> Iterator[str]:
 def chosen_devices(case: Case) -> Iterator[str]:
     """Somebody gave a way some of the GPUs, as is done on shared hosts."""
     gpus = len(case.host.gpus or ())
-    lines = [
-        f"{row['file']}:{row['line']}" for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")
-    ]
+    some = [row for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")]
+    lines = [f"{row['file']}:{row['line']}" if row.get("line") else str(row["file"]) for row in some]
     for way in (case.host.ways or {}).values():
         if way.is_chosen(gpus):
             where = "; ".join([way.label, *lines])
@@ -354,8 +367,10 @@ def note(case: Case) -> list[str]:
 
 def note_own_python(case: Case, now: Now) -> list[str]:
     """That the environment is of use although the loader of the host is not: its Python loads the driver's library."""
-    wrong_library = any(way.works is False and way.code not in OF_ENVIRONMENT for way in now.ways.values())
-    if not now.is_broken or ENVIRONMENT in now.ways or not wrong_library or not (case.host.native or BLANK).works:
+    if not now.is_broken or ENVIRONMENT in now.ways or not (case.host.native or BLANK).works:
+        return []
+    failing = (_mark(case, way) for name, way in (case.host.ways or {}).items() if now.ways[name].works is False)
+    if all(family_of(way) != LIBRARY for way in failing):
         return []
     python = f"{case.layout.prefix}/current/bin/python"
     return [f"The driver's own libcuda works ({case.host.libcuda}): {python} loads it whatever the loader finds."]

@@ -69,6 +69,7 @@ class Way:
     environ: Mapping[str, str] | None  # None: not recorded
     causes: tuple[Trace, ...]
     error: str | None = None  # of the loader, where it loaded no library
+    is_other: bool = False  # judged: what is wrong is its libcuda, whatever that answers
 
     @property
     def label(self) -> str:
@@ -164,4 +165,6 @@ def _trace(row: Mapping[str, Any]) -> Trace:
 
 
 def _number(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
