@@ -305,8 +305,9 @@ def fewer_devices(case: Case, way: Way) -> Refusal | None:
     gpus, answer = case.host.gpus or (), way.answer
     if answer is None or answer.code != 0:
         return None
-    if any(gpu.mig for gpu in gpus):
-        return None if answer.devices else Refusal("CUDA sees no GPU, and MIG is on: no slice is given to it")
+    if not gpus or any(gpu.mig for gpu in gpus):
+        because = ", and MIG is on: no slice is given to it" if gpus else ""
+        return None if answer.devices else Refusal(f"CUDA sees no GPU{because}")
     wanted = len(gpus) if way.visible is None else min(len(gpus), len(way.visible))
     of = f"{wanted} GPUs" if way.visible is None else f"{wanted} GPUs that {VISIBLE} names"
     return None if answer.devices >= wanted else Refusal(f"CUDA sees {answer.devices} of {of}")

@@ -103,6 +103,8 @@ def test_gpus_that_nobody_counted_are_judged(host: Any, decide: Decide) -> None:
     assert decide(facts, cuda="13.0")["verdict"] == "broken"
     facts["ways"] = {name: way(0, devices=8) for name in WAYS}
     assert decide(facts, cuda="13.0")["verdict"] == "ok"
+    facts["ways"]["login"] = way(0)
+    assert decide(facts, cuda="13.0")["now"]["summary"] == "CUDA does not work: login shell: CUDA sees no GPU"
 
 
 def test_a_blocked_host_promises_no_repair(host: Any, decide: Decide) -> None:
