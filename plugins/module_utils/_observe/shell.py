@@ -22,7 +22,7 @@ _SPACE = re.compile(r"(?:[ \t\r\f\v]|\\\r?\n)+")
 _OPERATOR = re.compile(r"\n|;;&|;;|;&|;|&&|&>>|&>|&|\|\||\|&|\||<<<|<<-|<<|>>|>\||<>|[<>]&|[<>]|\(|\)")
 _ARITHMETIC = re.compile(r"\(\([^\n]{0,200}?\)\)")
 _PLAIN = re.compile(r"[^\s'\"\\$`;&|<>()]+")
-_GROUP_SIGN = re.compile(r"\\.|\$\(|\$\{|[\"'`(){}]", re.DOTALL)
+_GROUP_SIGN = re.compile(r"\\.|\$\(|\$\{|[\"'`(){}]|(?<=[\s(;])#[^\n]*", re.DOTALL)
 _IN_QUOTES = re.compile(r"\\([$`\"\\\n])")
 _CLOSERS = {
     "fi": ("if",),
@@ -298,7 +298,9 @@ def _end_of_group(text: str, place: int) -> int:
     while found := _GROUP_SIGN.search(text, place):
         sign, place = found.group(), found.end()
         top = closers[-1] if closers else ""
-        if sign == top:
+        if sign[0] == "#":
+            place = place if top == ")" else found.start() + 1  # a comment, of a command or a list alone
+        elif sign == top:
             closers.pop()
         elif sign == "'" and top != '"':
             end = text.find("'", place)
