@@ -122,11 +122,11 @@ class Root:
             return None
 
     def read_bytes(self, path: str, limit: int = LIMIT) -> bytes:
-        """The first bytes of a file; empty where it can't be read."""
+        """The first bytes of a file; empty where it can't be read. What would have to be waited for has none."""
         if self.is_closed(path):
             return b""
         try:
-            with open(self.at(path), "rb", buffering=0) as file:
+            with open(self.at(path), "rb", buffering=0, opener=_open) as file:
                 chunks, left = [], limit
                 while left > 0 and (chunk := file.read(min(left, CHUNK))):
                     chunks.append(chunk)
@@ -189,6 +189,11 @@ def find_home(environ: Mapping[str, str]) -> str:
     except OSError:
         is_own = False
     return home.rstrip("/") if is_own and home != "/" else user.pw_dir
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file, or a pipe without waiting for somebody who writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def is_compat(path: str) -> bool:

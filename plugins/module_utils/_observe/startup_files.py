@@ -98,7 +98,7 @@ def judge_setting(
         paths = [path for path in PRELOADED.split(setting.value) if is_wrong_preload(path, libraries)]
         return [conflict("preload", file, line, text, path, _read(path, libraries)) for path in paths]
     found = []
-    for folder in split_folders(setting.value):
+    for folder in dict.fromkeys(split_folders(setting.value)):
         copy = libraries.find(folder) if libraries and folder.startswith("/") else None
         if libraries and copy and libraries.is_own(copy):
             break  # what comes after it does no harm

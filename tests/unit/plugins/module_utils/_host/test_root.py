@@ -49,6 +49,15 @@ def test_what_can_not_be_read_is_empty(tmp_path: Path) -> None:
     assert root.read("/") == ""
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Its opening would last until somebody writes to it, and an observation as long."""
+    os.mkfifo(tmp_path / "pipe")
+    assert Root(str(tmp_path)).read("/pipe") == ""
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    assert Root(str(tmp_path)).read("/pipe") == ""
+    os.close(writer)
+
+
 def test_files_that_refuse_large_reads_are_read() -> None:
     assert Root().read("/proc/sys/kernel/osrelease").strip()
 
