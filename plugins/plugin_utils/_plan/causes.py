@@ -21,6 +21,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import 
     why_left,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
+    ENVIRONMENT,
     LIBRARY_PATH,
     PRELOAD,
     VISIBLE,
@@ -265,25 +266,27 @@ def _remedy(case: Case, cause: Cause) -> str:
 def _seen(case: Case, way: Way) -> Iterator[Cause]:
     environ = way.environ or {}
     if not way.reached:
-        because = f"the {way.label} does not come as far as CUDA"
-        yield Cause("shell", None, None, None, None, because, START_UP)
+        because = f"{way.called} does not come as far as CUDA"
+        python = f"{case.layout.prefix}/current/bin/python"
+        remedy = f"See what {python} -I -c pass says, and run the plan again." if way.name == ENVIRONMENT else START_UP
+        yield Cause("shell", None, None, None, None, because, remedy)
         return
     if family_of(way) == DEVICES:
         if VISIBLE in environ:
             kind = "repeated_devices" if is_repeated(way.visible or ()) else "hidden_devices"
-            because = f'{VISIBLE} is "{environ[VISIBLE]}" in the {way.label}'
+            because = f'{VISIBLE} is "{environ[VISIBLE]}" in {way.called}'
             yield _of_environment(case, kind, f"{VISIBLE}={environ[VISIBLE]}", None, because)
             return
     elif "libcuda" in environ.get(PRELOAD, ""):
-        because = f"{PRELOAD} is {environ[PRELOAD]} in the {way.label}"
+        because = f"{PRELOAD} is {environ[PRELOAD]} in {way.called}"
         yield _of_environment(case, "preload", f"{PRELOAD}={environ[PRELOAD]}", way.folder, because)
         return
     elif way.folder and way.folder in map(_plain, environ.get(LIBRARY_PATH, "").split(":")):
-        because = f"{LIBRARY_PATH} has {way.folder} before the driver's folder in the {way.label}"
+        because = f"{LIBRARY_PATH} has {way.folder} before the driver's folder in {way.called}"
         yield _of_environment(case, "ld_library_path", f"{LIBRARY_PATH}={environ[LIBRARY_PATH]}", way.folder, because)
         return
     elif way.folder and (way.compat or way.stub or (way.version and way.version != case.host.driver)):
-        because = f"the loader gives {way.libcuda} to the {way.label}, and no variable was seen that says so"
+        because = f"the loader gives {way.libcuda} to {way.called}, and no variable was seen that says so"
         remedy = f"Find what names {way.folder} (grep -r {way.folder} /etc/ld.so.conf.d), remove it and run ldconfig."
         if is_system_folder(way.folder):  # the library does not belong there; the folder does
             remedy = f"Remove {way.libcuda}, whose package dpkg -S or rpm -qf names, and run ldconfig."
@@ -291,7 +294,7 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
         return
     answer = way.answer
     if answer is None:
-        because = f"the {way.label} finds no libcuda.so.1 that can be loaded"
+        because = f"{way.called} finds no libcuda.so.1 that can be loaded"
         yield Cause("loader_missing", None, None, None, case.host.libcuda, because, _add_folder(case))
         return
     if answer.code == 0:

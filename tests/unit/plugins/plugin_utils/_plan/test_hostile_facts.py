@@ -162,3 +162,11 @@ def test_a_choice_of_gpus_without_a_line_is_told_by_its_file(host: Any, decide: 
     assert told == [
         'CUDA_VISIBLE_DEVICES is "1": some of the 2 GPUs are hidden (login shell; /root/.config/fish/fish_variables).'
     ]
+
+
+def test_a_python_that_does_not_start_has_no_start_up_files(host: Any, decide: Decide) -> None:
+    facts = everywhere(host("H100", DRIVER), code=0, devices=1)
+    facts["ways"]["environment"] = {}
+    (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
+    assert cause["because"] == "the environment's Python does not come as far as CUDA"
+    assert cause["remedy"].startswith("See what /opt/podsmith/current/bin/python -I -c pass says")
