@@ -180,7 +180,7 @@ class Host:
         if backup:
             if not self.module.check_mode:
                 copy(backup, text, file.stat())
-            self.note(f"{path}{backup.name[len(file.name) :]}", "", text)
+            self.note(str(backup)[len(self.root.path) :], "", text)
         if not self.module.check_mode:
             self.replace(file, new)
         self.note(path, text, new)
@@ -195,7 +195,14 @@ class Host:
         descriptor, temporary = tempfile.mkstemp(dir=self.module.tmpdir)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             stream.write(text)
-        self.module.atomic_move(temporary, str(file), unsafe_writes=True)
+        try:
+            self.module.atomic_move(temporary, str(file), unsafe_writes=True)
+        except OSError:
+            raise
+        except Exception as error:  # as it raises it, with the system's own as the cause
+            cause: BaseException | None = error.__cause__ or error
+            number = cause.errno if isinstance(cause, OSError) else None
+            raise OSError(number, os.strerror(number) if number else str(error), str(file)) from error
 
     def parses(self, path: str, text: str) -> bool | None:
         """Whether the shell of a start-up file can read a text; None where that shell is not here."""
@@ -269,15 +276,16 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     host, rows = Host(module), module.params["repairs"]
     failures = []
-    try:
-        for path, repairs in read_repairs(rows).items():
+    for path, repairs in read_repairs(rows).items():
+        try:
             host.repair_file(path, repairs)
+        except OSError as error:
+            found = f"{error.filename or path} cannot be changed ({error.strerror})"
+            failures.append(f"{found}; make it writable for this user, or remove the lines by hand.")
+    try:
         is_touched = any(form_of(path) == FOLDERS for path in host.paths)
         if is_touched or any(row["path"] == CACHE for row in rows):
             host.refresh(is_stale=not is_touched)
-    except OSError as error:
-        found = f"{error.filename or 'a file'} cannot be changed ({error.strerror})"
-        failures.append(f"{found}; make it writable for this user, or remove the lines by hand.")
     except LoaderError as error:
         failures.append(f"The loader's cache is as it was: {error}. Run ldconfig as root.")
     if host.paths and module.params["history"]:

@@ -17,10 +17,14 @@ import os
 import select
 import signal
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, NoReturn
 
 TICK = 0.01  # seconds between two looks at a child that has closed its output
+LIMIT = 16 * 1024 * 1024  # bytes that are kept of an output; of one that has more its end is of interest
+PIPE = 1024 * 1024  # bytes that a pipe can hold at most, of what a child has said before it ended
+BLOCK = 65536
 
 
 class Outcome(NamedTuple):
@@ -43,7 +47,7 @@ class Child:
 
     def result(self) -> Outcome:
         """Collect the output until the child ends; a background process that keeps the pipe open does not count."""
-        chunks: list[bytes] = []
+        chunks: deque[bytes] = deque(maxlen=LIMIT // BLOCK)
         code, is_open = None, True
         while True:
             left = self._deadline - time.monotonic()
@@ -54,8 +58,9 @@ class Child:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
                 code = exit_code(status)
-                while is_open and self._read(chunks, 0.0):
-                    pass
+                for _block in range(PIPE // BLOCK):  # no further, for one that was left behind may never stop writing
+                    if not is_open or not self._read(chunks, 0.0):
+                        break
                 break
             if left <= 0:
                 self._abandon()
@@ -63,12 +68,13 @@ class Child:
         os.close(self._fd)
         return Outcome(code, b"".join(chunks).decode("utf-8", "replace"))
 
-    def _read(self, chunks: list[bytes], seconds: float) -> bool:
+    def _read(self, chunks: deque[bytes], seconds: float) -> bool:
         """Read what there is; False at the end, and where nothing came in a look without waiting."""
         if not select.select([self._fd], [], [], seconds)[0]:
             return seconds > 0
-        data = os.read(self._fd, 65536)
-        chunks.append(data)
+        data = os.read(self._fd, BLOCK)
+        is_small = bool(chunks) and len(chunks[-1]) + len(data) <= BLOCK
+        chunks.append(chunks.pop() + data if is_small else data)
         return bool(data)
 
     def _abandon(self) -> None:

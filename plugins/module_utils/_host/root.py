@@ -190,6 +190,7 @@ class Root:
 
 
 def _open(path: str, flags: int) -> int:
+    """Open a file, or a pipe without waiting for somebody who writes to it."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

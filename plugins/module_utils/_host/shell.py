@@ -26,7 +26,7 @@ _DESCRIPTOR = re.compile(r"\d+(?=[<>])")
 _HERE = re.compile(r"\d*(?P<sign><<-?)(?!<)(?:[ \t\r\f\v]|\\\r?\n)*")
 _BREAKS = " \t\r\f\v\n;&|<>()"
 _PLAIN = re.compile(r"[^\s'\"\\$`;&|<>()]+")
-_GROUP_SIGN = re.compile(r"\\.|\$\(|\$\{|[\"'`(){}]", re.DOTALL)
+_GROUP_SIGN = re.compile(r"\\.|\$\(|\$\{|[\"'`(){}]|(?<=[\s(;])#[^\n]*", re.DOTALL)
 _IN_QUOTES = re.compile(r"\\([$`\"\\\n])")
 _CLOSERS = {
     "fi": ("if",),
@@ -326,7 +326,9 @@ def _end_of_group(text: str, place: int) -> tuple[int, bool]:
     while found := _GROUP_SIGN.search(text, place):
         sign, place = found.group(), found.end()
         top = closers[-1] if closers else ""
-        if sign == top:
+        if sign[0] == "#":
+            place = place if top == ")" else found.start() + 1  # a comment, of a command or a list alone
+        elif sign == top:
             closers.pop()
         elif sign == "'" and top != '"':
             end = text.find("'", place)

@@ -185,7 +185,7 @@ def observe_driver(
     elif nvml and code == 0:
         version, source, cuda = nvml["version"] or version, "nvml", nvml["cuda"]
         devices = nvml["devices"]
-        status = "ok" if devices else "lost" if nvml["count"] else "no_device"
+        status = _nvml_status(nvml)
         problems.extend(nvml["problems"])
     elif code == LIB_RM_VERSION_MISMATCH:
         status, devices = "mismatch", _proc_devices(root)
@@ -227,16 +227,23 @@ def observe_driver(
     return driver, devices, problems
 
 
+def _nvml_status(nvml: Mapping[str, Any]) -> str:
+    """The status by what NVML counts: one GPU off the bus is a fault, one that this user may not open is none."""
+    if nvml["lost"] or (nvml["count"] and not nvml["devices"]):
+        return "lost"
+    return "ok" if nvml["devices"] else "no_device"
+
+
 def read_nvml(libraries: list[str], own_cuda: str | None) -> Record:
     """Ask NVML; meant for a child, since a hung driver never answers.
 
     :param libraries: names or paths of libnvidia-ml to try in turn.
     :param own_cuda: path of the driver's own libcuda. NVML asks whatever ``libcuda.so.1`` it finds for the CUDA level,
         so the right one is loaded before; without it the level stays unknown.
-    :return: ``{init, version, cuda, count, devices, problems}``; ``init`` is the nvmlReturn_t, ``None`` where no
-        library could be loaded.
+    :return: ``{init, version, cuda, count, lost, devices, problems}``; ``lost`` counts those off the bus, ``init`` is
+        the nvmlReturn_t, ``None`` where no library could be loaded.
     """
-    answer: Record = {"init": None, "version": None, "cuda": None, "count": 0, "devices": [], "problems": []}
+    answer: Record = {"init": None, "version": None, "cuda": None, "count": 0, "lost": 0, "devices": [], "problems": []}
     library = load_first(libraries)
     if library is None:
         return answer
@@ -252,6 +259,7 @@ def read_nvml(libraries: list[str], own_cuda: str | None) -> Record:
         handle = ctypes.c_void_p()
         code = nvml.call("nvmlDeviceGetHandleByIndex_v2", index, ctypes.byref(handle))
         if code == GPU_IS_LOST:
+            answer["lost"] += 1
             answer["problems"].append(f"GPU {index} has fallen off the bus; restart the host")
         elif code:
             answer["problems"].append(

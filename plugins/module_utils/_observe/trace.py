@@ -51,6 +51,7 @@ FISH_HOME_FILES = (".config/fish/conf.d/*.fish", ".config/fish/config.fish", ".c
 HIDING_CODES = (100, 101)  # cuInit where CUDA_VISIBLE_DEVICES names no GPU, or one twice
 SOURCING = re.compile(r"(?:\.|source) +(?P<file>'[^']*'|[^ ;]+)")
 EVALUATING = re.compile(r"(?:builtin |command )?eval\b")
+ARGUMENT = re.compile(r"\$\{?[1-9@*]")  # of a function
 DECLARING = re.compile(r"(?:export|declare|typeset|readonly)\b")
 
 
@@ -283,7 +284,7 @@ def _sets_again(root: Root, name: str, step: Step, home: str) -> bool:
 def _cause(root: Root, suspect: Suspect, trace: Started, steps: Sequence[Step], value: str | None) -> Record:
     """The record of the last of the steps, which set the value."""
     name, home = suspect.variable, trace.way.env["HOME"]
-    step = _find_line(root, steps, name, home)
+    step = _find_call(root, steps, _find_line(root, steps, name, home), suspect, home)
     if step.file and not step.command.startswith("set +"):
         file = _absolute(root, step.file, home)
         return _row(name, value, file, *_locate(root, file, step.line, name))
@@ -313,6 +314,18 @@ def _find_line(root: Root, steps: Sequence[Step], name: str, home: str) -> Step:
         if outer is None or not (is_lost or EVALUATING.match(steps[outer].command)):
             return step
         number = outer
+
+
+def _find_call(root: Root, steps: Sequence[Step], step: Step, suspect: Suspect, home: str) -> Step:
+    """The step, or the call of a function that has the entry from its arguments: others call it as well."""
+
+    def text(one: Step) -> str:
+        return _locate(root, _absolute(root, one.file, home), one.line, suspect.variable)[1]
+
+    if not suspect.entry or not step.file or suspect.entry in text(step) or not ARGUMENT.search(text(step)):
+        return step
+    calls = (one for one in reversed(steps[:-1]) if one.file and suspect.entry in one.command)
+    return next((one for one in calls if not ARGUMENT.search(text(one))), step)
 
 
 def _runs(outer: Step, step: Step, *, is_lost: bool) -> bool:

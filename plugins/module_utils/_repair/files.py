@@ -107,7 +107,8 @@ def _without(lines: Sequence[str], at: int, repairs: Sequence[Repair], form: str
     """The lines with that one edited; None where one of the repairs cannot be made."""
     body = lines[at].rstrip("\r\n")
     end = lines[at][len(body) :]
-    continues = form == SH and at > 0 and CONTINUES.search(lines[at - 1].rstrip("\r\n")) is not None
+    former = lines[at - 1].rstrip("\r\n") if at else "#"
+    continues = form == SH and not former.lstrip().startswith("#") and CONTINUES.search(former) is not None
     edit = Edit(body, ())
     for repair in repairs:
         if edit.kept is None:
@@ -144,8 +145,11 @@ def _plain(line: str) -> str:
 def free_backup(path: Path, text: str) -> Path | None:
     """Where to keep a copy of what a file was; None where a copy of this very text is kept already."""
     number = 0
+    # Of ~/.bashrc.d and its kind a start-up file reads all that "*" finds: the copy would bring the line back.
+    is_read_whole = re.fullmatch(r"\..+\.d", path.parent.name) and not path.name.startswith(".")
+    name = f".{path.name}" if is_read_whole else path.name
     while True:
-        backup = path.with_name(f"{path.name}{BACKUP}{f'.{number}' if number else ''}")
+        backup = path.with_name(f"{name}{BACKUP}{f'.{number}' if number else ''}")
         try:
             kept = backup.read_bytes()
         except FileNotFoundError:

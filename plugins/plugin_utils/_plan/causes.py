@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE
+from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE, is_system_folder
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.errors import explain_error, judge_visible
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
@@ -25,6 +25,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import 
     why_left,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
+    ENVIRONMENT,
     LIBRARY_PATH,
     PRELOAD,
     VISIBLE,
@@ -116,6 +117,13 @@ def is_own(case: Case, way: Way) -> bool | None:
     return way.libcuda == host.libcuda if host.libcuda else None
 
 
+def find_compat_row(case: Case, way: Way) -> Mapping[str, object] | None:
+    """The installed compat library that a way has loaded; the only one there is where the path does not say."""
+    rows = case.host.compat
+    found = next((row for row in rows if way.folder and row.get("path") == way.folder), None)
+    return found or (rows[0] if way.compat and not way.folder and len(rows) == 1 else None)
+
+
 def is_drivers(case: Case, version: str | None) -> bool:
     """Whether a library's version is the driver's, of which the branch alone may be known."""
     driver = case.host.driver
@@ -162,6 +170,8 @@ def explain(case: Case, code: int | None, way: Way | None = None) -> Refusal:
     found = None if code is None else explain_error(code, context, rows)
     if found is None:
         return Refusal("", LOOK)
+    if str(code) not in rows:
+        return Refusal("the catalogue does not explain it", str(found["remedy"]))
     if not found.get("causes"):
         guess = "" if found["sure"] in ("A", "B") else "a usual reason: "
         return Refusal(f"{guess}{halve(found['cause'])}", str(found["remedy"]))
@@ -184,6 +194,15 @@ def halve(sentence: str) -> str:
     """A whole sentence as a half one; an abbreviation at its start keeps its letters."""
     text = sentence.rstrip(".")
     return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
+
+
+def without_run(case: Case, causes: Sequence[Cause]) -> tuple[Cause, ...]:
+    """The causes where no run follows, such as on a blocked host: none is mended, and each says what to do by hand."""
+    found = []
+    for cause in causes:
+        stays = replace(cause, mends=False)
+        found.append(replace(stays, remedy=_remedy(case, stays)) if cause.mends else cause)
+    return tuple(found)
 
 
 # --- what the way's own trace has found ---
@@ -311,7 +330,11 @@ def _remedy(case: Case, cause: Cause) -> str:
 def _seen(case: Case, way: Way) -> Iterator[Cause]:
     environ = way.environ or {}
     if not way.reached:
-        yield Cause("shell", None, None, None, None, "", START_UP.format(way=way.label))
+        python = f"{case.layout.prefix}/current/bin/python"
+        remedy = START_UP.format(way=way.label)
+        if way.name == ENVIRONMENT:
+            remedy = f"See what {python} -I -c pass says, and run the plan again."
+        yield Cause("shell", None, None, None, None, "", remedy)
         return
     if family_of(case, way) == DEVICES:
         if VISIBLE in environ:
@@ -320,16 +343,18 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
             yield _of_environment(case, kind, f"{VISIBLE}={environ[VISIBLE]}", None, because)
             return
     elif "libcuda" in environ.get(PRELOAD, ""):
-        because = f"{PRELOAD} is {environ[PRELOAD]} in the {way.label}"
+        because = f"{PRELOAD} is {environ[PRELOAD]} in {way.called}"
         yield _of_environment(case, "preload", f"{PRELOAD}={environ[PRELOAD]}", way.folder, because)
         return
     elif way.folder and way.folder in map(_plain, environ.get(LIBRARY_PATH, "").split(":")):
-        because = f"{LIBRARY_PATH} has {way.folder} before the driver's folder in the {way.label}"
+        because = f"{LIBRARY_PATH} has {way.folder} before the driver's folder in {way.called}"
         yield _of_environment(case, "ld_library_path", f"{LIBRARY_PATH}={environ[LIBRARY_PATH]}", way.folder, because)
         return
     elif way.folder and is_own(case, way) is False:
         because = f"what puts {way.folder} before the driver's folder was not found"
         remedy = f"Find what names {way.folder} (grep -r {way.folder} /etc/ld.so.conf.d), remove it and run ldconfig."
+        if is_system_folder(way.folder):  # the library does not belong there; the folder does
+            remedy = f"Remove {way.libcuda}, whose package dpkg -S or rpm -qf names, and run ldconfig."
         yield Cause("loader_order", None, None, None, way.folder, because, remedy)
         return
     answer = way.answer
@@ -356,7 +381,7 @@ def _add_folder(case: Case) -> str:
         if host.kind != "container":
             bring = "install the driver's CUDA library in exactly the driver's version"
         return f"{look} to the loader's; where there is none, {bring}."
-    return _sentence(COMMANDS["loader_missing"].format(path=case.host.libcuda.rpartition("/")[0]))
+    return _sentence(COMMANDS["loader_missing"].format(path=host.libcuda.rpartition("/")[0]))
 
 
 def _sentence(text: str) -> str:

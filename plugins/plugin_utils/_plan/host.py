@@ -81,6 +81,7 @@ class Host:
     disk: Row | None = None  # the driver on the disk; None where nobody looked
     ways: Mapping[str, Way] | None = None  # None: nobody looked; empty: there is no libcuda to ask
     libcuda: str | None = None  # the driver's own
+    searched: bool = False  # whether that was looked for
     native: Answer | None = None  # of the driver's own in a clean environment; None where nobody had to ask
     shm_mib: float | None = None  # of /dev/shm
     flavor: str | None = None  # of the driver: open, proprietary, windows
@@ -166,6 +167,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         disk=installed.get("driver") or None,
         ways=read_ways(observed),
         libcuda=_text(driver.get("libcuda")),
+        searched="libcuda" in driver,
         native=read_answer(driver.get("native")),
         flavor=_text(driver.get("flavor")),
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
@@ -213,7 +215,7 @@ def _gpu(device: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> G
         brand_observed=brand is not None,
         least_driver=model.get("least_driver"),
         mig=device.get("mig") is True,
-        xids=tuple(code for code in _rows(device.get("xid")) if isinstance(code, int)),
+        xids=tuple(int(str(code)) for code in _rows(device.get("xid")) if str(code).isdecimal()),
         uuid=_text(device.get("uuid")),
     )
 

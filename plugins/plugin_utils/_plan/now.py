@@ -24,6 +24,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
     explain,
     family_of,
     find_causes,
+    find_compat_row,
     halve,
     is_drivers,
     is_newer,
@@ -110,9 +111,10 @@ def judge(case: Case) -> Now:
 
 def _judge(case: Case) -> Now:
     host = case.host
-    if case.request.cuda == "none" or host.target or not (host.gpus or host.status in BROKEN_DRIVER):
+    if case.request.cuda == "none" or host.target or host.status in ("missing", "no_device"):
         return Now()
-    if host.status in ("missing", "no_device"):
+    uncounted = host.gpus is None and (host.status or host.driver)  # GPUs all the same
+    if not (host.gpus or uncounted or host.status in BROKEN_DRIVER):
         return Now()
     refusals = [refusal for rule in DRIVER_RULES if (refusal := rule(case))]
     ways = {name: _judge_way(case, way) for name, way in (host.ways or {}).items()}
@@ -197,13 +199,19 @@ def own_library_failed(case: Case) -> Refusal | None:
 
 
 def no_library_at_all(case: Case) -> Refusal | None:
-    """The kernel driver is there, and the host has no libcuda of any kind."""
+    """The kernel driver is there, and the host has no libcuda of any kind, or none but those of other drivers."""
     host = case.host
-    if host.ways is None or host.ways or host.libcuda or host.native:
+    if host.ways is None or host.libcuda or host.native:
         return None
-    because = f"driver {host.driver or 'of an unknown version'} is loaded, and the host has no libcuda.so.1"
+    others = sorted({way.libcuda for way in host.ways.values() if way.libcuda})
+    is_strange = all(is_own(case, way) is False for way in host.ways.values()) and not _works_somewhere(case)
+    if host.ways and not (host.searched and host.driver and others and is_strange):
+        return None
+    only = f" of that version in any known folder, only {', '.join(others)}" if others else ""
+    because = f"driver {host.driver or 'of an unknown version'} is loaded, and the host has no libcuda.so.1{only}"
     if host.kind == "container":
-        return Refusal(because, "Start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all.")
+        own = f"; one that has libraries of its own (LXC) needs those of driver {host.driver}" if others else ""
+        return Refusal(because, f"Start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all{own}.")
     return Refusal(because, "Install the driver's CUDA library in exactly the driver's version, or the whole driver.")
 
 
@@ -265,7 +273,7 @@ def hidden_devices(_case: Case, way: Way) -> Refusal | None:
 def compat_not_allowed(case: Case, way: Way) -> Refusal | None:
     """A compat library is loaded where it must be off; one that the plan may use here is right."""
     host, version = case.host, way.version
-    row = _compat_row(case, way)
+    row = find_compat_row(case, way)
     if not (way.compat or row) or way.stub or is_drivers(case, version):
         return None
     version = version or (str(row["version"]) if row and row.get("version") else None)
@@ -288,7 +296,7 @@ def compat_not_allowed(case: Case, way: Way) -> Refusal | None:
 def another_library(case: Case, way: Way) -> Refusal | None:
     """The libcuda is of another driver than the one in the kernel."""
     host = case.host
-    if not way.libcuda or way.stub or way.compat or _compat_row(case, way) or case.request.overrides.driver:
+    if not way.libcuda or way.stub or way.compat or find_compat_row(case, way) or case.request.overrides.driver:
         return None
     if is_own(case, way) is not False:
         return None
@@ -308,13 +316,12 @@ def fewer_devices(case: Case, way: Way) -> Refusal | None:
     gpus, answer = case.host.gpus or (), way.answer
     if answer is None or answer.code != 0:
         return None
-    if any(gpu.mig for gpu in gpus):
-        return None if answer.devices else Refusal("CUDA sees no GPU, and MIG is on: no slice is given to it")
+    if not gpus or any(gpu.mig for gpu in gpus):
+        because = ", and MIG is on: no slice is given to it" if gpus else ""
+        return None if answer.devices else Refusal(f"CUDA sees no GPU{because}")
     wanted = len(gpus) if way.visible is None else min(len(gpus), len(way.visible))
-    if answer.devices >= wanted:
-        return None
     of = f"{wanted} GPUs" if way.visible is None else f"{wanted} GPUs that {VISIBLE} names"
-    return Refusal(f"CUDA sees {answer.devices} of {of}")
+    return None if answer.devices >= wanted else Refusal(f"CUDA sees {answer.devices} of {of}")
 
 
 WAY_RULES: tuple[Callable[[Case, Way], Refusal | None], ...] = (
@@ -350,9 +357,8 @@ def silent_shell(case: Case) -> Iterator[str]:
 def chosen_devices(case: Case) -> Iterator[str]:
     """Somebody gave a way some of the GPUs, as is done on shared hosts."""
     gpus = len(case.host.gpus or ())
-    lines = [
-        f"{row['file']}:{row['line']}" for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")
-    ]
+    some = [row for row in case.host.conflicts if row.get("kind") == SOME and row.get("file")]
+    lines = [f"{row['file']}:{row['line']}" if row.get("line") else str(row["file"]) for row in some]
     chosen: dict[str, list[str]] = {}
     for name, way in (case.host.ways or {}).items():
         if way.is_chosen(gpus):
@@ -389,13 +395,6 @@ def note_own_python(case: Case, now: Now) -> list[str]:
 
 
 # --- words and comparisons ---
-
-
-def _compat_row(case: Case, way: Way) -> Mapping[str, object] | None:
-    """The installed compat library that a way has loaded; the only one there is where the path does not say."""
-    rows = case.host.compat
-    found = next((row for row in rows if way.folder and row.get("path") == way.folder), None)
-    return found or (rows[0] if way.compat and not way.folder and len(rows) == 1 else None)
 
 
 def _is_explained(case: Case) -> bool:

@@ -14,6 +14,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import without_run
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import (
     Change,
     Wanted,
@@ -368,9 +369,12 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
     because = draft.blocked or "nothing works here"
     rejected = draft.rejected or [Rejection("the request", because)] * (verdict == BLOCKED)
     told = str(draft.case.known["pytorch"]["indexes"][builds.CPU]["source"])
+    causes = without_run(draft.case, draft.now.causes)
+    by_hand = {cause.remedy: stays.remedy for cause, stays in zip(draft.now.causes, causes, strict=True)}
+    draft.remedies = [by_hand.get(remedy, remedy) for remedy in draft.remedies]
     return Plan(
         verdict=verdict,
-        now=draft.now,
+        now=replace(draft.now, causes=causes),
         route=BLOCKED,
         summary=f"{verdict}: {because}",
         cuda=None,

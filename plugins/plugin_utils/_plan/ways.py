@@ -77,6 +77,11 @@ class Way:
         return LABELS.get(self.name, self.name)
 
     @property
+    def called(self) -> str:
+        """The same in a sentence."""
+        return f"the {self.label.removeprefix('the ')}"
+
+    @property
     def reached(self) -> bool:
         """Whether it came as far as the probe: it did not where it said nothing, or hung without a library."""
         hung = self.libcuda is None and self.answer is not None and self.answer.name == TIMEOUT
@@ -173,4 +178,6 @@ def _trace(row: Mapping[str, Any]) -> Trace:
 
 
 def _number(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

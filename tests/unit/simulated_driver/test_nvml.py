@@ -44,6 +44,7 @@ def test_nvml_says_what_the_recorded_host_said(driver: Any, host: Host) -> None:
         "version": "580.159.04",
         "cuda": "13.0",
         "count": 1,
+        "lost": 0,
         "devices": [
             {
                 "index": 0,

@@ -142,6 +142,44 @@ def test_a_file_that_cannot_be_written_is_named(root: Path, run: Run, monkeypatc
     assert answer["paths"] == CHANGED[:1], "what was not written has not changed"
 
 
+def test_a_file_that_cannot_be_replaced_does_not_keep_others_from_their_repair(
+    root: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an immutable file (chattr +i) Ansible tells in an exception of its own."""
+    move = module.AnsibleModule.atomic_move
+
+    def refuse(self: Any, source: str, target: str, **more: Any) -> None:
+        if target.endswith(".bashrc"):
+            raise Exception(f"Unable to make {source} into {target}") from PermissionError(1, "x", b"/t")  # noqa: TRY002
+        move(self, source, target, **more)
+
+    monkeypatch.setattr(module.AnsibleModule, "atomic_move", refuse)
+    answer = run(FILES[1], *FILES[3:], fails=True)
+    assert answer["msg"] == (
+        f"{root}/root/.bashrc cannot be changed (Operation not permitted); make it writable for this user, or remove"
+        " the lines by hand."
+    )
+    assert answer["paths"] == [CHANGED[0], *CHANGED[2:]]
+
+
+def test_a_copy_lies_where_its_file_does_and_is_named_so(root: Path, run: Run) -> None:
+    """Dotfiles are links into a folder of their manager, and ~/.bashrc reads whatever lies in ~/.bashrc.d."""
+    (root / "root/.dotfiles").mkdir()
+    (root / "root/.dotfiles/profile").write_text(f"{LINE}\n")
+    (root / "root/.profile").symlink_to(".dotfiles/profile")
+    (root / "root/.bashrc.d").mkdir()
+    (root / "root/.bashrc.d/cuda").write_text(f"# cuda\n{LINE}\n")
+    answer = run(row("/root/.profile", 1, LINE), row("/root/.bashrc.d/cuda", 2, LINE))
+    assert answer["paths"] == [
+        "/root/.dotfiles/profile.podsmith-backup", "/root/.profile",
+        "/root/.bashrc.d/.cuda.podsmith-backup", "/root/.bashrc.d/cuda",
+    ]  # fmt: skip
+    assert (root / "root/.profile").is_symlink()
+    assert (root / "root/.dotfiles/profile.podsmith-backup").read_text() == f"{LINE}\n"
+    read = [path.read_text() for path in (root / "root/.bashrc.d").glob("[!.]*")]
+    assert read == ["# cuda\n"], "what * finds there has the line no more"
+
+
 def test_the_history_has_what_was_changed(root: Path, run: Run, run_again: Run) -> None:
     history = "/opt/podsmith/state/history.json"
     assert run(FILES[1], check=True, history=history)["paths"] == [*CHANGED[:2], history]

@@ -46,6 +46,14 @@ def test_a_large_output_arrives_whole() -> None:
     assert (outcome.code, len(outcome.out)) == (0, 300000)
 
 
+def test_of_an_output_that_is_too_large_the_end_is_kept() -> None:
+    """A start-up file may print without an end; the probe's answer comes last."""
+    script = "head -c 40000000 /dev/zero | tr '\\0' x; echo end"
+    outcome = start_command(["/bin/sh", "-c", script], ENV, LIMIT).result()
+    assert (outcome.code, outcome.out[-5:]) == (0, "xend\n")
+    assert len(outcome.out) <= _observe_child.LIMIT
+
+
 def test_a_program_that_is_not_there_has_status_127() -> None:
     assert start_command(["/nowhere/nvidia-smi"], ENV, LIMIT).result() == Outcome(127, "")
 

@@ -31,6 +31,11 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._repair.shell import 
         pytest.param("a \"b \\\" \\$c\" '$d' \\$e $'f'", [f'a|b " {DOLLAR}c|{DOLLAR}d|{DOLLAR}e|f'], id="escapes"),
         pytest.param("a \\\n  b\nc", ["a b", "c"], id="continued-line"),
         pytest.param('a "b\nc" d', ["a|b\nc|d"], id="quotes-over-lines"),
+        pytest.param(
+            "a=(b\n#it's)\nc)\nd|$(\n#'\n)${f#'}'}",
+            ["a=(b\n#it's)\nc)", "d", "$(\n#'\n)${f#'}'}"],
+            id="comment-in-a-group",
+        ),
         pytest.param("a=$(b 'c)' \"$(d ')')\") e", ["a=$(b 'c)' \"$(d ')')\")|e"], id="substitution"),
         pytest.param('a "${b:-"c d"}/e" `f "g"`', ['a|${b:-"c d"}/e|`f "g"`'], id="expansion-in-quotes"),
         pytest.param("a <<X >b\nc $( '\nX\nd", ["a", "d"], id="here-document"),

@@ -227,7 +227,8 @@ def host(tmp_path: Path, *, version: str = "", nodes: bool = False, proc: str = 
 def nvml(init: int | None, count: int = 1) -> dict[str, object]:
     version = "570.133.20" if init == 0 else None
     devices = [{"index": index} for index in range(count)] if init == 0 else []
-    return {"init": init, "version": version, "cuda": "12.8", "count": count, "devices": devices, "problems": []}
+    answer = {"init": init, "version": version, "cuda": "12.8", "count": count, "lost": 0, "devices": devices}
+    return {**answer, "problems": []}
 
 
 def no_smi(fields: tuple[str, ...]) -> Outcome | None:
@@ -252,6 +253,8 @@ def test_nvml_answers() -> None:
     [
         pytest.param(nvml(0, 0), "570.26", False, "no_device", id="no-gpu"),
         pytest.param({**nvml(0), "devices": []}, "570.26", True, "lost", id="off-the-bus"),
+        pytest.param({**nvml(0, 7), "count": 8, "lost": 1}, "570.26", True, "lost", id="one-of-eight-off-the-bus"),
+        pytest.param({**nvml(0, 7), "count": 8}, "570.26", True, "ok", id="one-of-eight-not-permitted"),
         pytest.param(nvml(18), "570.26", True, "mismatch", id="mismatch"),
         pytest.param(nvml(9), "570.26", False, "no_device", id="container-without-gpus"),
         pytest.param(nvml(9), "", False, "missing", id="library-without-driver"),

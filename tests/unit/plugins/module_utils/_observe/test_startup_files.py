@@ -522,3 +522,9 @@ def test_what_is_told_of_it(
     observed: dict[str, Any] = {"platform": {"kind": "container", "home": "/root", "root": True}, "conflicts": [row]}
     scope = "user" if row["kind"] == "loader_cache" else "system"  # in system scope the run refreshes the cache itself
     assert told in " ".join(observed_warnings(case(observed, scope=scope), observed))
+
+
+def test_a_folder_that_a_line_names_often_is_one_conflict() -> None:
+    """A value that grows with each start has thousands, each of which would be told with all of the line."""
+    rows = parse_conflicts("export LD_LIBRARY_PATH=" + "/usr/local/cuda/compat:" * 100, "/root/.bashrc")
+    assert [row["path"] for row in rows] == ["/usr/local/cuda/compat"]

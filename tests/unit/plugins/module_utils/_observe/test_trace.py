@@ -120,6 +120,13 @@ LAST = {"LD_LIBRARY_PATH": "@/x:@/cuda/compat"}
         pytest.param("declare -x LD_LIBRARY_PATH=@/cuda/compat", COMPAT, [1], id="declare"),
         pytest.param("LD_LIBRARY_PATH=@/cuda/compat\nexport LD_LIBRARY_PATH", COMPAT, [1], id="exported-later"),
         pytest.param("f() {\n  export LD_LIBRARY_PATH=@/cuda/compat\n}\nf", COMPAT, [2], id="function"),
+        pytest.param(
+            'add() {\n  [ -n "$1" ] && export LD_LIBRARY_PATH=$1${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\n}\n'
+            "add @/x\nC=@/cuda\nadd $C/compat",
+            FIRST,
+            [6],
+            id="argument-of-a-function",
+        ),
         pytest.param("export \\\n  LD_LIBRARY_PATH=@/cuda/compat", COMPAT, [2], id="over-two-lines"),
         pytest.param('eval "$(echo export LD_LIBRARY_PATH=@/cuda/compat)"', COMPAT, [1], id="eval"),
         pytest.param(

@@ -457,6 +457,7 @@ def test_nvml_tells_the_driver_and_a_gpu_off_the_bus(tmp_path: Path) -> None:
         "version": "570.133.20",
         "cuda": "12.8",
         "count": 2,
+        "lost": 1,
         "devices": [
             {
                 "index": 0,

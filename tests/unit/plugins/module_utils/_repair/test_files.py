@@ -195,6 +195,12 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pyte
     assert why_not_touch(Root(str(tmp_path)), "/profile", "/root") is None
 
 
+def test_a_comment_does_not_go_on_behind_a_backslash() -> None:
+    """The word that is left of a command would be one of its own, and print every variable at each start."""
+    text, made, _left = repair_text(f"# on several lines \\\n{LINE}\na=1\n", [repair(2)], parses)
+    assert (text, len(made)) == ("# on several lines \\\na=1\n", 1)
+
+
 def test_no_copy_is_written_over_another(tmp_path: Path) -> None:
     file = tmp_path / ".bashrc"
     first = free_backup(file, "one")
