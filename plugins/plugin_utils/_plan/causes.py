@@ -140,7 +140,7 @@ def family_of(case: Case, way: Way) -> str:
     host, answer = case.host, way.answer
     if answer is None or answer.code not in (0, *OF_ENVIRONMENT):
         return LIBRARY
-    if answer.code != 0 or is_own(case, way) is not False:
+    if is_own(case, way) is not False or (answer.code != 0 and VISIBLE in (way.environ or {})):
         return DEVICES
     allowed = way.compat and not host.wsl and way.version and host.driver and is_newer(way.version, host.driver)
     return DEVICES if allowed else LIBRARY

@@ -615,5 +615,3 @@ def test_hook_and_activation_search_the_same_folders() -> None:
     tables = hook_tables()
     folders = [*tables["SHARED"], "/alone", *tables["DRIVERS"], "/tegra", *tables["TEGRA"]]
     assert [f"/{folder}" for folder in listed[1].replace("\\", "").split()] == folders
-    observed = {folder for folder in LIBRARY_DIRS if not folder.startswith("/lib")}  # a merged /usr has these
-    assert observed - {"/usr/lib/wsl/lib"} == set(folders) - {"/alone", "/tegra"}, "found, and then not loaded"
