@@ -235,9 +235,14 @@ def find_native(driver: str) -> Path:
 
 
 def name_folder(folder: Path) -> list[Path]:
-    """The files of the loader's configuration that name a folder."""
+    """The files of the loader's configuration that name a folder, by its own name or by a link to it."""
     files = [Path(LOADER[0]), *sorted(LOADER_FOLDER.glob("*.conf"))]
-    return [path for path in files if str(folder) in path.read_text(encoding="utf-8").split()]
+    return [path for path in files if folder in map(lead_to, path.read_text(encoding="utf-8").splitlines())]
+
+
+def lead_to(line: str) -> Path | None:
+    """The folder that a line of the loader's configuration names, links followed."""
+    return Path(line.strip()).resolve() if line.startswith("/") else None
 
 
 def find_links(folder: Path | None = None) -> list[Path]:

@@ -35,6 +35,7 @@ from disaster import (
     ask_all,
     find_links,
     find_place,
+    lead_to,
     name_folder,
     why_not,
 )
@@ -246,9 +247,11 @@ def hide_native(place: Place) -> str:
     files = name_folder(place.native.parent)
     if not files:
         pytest.skip(f"{place.native.parent} is one of the loader's default folders: it cannot be hidden from it.")
+    names = {line for path in files for line in path.read_text(encoding="utf-8").splitlines()}
+    hidden = [line for line in sorted(names) if lead_to(line) == place.native.parent]
+    comment = " ".join(f"-e 's|^{line}$|# &|'" for line in hidden)
     links = shlex.join(map(str, find_links(place.native.parent)))
-    hide = f"sed -i 's|^{place.native.parent}$|# &|' {shlex.join(map(str, files))}"
-    return run(f"{hide} && rm -f {links} && ldconfig")
+    return run(f"sed -i {comment} {shlex.join(map(str, files))} && rm -f {links} && ldconfig")
 
 
 COMPAT_CONF, IMAGE_CONF = f"{LOADER_FOLDER}/000-compat.conf", f"{LOADER_FOLDER}/000-image.conf"
