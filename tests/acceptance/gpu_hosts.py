@@ -25,6 +25,7 @@ DROPPED = {
     "PYTHONPATH",
     "ANSIBLE_STDOUT_CALLBACK",
 }  # they slow Ansible down or change its words
+UUID = re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 PRIVATE = {"uuid", "pci_id", "serial", "commands", "library", "boot_id"}  # of an observation, for no published file
 
 
@@ -100,6 +101,8 @@ def public(value: Any) -> Any:
     """A record without what tells one machine from another of its kind."""
     if isinstance(value, dict):
         return {name: public(item) for name, item in value.items() if name not in PRIVATE}
+    if isinstance(value, str):
+        return UUID.sub("GPU-…", value)
     return [public(item) for item in value] if isinstance(value, list) else value
 
 
