@@ -1,7 +1,7 @@
 # Two commands do the work: `make bootstrap` sets a machine up, `make test` checks a change before it is shared.
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test performance lock readmes fixtures release clean
-STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets
+STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets lives
 .PHONY: $(STAGES)
 
 # LIMIT: the hosts to work on. ARGS: further arguments for ansible-playbook. Example: make bootstrap LIMIT=h100 ARGS=--check

@@ -55,9 +55,11 @@ images() {
   python molecule/shared/mirror/build.py
 }
 
-# Every scenario of molecule/, end to end, on its own pods. A warning of Ansible in any step is a failure.
+# Every scenario of molecule/, end to end, on its own pods. A warning of Ansible in any step is a failure. NAMED tells apart two runs
+# at the same time, neither of which removes the other's pods: finish does.
 molecule() {
-  export MOLECULE_EPHEMERAL_DIRECTORY=$work/molecule ANSIBLE_LOG_PATH=$work/molecule.log
+  local run=molecule-${NAMED:-all}
+  export MOLECULE_EPHEMERAL_DIRECTORY=$work/$run ANSIBLE_LOG_PATH=$work/$run.log
   local answers=$work/bin/ansible-playbook # before each step molecule asks for the version, which takes as long as Ansible takes to start
   mkdir -p "${answers%/*}"
   printf '#!/bin/sh\n[ "$*" = --version ] || exec %q "$@"\n' "$top/.venv/bin/ansible-playbook" >"$answers"
@@ -67,8 +69,8 @@ molecule() {
   read -ra chosen <<<"${SCENARIO:-}"
   [ ${#chosen[@]} = 0 ] || scenarios=("${chosen[@]/#/--scenario-name=}")
   rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY" "$ANSIBLE_LOG_PATH" # left by an interrupted run
-  trap 'python molecule/shared/pods.py down --all' EXIT
-  command molecule test "${scenarios[@]}"
+  touch "$work/pods" # see finish
+  command molecule test --destroy="$([ -n "${NAMED:-}" ] && echo never || echo always)" "${scenarios[@]}"
   [ -s "$ANSIBLE_LOG_PATH" ] || { echo "Ansible wrote no log to $ANSIBLE_LOG_PATH; expected one without warnings." && return 1; }
   if grep -A 3 -E '\[(DEPRECATION )?WARNING\]' "$ANSIBLE_LOG_PATH"; then
     echo "Ansible warned, see above; fix the causes." && return 1
@@ -85,9 +87,10 @@ roles() {
   SCENARIO=${chosen[*]} molecule
 }
 
-# … and then those that start many pods at once or compare two bootstraps.
-alone="fleet life now performance"
-fleets() { SCENARIO=$alone molecule; }
+# … and then those that start many pods at once or compare two bootstraps: in two lanes as well, for they often wait.
+alone="fleet now life performance"
+fleets() { NAMED=fleets SCENARIO="fleet now" molecule; }
+lives() { NAMED=lives SCENARIO="life performance" molecule; }
 
 # The published tarball: it builds, Galaxy accepts it, and it works where it is installed, outside the checkout.
 package() {
@@ -183,7 +186,14 @@ run() {
 
 lane() { for stage; do run "$stage"; done; }
 
-stages="lint types unit docs package compat images sanity main_job molecule roles fleets"
+# What a run leaves behind where it is interrupted: its other lane, pods, and the engine.
+finish() {
+  kill -- "${lanes[@]/#/-}" 2>/dev/null || true
+  [ ! -e "$work/pods" ] || { python molecule/shared/pods.py down --all && rm "$work/pods"; } || true
+  scripts/engine.sh stop
+}
+
+stages="lint types unit docs package compat images sanity main_job molecule roles fleets lives"
 for stage; do
   case " $stages " in
     *" $stage "*) ;;
@@ -197,7 +207,7 @@ flock --nonblock 9 || { echo "scripts/test.sh: another run is active in this che
 rm -rf "$TMPDIR"
 mkdir -p "$logs" "$TMPDIR"
 lanes=()
-trap 'kill -- "${lanes[@]/#/-}" 2>/dev/null || true; scripts/engine.sh stop' EXIT
+trap finish EXIT
 scripts/link.sh
 snapshot
 
@@ -206,11 +216,14 @@ if [ $# -gt 0 ]; then
   exit
 fi
 
-# Two lanes for two cores: a scenario of one role keeps about one core busy. Scenarios with many pods run afterwards, alone.
+# Two lanes for two cores: a scenario of one role keeps about one core busy. Scenarios with many pods run afterwards.
 set -m # each lane is a process group, so that one can stop the other
 lane images roles & lanes=($!)
 lane lint types unit docs package compat sanity main_job & lanes+=($!)
 wait -n
 wait -n
-lane fleets
+lane fleets & lanes=($!)
+lane lives & lanes+=($!)
+wait -n
+wait -n
 echo "Everything passed in $SECONDS s."

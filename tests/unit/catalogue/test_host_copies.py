@@ -42,7 +42,8 @@ def tables(path: Path) -> Iterator[dict[int, str]]:
             found = {
                 key.value: value.value
                 for key, value in pairs
-                if isinstance(key, ast.Constant) and isinstance(value, ast.Constant) and type(key.value) is int
+                if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+                if isinstance(key.value, int) and not isinstance(key.value, bool)
             }
             if any(str(name).startswith(("CUDA_ERROR_", "cudaError")) for name in found.values()):
                 yield found

@@ -32,10 +32,10 @@ def way(code: int | str, libcuda: str = OWN, devices: int = 0, **more: Any) -> F
     }
 
 
-def everywhere(facts: Facts, libcuda: str | None = OWN, native: Facts | None = WORKS, **answer: Any) -> Facts:
+def everywhere(facts: Facts, libcuda: str | None = OWN, native: Any = "works", **answer: Any) -> Facts:
     """The same answer by every way."""
     facts["ways"] = {name: way(**answer) for name in WAYS}
-    facts["driver"] |= {"libcuda": libcuda, "native": native}
+    facts["driver"] |= {"libcuda": libcuda, "native": WORKS if native == "works" else native}
     return facts
 
 
