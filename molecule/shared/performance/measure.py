@@ -143,8 +143,8 @@ def container_cpu(container: str) -> float:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for the connections and the count; its path is short, as sockets want it."""
-    folder = Path(tempfile.mkdtemp(prefix="ps"))
+    """A folder for the connections and the count; its path is short, as sockets want it, wherever the checkout is."""
+    folder = Path(tempfile.mkdtemp(prefix="ps", dir="/tmp"))
     try:
         yield folder
     finally:
