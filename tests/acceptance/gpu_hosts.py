@@ -102,7 +102,7 @@ def public(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: public(item) for name, item in value.items() if name not in PRIVATE}
     if isinstance(value, str):
-        return UUID.sub("GPU-…", value)
+        return UUID.sub("GPU-…", value).replace(str(ROOT), ".")
     return [public(item) for item in value] if isinstance(value, list) else value
 
 
