@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,12 +15,15 @@ class Refusal:
     """Why something is not possible here, as a half sentence with the numbers, and what would help.
 
     ``remedy`` is a whole sentence, empty where the rule knows none by itself. ``possible`` are the things that may be
-    behind it, the most frequent first, where nobody can tell from here which of them it is.
+    behind it, the most frequent first, where nobody can tell from here which of them it is. ``wish`` is what the
+    remedy would have a person ask for: keys of ``stack_plan_request`` with their values, as they are written there.
+    A remedy with a wish is tried on the very host before it is told, and left out where the same rules refuse it.
     """
 
     because: str
     remedy: str = ""
     possible: tuple[Refusal, ...] = ()
+    wish: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
