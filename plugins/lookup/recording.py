@@ -13,14 +13,16 @@ author:
 description:
   - Turns what was recorded on a host into what M(podsmith.gpu.gpu_facts) would return there, so that a plan can be made
     for a machine before it is rented again.
-  - What the recording does not contain is absent, and unknown to a plan.
+  - What the recording does not contain is absent, and unknown to a plan. A text that is not what its name says, of another
+    system than Linux, or of another driver than the texts beside it is refused.
 options:
   _terms:
     description:
       - A JSON file that M(podsmith.gpu.gpu_facts) returned, or a folder with such a C(gpu.json), or a folder that
         C(scripts/record.sh) made on the host, or one with some of C(nvidia-smi-q.xml) (C(nvidia-smi -q -x)),
-        C(nvidia-smi.txt) (C(nvidia-smi)), C(proc-driver-nvidia.txt) (C(/proc/driver/nvidia/version)) and
-        C(collect_env.txt) (C(python -m torch.utils.collect_env)).
+        C(nvidia-smi.txt) (C(nvidia-smi), also with C(-L) or C(-q), or its error), C(nvidia-smi-query.csv)
+        (C(nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv)), C(proc-driver-nvidia.txt)
+        (C(/proc/driver/nvidia/version)) and C(collect_env.txt) (C(python -m torch.utils.collect_env)).
       - A relative path counts from the working directory, or from the playbook.
     type: list
     elements: path
@@ -49,11 +51,11 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.errors import RecordingError
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import (
     FACTS,
     ROOT,
     TEXTS,
-    RecordingError,
     observe_recording,
     parse_facts,
     parse_recording,

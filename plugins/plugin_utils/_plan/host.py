@@ -85,6 +85,7 @@ class Host:
     native: Answer | None = None  # of the driver's own in a clean environment; None where nobody had to ask
     shm_mib: float | None = None  # of /dev/shm
     flavor: str | None = None  # of the driver: open, proprietary, windows
+    recorded: bool = False  # read from texts of the host, which say what they say and no more
 
     @property
     def wsl(self) -> bool:
@@ -170,6 +171,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         searched="libcuda" in driver,
         native=read_answer(driver.get("native")),
         flavor=_text(driver.get("flavor")),
+        recorded=observed.get("recorded") is True,
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
     )
 

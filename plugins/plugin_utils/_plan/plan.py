@@ -112,6 +112,10 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
         because = "system scope needs root, and this is not root"
         draft.block(Refusal(because, "Run with become: true, or set scope: user."))
         return _blocked(draft)
+    if _nothing_known(draft):
+        because = "whether this host has a driver or a GPU is unknown"
+        draft.block(Refusal(because, "Record what nvidia-smi prints on it as well, or set cuda: none for the CPU."))
+        return _blocked(draft)
     cpu_because = _no_gpu(draft)
     choice = _choose_cpu(draft, cpu_because) if cpu_because else _choose_gpu(draft)
     draft.reasons += choice.reasons
@@ -151,6 +155,12 @@ def _plan_driver(draft: Draft) -> None:
 
 
 # --- the route ---
+
+
+def _nothing_known(draft: Draft) -> bool:
+    """Whether a recording tells neither of a driver nor of a GPU, which is no sign that there is none."""
+    host = draft.case.host
+    return host.recorded and draft.case.request.cuda != "none" and not (host.status or host.driver or host.gpus)
 
 
 def _no_gpu(draft: Draft) -> str | None:

@@ -54,7 +54,7 @@ def render_text(
     helps = [("help" if verdict in ("blocked", "broken", "degraded") else "better", list(decision["remedies"]))]
     fails = (decision.get("now") or {}).get("works") is False
     rows: list[tuple[str, list[str]]] = [
-        ("now", _now(decision)),
+        ("now", _now(decision) or _not_asked(decision, observed)),
         *(helps if fails else []),
         ("route", _route(decision)),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
@@ -133,6 +133,13 @@ def _now(decision: Mapping[str, Any]) -> list[str]:
         return [*_causes(now["causes"]), *works]
     faults = tell_faults({name: way["because"] for name, way in now["ways"].items() if way["works"] is False})
     return [*faults, *_causes(now["causes"]), *works]
+
+
+def _not_asked(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
+    """That a recording says what a host has, and not whether CUDA works there."""
+    if not observed.get("recorded") or decision["route"] in ("cpu", "blocked"):
+        return []
+    return ["not asked: this is a recording, which does not tell whether CUDA works on the host"]
 
 
 def _working(ways: Mapping[str, Mapping[str, Any]]) -> list[str]:
