@@ -96,6 +96,7 @@ def observe_recording(folder: Path) -> Facts:
     platform.update(root=is_root, user="root" if is_root else "user", home=home)
     platform.update(arch=host.get("arch"), glibc=host.get("glibc"), boot_id=None)
     platform["free_gib"] = {"/": round(int(host["free_kib"]) / 2**20, 1)} if "free_kib" in host else {}
+    del platform["size_gib"]
     if platform["compiler"] and "compiler" in host:
         platform["compiler"]["version"] = host["compiler"]
     facts["conflicts"] = find_conflicts(
