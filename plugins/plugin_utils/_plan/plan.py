@@ -51,6 +51,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     digest_of,
     proof_architectures,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import find_lost
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
@@ -132,6 +133,7 @@ def _judge_now(draft: Draft, observed: Mapping[str, Any]) -> None:
     draft.now = judge(case)
     told = {advice.find_place(asdict(cause)) for cause in draft.now.causes}
     draft.warnings += [escape(text) for text in (*advice.observed_warnings(case, observed, told), *note(case))]
+    draft.warnings += [lost] if (lost := find_lost(draft.observed)) else []
     draft.remedies += draft.now.remedies
 
 

@@ -39,6 +39,28 @@ TEXTS = (SMI_XML, PROC, COLLECT_ENV, BANNER, SMI_CSV, HOST)
 ROOT = "root"  # the folder of a recording in which the host's files lie
 
 
+def read_folder(path: Path) -> Facts:
+    """The facts of a recording on the controller: a JSON file, a folder of texts, or one of ``scripts/record.sh``.
+
+    Raises RecordingError where it is none of these, or cannot be read.
+    """
+    if not path.exists():
+        expected = "expected a folder of recorded texts or a JSON file of facts"
+        raise RecordingError(f"The recording {path} does not exist; {expected}.")
+    try:
+        if path.is_file():
+            return parse_facts(path.read_text(encoding="utf-8"))
+        if (path / ROOT).is_dir() and not (path / FACTS).exists():
+            return observe_recording(path)
+        texts = {name: (path / name).read_text(encoding="utf-8") for name in (FACTS, *TEXTS) if (path / name).is_file()}
+        if texts:
+            return parse_recording(texts)
+    except (RecordingError, OSError, UnicodeDecodeError) as error:
+        raise RecordingError(f"The recording {path} cannot be read: {error}") from error
+    readable = ", ".join((FACTS, *TEXTS))
+    raise RecordingError(f"The recording {path} has none of {readable}; record at least one of them on the host.")
+
+
 def parse_recording(texts: Mapping[str, str]) -> Facts:
     """The facts of a recorded host; what its texts do not tell is absent, and so unknown.
 
@@ -146,6 +168,7 @@ def observe_recording(folder: Path) -> Facts:
     platform.update(root=is_root, user="root" if is_root else "user", home=home)
     platform.update(arch=host.get("arch"), glibc=host.get("glibc"), boot_id=None)
     platform["free_gib"] = {"/": round(int(host["free_kib"]) / 2**20, 1)} if "free_kib" in host else {}
+    del platform["size_gib"]
     if platform["compiler"] and "compiler" in host:
         platform["compiler"]["version"] = host["compiler"]
     facts["conflicts"] = find_conflicts(
