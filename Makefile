@@ -27,9 +27,13 @@ bootstrap: ## Set up this machine with a proven CUDA, CUTLASS and PyTorch (or LI
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook bootstrap.yml -l '$(LIMIT)' $(ARGS)
 
-plan: ## Show what bootstrap would do and why; changes nothing
+plan: ## Show what bootstrap would do and why; changes nothing. For a recording: make plan RECORDING=recording LIMIT=h100 ARGS=cuda=13.0
+ifneq ($(RECORDING),)
+	@scripts/plan '$(RECORDING)' --profile '$(LIMIT)' $(ARGS)
+else
 	@scripts/prepare.sh run
 	@.venv/bin/ansible-playbook playbooks/plan.yml -l '$(LIMIT)' $(ARGS)
+endif
 
 verify: ## Prove the installed stack again
 	@scripts/prepare.sh run

@@ -21,11 +21,9 @@ from typing import Any
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / ".ansible" / "collections"))
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import (
-    ROOT,
-    RecordingError,
-    observe_recording,
-)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.errors import RecordingError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import ROOT
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.root import observe_recording
 
 FIXTURES = REPOSITORY / "tests" / "fixtures"
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")

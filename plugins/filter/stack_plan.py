@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, load_catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.require import decide
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import restore_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.require import parse_requirements
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
 
@@ -21,15 +23,21 @@ def stack_plan(
     request: Mapping[str, Any] | None = None,
     known: Catalogue | None = None,
     checked: bool = False,
+    require: Mapping[str, Any] | None = None,
+    health: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The decision for an observed host; ``checked``: the request is what ``stack_request`` returned."""
+    """The decision for an observed host; ``checked``: the request is what ``stack_request`` returned.
+
+    ``require`` is ``stack_plan_require``; ``health`` are the results of that check of gpu_verify, where it ran.
+    """
     if observed is not None and not isinstance(observed, Mapping):
         raise AnsibleFilterError(
             f"stack_plan expects the mapping that gpu_facts returns; found {type(observed).__name__}."
         )
     try:
-        wished = restore_request(request) if checked and request else request or {}
-        return to_decision(resolve(observed or {}, wished, known or load_catalogue()))
+        known = known or load_catalogue()
+        wished = restore_request(request) if checked and request else check_request(request or {}, known)
+        return to_decision(decide(observed or {}, wished, known, require=parse_requirements(require), health=health))
     except RequestError as error:
         raise AnsibleFilterError(str(error)) from error
 

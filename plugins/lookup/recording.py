@@ -13,14 +13,16 @@ author:
 description:
   - Turns what was recorded on a host into what M(podsmith.gpu.gpu_facts) would return there, so that a plan can be made
     for a machine before it is rented again.
-  - What the recording does not contain is absent, and unknown to a plan.
+  - What the recording does not contain is absent, and unknown to a plan. A text that is not what its name says, of
+    another system than Linux, or of another driver than the texts beside it is refused.
 options:
   _terms:
     description:
       - A JSON file that M(podsmith.gpu.gpu_facts) returned, or a folder with such a C(gpu.json), or a folder that
         C(scripts/record.sh) made on the host, or one with some of C(nvidia-smi-q.xml) (C(nvidia-smi -q -x)),
-        C(nvidia-smi.txt) (C(nvidia-smi)), C(proc-driver-nvidia.txt) (C(/proc/driver/nvidia/version)) and
-        C(collect_env.txt) (C(python -m torch.utils.collect_env)).
+        C(nvidia-smi.txt) (C(nvidia-smi), also with C(-L) or C(-q), or its error), C(nvidia-smi-query.csv)
+        (C(nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv)), C(proc-driver-nvidia.txt)
+        (C(/proc/driver/nvidia/version)) and C(collect_env.txt) (C(python -m torch.utils.collect_env)).
       - A relative path counts from the working directory, or from the playbook.
     type: list
     elements: path
@@ -49,15 +51,8 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import (
-    FACTS,
-    ROOT,
-    TEXTS,
-    RecordingError,
-    observe_recording,
-    parse_facts,
-    parse_recording,
-)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.errors import RecordingError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import read_folder
 
 
 class LookupModule(LookupBase):
@@ -69,22 +64,8 @@ class LookupModule(LookupBase):
 
 def read_recording(term: str, base: Path) -> dict[str, Any]:
     """The facts of one recording; a relative path counts from the working directory, else from ``base``."""
-    path = next((place for place in (Path(term), base / term) if place.exists()), None)
-    if path is None:
-        raise AnsibleLookupError(
-            f"The recording {term} does not exist; expected a folder of recorded texts or a JSON file of facts."
-        )
+    path = next((place for place in (Path(term), base / term) if place.exists()), Path(term))
     try:
-        if path.is_file():
-            return parse_facts(path.read_text(encoding="utf-8"))
-        if (path / ROOT).is_dir() and not (path / FACTS).exists():
-            return observe_recording(path)
-        texts = {name: (path / name).read_text(encoding="utf-8") for name in (FACTS, *TEXTS) if (path / name).is_file()}
-        if not texts:
-            readable = ", ".join((FACTS, *TEXTS))
-            raise AnsibleLookupError(
-                f"The recording {term} has none of {readable}; record at least one of them on the host."
-            )
-        return parse_recording(texts)
-    except (RecordingError, OSError, UnicodeDecodeError) as error:
-        raise AnsibleLookupError(f"The recording {term} cannot be read: {error}") from error
+        return read_folder(path)
+    except RecordingError as error:
+        raise AnsibleLookupError(str(error)) from error

@@ -392,18 +392,28 @@ def read_available_gib() -> float:
     return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable:")), 2.0)
 
 
+def read_before(target: Path) -> dict[str, Any] | None:
+    """What the verdict that is replaced was reached with; None where there is none that can be read."""
+    try:
+        reach = json.loads(target.read_text(encoding="utf-8")).get("reach")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return reach if isinstance(reach, dict) else None
+
+
 def write_verdict(module: AnsibleModule, *, ok: bool, results: list[dict[str, Any]]) -> None:
     """Put the verdict in its place in one step, so that a reader never sees half of it.
 
     Raises OSError.
     """
     target = Path(module.params["evidence"])
+    before = read_before(target)
     driver = module.params["driver"] or read_loaded(Root()).version
     verdict = {
         "digest": module.params["digest"],
         "ok": ok,
         "driver": driver,
-        "reach": find_reach(results, driver, gpu=module.params["gpu"]),
+        "reach": find_reach(results, driver, gpu=module.params["gpu"], before=before),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "level": module.params["level"],
         "checks": results,

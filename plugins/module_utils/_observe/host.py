@@ -41,7 +41,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform imp
     find_compiler,
     find_persistent_dir,
     find_tool,
-    measure_free,
+    measure_disks,
     network_mounts,
     observe_platform,
     parse_mounts,
@@ -96,7 +96,8 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     asked = _ask_ways(root, environ, places, timeout) if has_libcuda(root, own_environ) else None
 
     platform = observe_platform(root, environ, mounts)
-    platform["free_gib"] = measure_free(root, ["/", home, *([volume] if volume else []), *places])
+    wanted = ["/", home, *([volume] if volume else []), *places]
+    platform["free_gib"], platform["size_gib"] = measure_disks(root, wanted)
     sources = observe_sources(root, home, own_environ)
     installed = observe_installed(root, places, platform, own_environ, timeout)
     driver_begin = time.monotonic()

@@ -120,7 +120,7 @@ def parse_cpus(available: int, quotas: Iterable[str]) -> int:
 
 
 def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mount]) -> dict[str, Any]:
-    """The contract's ``platform``, without ``compiler`` and ``free_gib``."""
+    """The contract's ``platform``, without ``compiler``, ``free_gib`` and ``size_gib``."""
     user, home = find_user(environ), find_home(environ if root.is_live else {})
     path = [*split_path(environ.get("PATH")), *BIN_DIRS] if root.is_live else list(BIN_DIRS)
     provider = find_provider(root, environ)
@@ -280,9 +280,10 @@ def read_limits() -> dict[str, int | None]:
     }
 
 
-def measure_free(root: Root, paths: Iterable[str]) -> dict[str, float]:
-    """GiB that this user may still write, for the nearest existing folder of each path."""
-    free = {}
+def measure_disks(root: Root, paths: Iterable[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """GiB that this user may still write, and of the whole file system, of the nearest existing folder of each path."""
+    free: dict[str, float] = {}
+    sizes: dict[str, float] = {}
     for wanted in paths:
         path = wanted
         while not root.is_dir(path) and path != "/" and not root.is_closed(path):
@@ -294,7 +295,8 @@ def measure_free(root: Root, paths: Iterable[str]) -> dict[str, float]:
         except OSError:
             continue
         free[path] = round(stat.f_bavail * stat.f_frsize / GIB, 1)
-    return free
+        sizes[path] = round(stat.f_blocks * stat.f_frsize / GIB, 1)
+    return free, sizes
 
 
 def _is_container(root: Root, pid1: Mapping[str, str], environ: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,34 @@ LOADED_BY = ("torch", "cuinit")  # the environment's own Python first; without P
 TIMEOUT = 10.0  # seconds for NVML
 
 
-def find_reach(results: Sequence[Record], driver: str | None, *, gpu: bool) -> Record:
+def find_reach(
+    results: Sequence[Record], driver: str | None, *, gpu: bool, before: Mapping[str, Any] | None = None
+) -> Record:
     """``{driver, libcuda: {path, version} | None, gpus: [uuid, …] | None}`` of a proof; None is unknown.
+
+    With ``seen`` where other GPUs than these were once seen on the host.
 
     :param results: the proof's checks, as they are stored.
     :param gpu: whether it ran on the GPUs; one that did not holds whatever library and GPUs there are.
+    :param before: what this returned for the proof before this one, so that a GPU that is gone since is not forgotten.
     """
+    gpus = read_gpus(TIMEOUT) if gpu else None
+    seen = keep_seen(gpus, before)
     return {
         "driver": driver,
         "libcuda": find_library(results) if gpu else None,
-        "gpus": read_gpus(TIMEOUT) if gpu else None,
+        "gpus": gpus,
+        **({"seen": seen} if seen != gpus else {}),
     }
+
+
+def keep_seen(gpus: list[str] | None, before: Mapping[str, Any] | None) -> list[str] | None:
+    """All GPUs that were ever seen on this host; those of another host, which shares none with this one, go."""
+    listed = (before or {}).get("seen") or (before or {}).get("gpus")
+    known = [str(uuid) for uuid in listed] if isinstance(listed, list) else []
+    if gpus is None:
+        return known or None
+    return sorted({*gpus, *known}) if set(gpus) & set(known) else gpus
 
 
 def find_library(results: Sequence[Record]) -> dict[str, str | None] | None:

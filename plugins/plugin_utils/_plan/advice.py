@@ -68,6 +68,10 @@ BROKEN_DRIVER = {  # status of the driver → why nothing works, and what to do
         "the driver does not answer in time",
         "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
     ),
+    "silent": Refusal(
+        "nvidia-smi could not reach the driver in the kernel",
+        "Load it with: sudo modprobe nvidia; if that fails, see dmesg. In a container start it again with its GPU.",
+    ),
     "lost": Refusal(
         "the driver knows of a GPU that does not answer: it has fallen off the bus or failed",
         "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",

@@ -25,6 +25,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import Py
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Difference
 
 OK, DEGRADED, BROKEN, BLOCKED = "ok", "degraded", "broken", "blocked"
+UNMET = "unmet"  # the host is not what stack_plan_require asks for
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Plan:
     warnings: tuple[str, ...]
     changes: tuple[Change, ...]
     digest: str
+    unmet: tuple[str, ...] = ()  # what stack_plan_require asks for and the host does not have, a sentence each
 
 
 def to_decision(plan: Plan) -> dict[str, Any]:

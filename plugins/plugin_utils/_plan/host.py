@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
@@ -29,6 +29,7 @@ class Gpu:
     mig: bool = False
     xids: tuple[int, ...] = ()  # in the kernel's log since it started
     uuid: str | None = None
+    memory_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Host:
     native: Answer | None = None  # of the driver's own in a clean environment; None where nobody had to ask
     shm_mib: float | None = None  # of /dev/shm
     flavor: str | None = None  # of the driver: open, proprietary, windows
+    recorded: bool = False  # read from texts of the host, which say what they say and no more
+    size_gib: Mapping[str, float] = field(default_factory=dict)  # folder → the size of its file system
 
     @property
     def wsl(self) -> bool:
@@ -112,8 +115,11 @@ class Host:
 
     def free_mib(self, path: str) -> float | None:
         """The free space where ``path`` is or will be: of the longest observed folder above it."""
-        above = [folder for folder in self.free_gib if f"{path}/".startswith(f"{folder.rstrip('/')}/")]
-        return self.free_gib[max(above, key=len)] * 1024 if above else None
+        return _mib_at(path, self.free_gib)
+
+    def size_mib(self, path: str) -> float | None:
+        """The size of the file system where ``path`` is or will be."""
+        return _mib_at(path, self.size_gib)
 
     def lacks(self, tool: str) -> bool:
         """Whether a tool was looked for and is not there."""
@@ -140,7 +146,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         compiler=_version(_mapping(platform, "compiler").get("version")),
         compiler_missing="compiler" in platform and platform["compiler"] is None,
         missing_tools=frozenset(str(name) for name, path in _mapping(platform, "tools").items() if path is None),
-        free_gib={str(path): float(free) for path, free in _mapping(platform, "free_gib").items() if free is not None},
+        free_gib=_sizes(platform, "free_gib"),
         memory_free_gib=_number(platform.get("memory_free_gib") or platform.get("memory_gib")),
         cpus=None if _number(platform.get("cpus")) is None else int(platform["cpus"]),
         status="ok" if overrides.driver else _text(driver.get("status")),
@@ -170,7 +176,9 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         searched="libcuda" in driver,
         native=read_answer(driver.get("native")),
         flavor=_text(driver.get("flavor")),
+        recorded=observed.get("recorded") is True,
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
+        size_gib=_sizes(platform, "size_gib"),
     )
 
 
@@ -217,6 +225,7 @@ def _gpu(device: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> G
         mig=device.get("mig") is True,
         xids=tuple(int(str(code)) for code in _rows(device.get("xid")) if str(code).isdecimal()),
         uuid=_text(device.get("uuid")),
+        memory_mib=_number(device.get("memory_mib")),
     )
 
 
@@ -235,6 +244,17 @@ def _pythons(platform: Mapping[str, Any]) -> tuple[Python, ...] | None:
             minor = ".".join(version.split(".")[:2])
             found.append(Python(str(row["path"]), minor, row.get("headers")))
     return tuple(found)
+
+
+def _sizes(platform: Mapping[str, Any], key: str) -> dict[str, float]:
+    """Folder → GiB."""
+    return {str(path): float(size) for path, size in _mapping(platform, key).items() if size is not None}
+
+
+def _mib_at(path: str, sizes: Mapping[str, float]) -> float | None:
+    """MiB of the longest folder that is ``path`` or lies above it."""
+    above = [folder for folder in sizes if f"{path}/".startswith(f"{folder.rstrip('/')}/")]
+    return sizes[max(above, key=len)] * 1024 if above else None
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -51,6 +51,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     digest_of,
     proof_architectures,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import find_lost
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
@@ -112,6 +113,10 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
         because = "system scope needs root, and this is not root"
         draft.block(Refusal(because, "Run with become: true, or set scope: user."))
         return _blocked(draft)
+    if _nothing_known(draft):
+        because = "whether this host has a driver or a GPU is unknown"
+        draft.block(Refusal(because, "Record what nvidia-smi prints on it as well, or set cuda: none for the CPU."))
+        return _blocked(draft)
     cpu_because = _no_gpu(draft)
     choice = _choose_cpu(draft, cpu_because) if cpu_because else _choose_gpu(draft)
     draft.reasons += choice.reasons
@@ -128,6 +133,7 @@ def _judge_now(draft: Draft, observed: Mapping[str, Any]) -> None:
     draft.now = judge(case)
     told = {advice.find_place(asdict(cause)) for cause in draft.now.causes}
     draft.warnings += [escape(text) for text in (*advice.observed_warnings(case, observed, told), *note(case))]
+    draft.warnings += [lost] if (lost := find_lost(draft.observed)) else []
     draft.remedies += draft.now.remedies
 
 
@@ -151,6 +157,12 @@ def _plan_driver(draft: Draft) -> None:
 
 
 # --- the route ---
+
+
+def _nothing_known(draft: Draft) -> bool:
+    """Whether a recording tells neither of a driver nor of a GPU, which is no sign that there is none."""
+    host = draft.case.host
+    return host.recorded and draft.case.request.cuda != "none" and not (host.status or host.driver or host.gpus)
 
 
 def _no_gpu(draft: Draft) -> str | None:

@@ -74,6 +74,25 @@ def why_lapsed(host: Host) -> str | None:
     return None
 
 
+def find_lost(host: Host) -> str | None:
+    """A sentence where fewer GPUs are seen than an earlier run saw on this host; None where none is missing.
+
+    A host that shares no GPU with those on record is another one, which a volume was moved to.
+    """
+    row = (host.state or {}).get("reach")
+    listed = (row.get("seen") or row.get("gpus")) if isinstance(row, Mapping) else None
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or host.gpus is None:
+        return None
+    seen, now = set(map(str, listed)), read_present(host).gpus
+    if len(host.gpus) >= len(seen) or (now and not now & seen):
+        return None
+    gone = sorted(seen - (now or frozenset()))
+    named = f"; {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone" if now and len(gone) <= NAMED else ""
+    has = f"{len(host.gpus)} {'is' if len(host.gpus) == 1 else 'are'} seen now"
+    require = f"stack_plan_require: {{gpus: {len(seen)}}} would refuse the host"
+    return f"An earlier run saw {len(seen)} {'GPU' if len(seen) == 1 else 'GPUs'} here; {has}{named}. {require}."
+
+
 def _live_library(host: Host) -> Library | None:
     """None where nobody asked the live environment, or where it did not say which library it was given."""
     way = (host.ways or {}).get(ENVIRONMENT)

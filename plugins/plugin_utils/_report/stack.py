@@ -31,7 +31,7 @@ REPORTED = sorted(
 )  # headers last
 PROVIDERS = {"runpod": "RunPod", "vast": "Vast", "lambda": "Lambda"}
 KINDS = {"bare_metal": "bare metal", "vm": "virtual machine", "container": "container", "wsl2": "WSL2"}
-COLORS = {"ok": "32", "pending": "33", "degraded": "33", "broken": "31", "blocked": "31", "failed": "31"}
+COLORS = {"ok": "32", "pending": "33", "degraded": "33"}  # any other is red
 
 
 def render_text(
@@ -51,10 +51,11 @@ def render_text(
     """
     ran = changed is not None
     verdict = _verdict(decision, results, unfinished=unfinished)
-    helps = [("help" if verdict in ("blocked", "broken", "degraded") else "better", list(decision["remedies"]))]
+    helps = [("better" if verdict in ("ok", "pending") else "help", list(decision["remedies"]))]
     fails = (decision.get("now") or {}).get("works") is False
     rows: list[tuple[str, list[str]]] = [
-        ("now", _now(decision)),
+        ("unmet", list(decision.get("unmet") or ())),
+        ("now", _now(decision) or _not_asked(decision, observed)),
         *(helps if fails else []),
         ("route", _route(decision)),
         ("why", [reason["text"] for reason in decision["reasons"] if reason["rule"] != "blocked"]),
@@ -64,12 +65,12 @@ def render_text(
         ("proof", _proof(results) or _proved(decision, observed)),
         *([] if fails else helps),
         ("note", list(decision["warnings"])),
-        ("where", _where(decision) if verdict != "pending" else []),
+        ("where", _where(decision) if verdict not in ("pending", "unmet") else []),
     ]
     lines = [*_wrap(f"{host}   ", _describe(observed), len(host) + 3)]
     for label, texts in rows:
         lines += _section(label, texts)
-    word = f"\033[{COLORS[verdict]}m{verdict}\033[0m" if color else verdict
+    word = f"\033[{COLORS.get(verdict, '31')}m{verdict}\033[0m" if color else verdict
     told = _told(decision, verdict, ran=ran, unproved=bool(_failed(results)))
     first, *more = _wrap(f"  {'verdict':<9}", f"{verdict}{told}", INDENT)
     lines += [f"  {'verdict':<9}{word}{first[INDENT + len(verdict) :]}", *more]
@@ -92,7 +93,7 @@ def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: boo
     if verdict == "failed":
         return ": nothing was switched" if unproved else ": the run ended early, for the reason above"
     if _is_stopped(decision):
-        return ": nothing was changed"
+        return ": nothing was changed" + (", the host is not what is required" if verdict == "unmet" else "")
     if verdict == "pending":
         driver = decision["driver"]
         return (
@@ -107,15 +108,15 @@ def _told(decision: Mapping[str, Any], verdict: str, *, ran: bool, unproved: boo
 
 
 def _is_stopped(decision: Mapping[str, Any]) -> bool:
-    """Whether a plan has no route, so that nothing is changed."""
+    """Whether nothing is changed: a plan has no route, or the host is not what is required."""
     verdict, route = str(decision["verdict"]), str(decision["route"])
-    return verdict == "blocked" or (verdict == "broken" and route == "blocked")
+    return verdict in ("blocked", "unmet") or (verdict == "broken" and route == "blocked")
 
 
 def _route(decision: Mapping[str, Any]) -> list[str]:
     """What is to run and by which route, or why nothing is; not twice where that is said of now."""
     summary = str(decision["summary"])
-    if not _is_stopped(decision):
+    if decision["route"] != "blocked":
         return [summary]
     because = summary.partition(": ")[2]
     return ["none: nothing is installed"] if because == (decision.get("now") or {}).get("summary") else [because]
@@ -133,6 +134,13 @@ def _now(decision: Mapping[str, Any]) -> list[str]:
         return [*_causes(now["causes"]), *works]
     faults = tell_faults({name: way["because"] for name, way in now["ways"].items() if way["works"] is False})
     return [*faults, *_causes(now["causes"]), *works]
+
+
+def _not_asked(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
+    """That a recording says what a host has, and not whether CUDA works there."""
+    if not observed.get("recorded") or decision["route"] in ("cpu", "blocked"):
+        return []
+    return ["not asked: this is a recording, which does not tell whether CUDA works on the host"]
 
 
 def _working(ways: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.lookup.recording import read_recording
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording import observe_recording
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.root import observe_recording
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RECORD = REPOSITORY / "scripts" / "record.sh"

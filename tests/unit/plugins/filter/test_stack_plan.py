@@ -40,6 +40,7 @@ KEYS = [
         "warnings",
         "changes",
         "digest",
+        "unmet",
     ),
 ]
 

@@ -15,7 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.lookup.recording import LookupModu
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 
 
-NO_RECORDING = {"benchmarks", "pytorch-builds"}
+NO_RECORDING = {"benchmarks", "pytorch-builds", "texts"}
 
 
 @pytest.mark.parametrize(

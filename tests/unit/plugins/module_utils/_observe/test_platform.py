@@ -13,7 +13,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform imp
     Mount,
     find_pythons,
     find_volume,
-    measure_free,
+    measure_disks,
     network_mounts,
     observe_platform,
     parse_cpus,
@@ -208,15 +208,15 @@ def test_a_volume_belongs_to_a_provider(tmp_path: Path) -> None:
 
 def test_free_space_is_of_the_nearest_folder(tmp_path: Path) -> None:
     root = write(tmp_path, {"opt/x": "", "root/x": ""})
-    free = measure_free(root, ["/", "/root", "/opt/podsmith", "/root/.local/share/podsmith"])
-    assert list(free) == ["/", "/root", "/opt"]
-    assert all(gib > 0 for gib in free.values())
+    free, sizes = measure_disks(root, ["/", "/root", "/opt/podsmith", "/root/.local/share/podsmith"])
+    assert list(free) == list(sizes) == ["/", "/root", "/opt"]
+    assert all(sizes[path] >= gib > 0 for path, gib in free.items())
 
 
 def test_a_volume_that_does_not_answer_is_left_alone(tmp_path: Path) -> None:
     write(tmp_path, {"workspace/podsmith/x": ""})
     root = Root(str(tmp_path), ("/workspace",))
-    assert measure_free(root, ["/workspace/podsmith"]) == {}
+    assert measure_disks(root, ["/workspace/podsmith"]) == ({}, {})
     assert (root.exists("/workspace/podsmith/x"), root.listdir("/workspace"), root.read("/workspace/podsmith/x")) == (
         False,
         [],

@@ -71,3 +71,27 @@ def test_the_gpus_of_a_proof(answer: dict[str, Any], gpus: list[str] | None, mon
 def test_a_proof_without_a_gpu_reaches_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "read_nvml", lambda _libraries, _own_cuda: pytest.fail("nobody needs to ask"))
     assert reach.find_reach([check("torch", OWN)], None, gpu=False) == {"driver": None, "libcuda": None, "gpus": None}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "before", "seen"),
+    [
+        (["a", "b"], None, ["a", "b"]),
+        (["a"], {"gpus": ["a", "b"]}, ["a", "b"]),
+        (["a"], {"gpus": ["a"], "seen": ["a", "b"]}, ["a", "b"]),
+        (["a", "c"], {"gpus": ["a", "b"]}, ["a", "b", "c"]),
+        (["x", "y"], {"gpus": ["a", "b"]}, ["x", "y"]),  # another host, which a volume was moved to
+        (None, {"gpus": ["a", "b"]}, ["a", "b"]),
+        (None, None, None),
+        (["a"], {"gpus": "nonsense"}, ["a"]),
+    ],
+)
+def test_a_gpu_that_was_seen_is_not_forgotten(gpus: Any, before: Any, seen: Any) -> None:
+    assert reach.keep_seen(gpus, before) == seen
+
+
+def test_what_was_seen_is_kept_where_it_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "read_gpus", lambda timeout: ["a"])
+    found = reach.find_reach([check("torch", OWN)], "580.159.04", gpu=True, before={"gpus": ["a", "b"]})
+    assert (found["gpus"], found["seen"]) == (["a"], ["a", "b"])
+    assert "seen" not in reach.find_reach([check("torch", OWN)], "580.159.04", gpu=True, before={"gpus": ["a"]})

@@ -110,6 +110,35 @@ CASES = [
 ]
 
 
+LOST = [
+    ("none", proved(), {}, None),
+    ("one-of-two", proved(), {"gpus": ["GPU-a"]}, "An earlier run saw 2 GPUs here; 1 is seen now; GPU-b is gone. "),
+    (
+        "and-the-proof-has-run-since",
+        proved(gpus=["GPU-a"], seen=["GPU-a", "GPU-b"]),
+        {"gpus": ["GPU-a"]},
+        "An earlier run saw 2 GPUs here; 1 is seen now; GPU-b is gone. ",
+    ),
+    ("all", proved(), {"gpus": []}, "An earlier run saw 2 GPUs here; 0 are seen now. "),
+    ("one-changed-place", proved(), {"gpus": ["GPU-a", "GPU-c"]}, None),
+    ("another-host", proved(), {"gpus": ["GPU-x"]}, None),
+    ("unknown-now", proved(), {"gpus": None}, None),
+    ("unknown-then", proved(gpus=None), {"gpus": ["GPU-a"]}, None),
+    ("nothing-on-record", None, {"gpus": ["GPU-a"]}, None),
+]
+
+
+@pytest.mark.parametrize(("record", "now", "words"), [pytest.param(*row, id=name) for name, *row in LOST])
+def test_fewer_gpus_than_an_earlier_run_saw_are_a_warning(
+    record: Any, now: dict[str, Any], words: str | None, decide: Decide
+) -> None:
+    facts = host_now(**copy.deepcopy(now))
+    facts["installed"] = {"state": {"verdict": "ok", "reach": record}}
+    told = [text for text in decide(facts)["warnings"] if text.startswith("An earlier run saw")]
+    expected = None if words is None else [f"{words}stack_plan_require: {{gpus: 2}} would refuse the host."]
+    assert told == (expected or [])
+
+
 @pytest.mark.parametrize(("record", "now", "because"), [pytest.param(*row, id=name) for name, *row in CASES])
 def test_what_a_proof_reaches(record: Any, now: dict[str, Any], because: str | None, case: Any) -> None:
     facts = host_now(**copy.deepcopy(now))
