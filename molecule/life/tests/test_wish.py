@@ -5,6 +5,7 @@ from __future__ import annotations
 from life import PREFIX, Change, Pod, converged, everywhere, states, touched
 
 DRIVER = "580.95.05"
+H100 = "NVIDIA H100 80GB HBM3"
 OLD, NEW = "1-torch2.9.1-cu128", "2-torch2.9.1-cu130"
 ROLLBACK = "molecule/life/rollback.yml"
 CICC = "/usr/local/cuda-13.0/nvvm/bin/cicc"  # nvcc's compiler of device code
@@ -32,8 +33,21 @@ def newer(pod: Pod) -> dict[str, object]:
     return pod.wish() | {"cuda": "13.0"}
 
 
+def test_a_pod_that_is_not_what_was_ordered_is_refused_before_anything_is_changed(pod: Pod) -> None:
+    before = pod.snapshot()
+    run = pod.bootstrap(stack_plan_require={"gpus": 2, "model": "B200", "driver": ">=590", "route": "native"})
+    assert (run.rc, run.changed, run.decision["verdict"], run.decision["changes"]) == (2, 0, "unmet", [])
+    assert run.decision["unmet"] == [
+        f"2 GPUs are required; the host has 1 ({H100}).",
+        f"B200 is required; the host has {H100}.",
+        f"A driver >=590 is required; found {DRIVER}.",
+    ]
+    assert "verdict unmet: nothing was changed, the host is not what is required" in run.told
+    assert touched(before, pod.snapshot()) == set()
+
+
 def test_bootstrap(pod: Pod) -> None:
-    run = pod.bootstrap()
+    run = pod.bootstrap(stack_plan_require={"gpus": 1, "driver": ">=570", "health": "ok", "route": "native"})
     assert run.rc == 0, run.out
     assert run.applied == [
         Change("cuda_toolkit", "install", "CUDA toolkit 12.8", None, "12.8 from apt"),
