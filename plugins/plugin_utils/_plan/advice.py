@@ -171,9 +171,10 @@ def better(case: Case, choice: Choice) -> str | None:
     if choice.build is None or choice.build.cuda is None:
         return None
     row = case.known["cuda"]["releases"][choice.build.cuda]
-    if choice.route == "forward_compat":
-        return f"A host with driver {row['least_driver']} or newer needs no forward compatibility."
     built_with = row["driver_windows" if case.host.wsl else "driver"]
+    if choice.route == "forward_compat":
+        least = built_with if rules.minor_version(case, choice.build.cuda) else row["least_driver"]
+        return f"A host with driver {least} or newer needs no forward compatibility."
     if choice.route == "minor_version" and built_with:
         return f"A host with driver {built_with} or newer also compiles PTX of CUDA {choice.build.cuda}."
     return None

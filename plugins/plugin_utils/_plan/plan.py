@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, bus, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
@@ -44,6 +44,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import warn_of_exceptions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     Proof,
@@ -113,6 +114,8 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
         draft.block(Refusal(because, "Run with become: true, or set scope: user."))
         return _blocked(draft)
     cpu_because = _no_gpu(draft)
+    if draft.blocked:
+        return _blocked(draft)
     choice = _choose_cpu(draft, cpu_because) if cpu_because else _choose_gpu(draft)
     draft.reasons += choice.reasons
     draft.rejected += choice.rejected
@@ -160,10 +163,24 @@ def _no_gpu(draft: Draft) -> str | None:
         return "cuda is none"
     if advice.broken_driver(draft.case):
         return None
-    container = host.kind == "container"
-    if host.status == "missing" or (host.status is None and host.driver is None and not host.gpus):
+    no_driver = host.status == "missing" or (host.status is None and host.driver is None and not host.gpus)
+    on_bus = bus.judge_bus(draft.case) if no_driver or host.status == "no_device" or host.gpus == () else None
+    if on_bus and not for_other_gpus(draft.case.request, draft.case.known):
+        draft.block(on_bus, bus.ON_CPU, option="native")
+        return on_bus.because
+    if on_bus:
+        draft.degrade("native", on_bus)
+    draft.warnings += bus.warn_of_undriven(draft.case)
+    container, given = host.kind == "container", bus.name_given(draft.case)
+    if not on_bus and not host.gpus and (unknown := bus.name_unknown(draft.case)):
+        draft.degrade("native", Refusal("a GPU on the PCI bus is not known here, and the driver lists none"))
+        draft.warnings.append(unknown)
+    if no_driver:
         if container:
-            draft.warnings.append("This container sees no GPU. Start it with --gpus all if its host has one.")
+            draft.warnings.append(f"This container sees no GPU. Start it with --gpus all if its host has one.{given}")
+            if given:
+                because = "the GPU of the container's host was not given to it"
+                draft.degrade("native", Refusal(because, "Start the container with --gpus all."))
         if host.gpus:
             because = f"{host.gpu_names} has no driver"
             draft.degrade("native", Refusal(because, "Install NVIDIA's driver on the host."))
@@ -231,6 +248,9 @@ def _choose_gpu(draft: Draft) -> Choice:
         draft.block(Refusal("nothing that was requested runs here"), *advice.remedies(case, other_wishes=True))
         return choice
     draft.warnings += advice.unknown_warnings(case.host)
+    draft.warnings += warn_of_exceptions(case, choice.build)
+    for refusal in choice.unmet:
+        draft.degrade("minor_version", refusal)
     if choice.fallback:
         draft.degraded = True
         draft.remedies += advice.remedies(case, other_wishes=False)
