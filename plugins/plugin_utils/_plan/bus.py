@@ -18,6 +18,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import for_other_gpus
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import choose
@@ -61,7 +63,7 @@ def find_on_bus(case: Case) -> tuple[Found, ...]:
 
 def why_undriven(case: Case, gpu: Found) -> Refusal | None:
     """Why the driver of this host cannot drive a GPU on the bus; None where it can, or where it is not known."""
-    version, flavor, about = drivers.loaded(case.host), _flavor(case), gpu.about
+    version, flavor, about = _version(case), _flavor(case), gpu.about
     if about is None or version is None:
         return None
     last, least, only = about["last_branch"], about["least_driver"], about["open_module"]
@@ -89,15 +91,20 @@ def judge_bus(case: Case) -> Refusal | None:
     container = case.host.kind == "container"
     if container and len(refusals) < len(gpus):
         return None
-    names = " and ".join(gpu.name for gpu in gpus)
+    names, verb = " and ".join(gpu.name for gpu in gpus), "are" if len(gpus) > 1 else "is"
     if refusals:
         return _with_driver(case, "; ".join(refusal.because for refusal in refusals))
-    version = drivers.loaded(case.host)
+    version = _version(case)
     if version is None:
         return _with_driver(case, f"there is no NVIDIA driver for {names}")
+    if drivers.loaded(case.host) is None:
+        nouveau = (case.host.disk or {}).get("nouveau_loaded")
+        why = ": the kernel's own nouveau is loaded in its place" if nouveau else ""
+        because = f"driver {version} is installed and not loaded{why}, and {names} {verb} on the PCI bus"
+        return Refusal(because, "Reboot, or load it (modprobe nvidia) and look for lines of NVRM in the log (dmesg).")
     looked = "Look for lines of NVRM in the kernel log (dmesg): they say why the driver leaves it out."
     return Refusal(
-        f"driver {version} lists no GPU, and {names} is on the PCI bus{_modules_unknown(case, gpus)}", looked
+        f"driver {version} lists no GPU, and {names} {verb} on the PCI bus{_modules_unknown(case, gpus)}", looked
     )
 
 
@@ -121,6 +128,27 @@ def name_given(case: Case) -> str:
     """The GPUs on a container's bus, which belong to its host, as an addition to a sentence; empty: none is known."""
     gpus = [gpu for gpu in find_on_bus(case) if gpu.about and not why_undriven(case, gpu)]
     return f" On the host's PCI bus: {', '.join(gpu.name for gpu in gpus)}." if gpus else ""
+
+
+def look(draft: Draft, *, no_driver: bool) -> str | None:
+    """Tell what is on the bus; where a GPU of it could be used and is not, block the plan and answer why.
+
+    What is compiled for the GPUs of other hosts needs none here: then that is only told.
+    """
+    case = draft.case
+    draft.warnings += warn_of_undriven(case)
+    if not (no_driver or case.host.status == "no_device" or case.host.gpus == ()):
+        return None
+    refusal = judge_bus(case)
+    if refusal and not for_other_gpus(case.request, case.known):
+        draft.block(refusal, ON_CPU, option="native")
+        return refusal.because
+    if refusal:
+        draft.degrade("native", refusal)
+    elif not case.host.gpus and (unknown := name_unknown(case)):
+        draft.degrade("native", Refusal("a GPU on the PCI bus is not known here, and the driver lists none"))
+        draft.warnings.append(unknown)
+    return None
 
 
 # --- what would drive them ---
@@ -182,6 +210,12 @@ def _modules_unknown(case: Case, gpus: Iterable[Found]) -> str:
     if modules is None or _flavor(case):
         return ""
     return f"; it is driven by {modules} kernel modules alone, and which are loaded is unknown"
+
+
+def _version(case: Case) -> str | None:
+    """The driver that runs, else the one that is installed and was not loaded; a container's own does not count."""
+    host = case.host
+    return drivers.loaded(host) or (None if host.kind == "container" else drivers.next_boot(host))
 
 
 def _flavor(case: Case) -> str | None:

@@ -53,7 +53,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     proof_architectures,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose, serve_ptx
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
     check_components,
@@ -164,17 +164,9 @@ def _no_gpu(draft: Draft) -> str | None:
     if advice.broken_driver(draft.case):
         return None
     no_driver = host.status == "missing" or (host.status is None and host.driver is None and not host.gpus)
-    on_bus = bus.judge_bus(draft.case) if no_driver or host.status == "no_device" or host.gpus == () else None
-    if on_bus and not for_other_gpus(draft.case.request, draft.case.known):
-        draft.block(on_bus, bus.ON_CPU, option="native")
-        return on_bus.because
-    if on_bus:
-        draft.degrade("native", on_bus)
-    draft.warnings += bus.warn_of_undriven(draft.case)
+    if because := bus.look(draft, no_driver=no_driver):
+        return because
     container, given = host.kind == "container", bus.name_given(draft.case)
-    if not on_bus and not host.gpus and (unknown := bus.name_unknown(draft.case)):
-        draft.degrade("native", Refusal("a GPU on the PCI bus is not known here, and the driver lists none"))
-        draft.warnings.append(unknown)
     if no_driver:
         if container:
             draft.warnings.append(f"This container sees no GPU. Start it with --gpus all if its host has one.{given}")
@@ -243,7 +235,7 @@ def _choose_gpu(draft: Draft) -> Choice:
         if refusal := rule(case):
             draft.block(refusal)
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
-    choice = choose(case)
+    choice = serve_ptx(case, choose(case))
     if choice.build is None:
         draft.block(Refusal("nothing that was requested runs here"), *advice.remedies(case, other_wishes=True))
         return choice

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
@@ -60,6 +60,7 @@ class Search:
     """What was tried on the way to a choice. The rejections come out merged and in the order they were met."""
 
     case: Case
+    accept: Callable[[Choice], bool] = lambda _choice: True
     _rejected: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def why_not(self, build: Build, *, ptx: bool) -> Refusal | None:
@@ -88,21 +89,21 @@ class Search:
         return tuple(found)
 
 
-def choose(case: Case) -> Choice:
-    """The best build for a host with GPUs.
+def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) -> Choice:
+    """The best build for a host with GPUs: of those that run here the first that ``accept`` takes.
 
     In this order: what is there already and runs, where no CUDA is named; as requested, by the driver itself or by
     minor-version compatibility; then the policies of ``on_old_driver``. Where no CUDA is named, a build that runs on
     the driver itself comes before one that runs by minor-version compatibility.
     """
-    search, free = Search(case), case.request.cuda == "newest"
-    if free and (choice := _first(Search(case), adoptable_builds(case), native_first=True)):
-        return _serve_ptx(search, replace(_keep(case, choice), rejected=()))
+    search, free = Search(case, accept), case.request.cuda == "newest"
+    if free and (choice := _first(Search(case, accept), adoptable_builds(case), native_first=True)):
+        return choice
     wished = _main_first(wished_builds(case), case.known)
     if not wished:
         search.reject_unpublished()
     if choice := _first(search, wished, native_first=free):
-        return _serve_ptx(search, choice)
+        return choice
     for policy in case.request.on_old_driver:
         if policy == "forward_compat":
             choice = _forward(search, wished)
@@ -111,81 +112,83 @@ def choose(case: Case) -> Choice:
         else:
             choice = None
         if choice:
-            return _serve_ptx(search, choice)
+            return choice
     return Choice("blocked", None, rejected=search.rejected())
-
-
-def _keep(case: Case, choice: Choice) -> Choice:
-    """Say that a PyTorch that is there already is kept."""
-    build = choice.build
-    if build is None or not build.adopt:
-        return choice
-    name = str(build.adopt.get("local") or build.adopt["version"])
-    text = f'PyTorch {name} is installed here, runs and meets "{case.request.pytorch}": it is used as it is'
-    return replace(choice, reasons=(*choice.reasons, Reason("adopt", text, build.source)))
 
 
 def _first(
     search: Search, builds: Iterable[Build], *, fallback: bool = False, native_first: bool = False
 ) -> Choice | None:
-    """The first build that runs without help; with ``native_first`` the first that runs on the driver itself.
-
-    The latter where such a build is of a PyTorch at most :data:`NATIVE_WITHIN` minor releases older than the first.
-    """
+    """The first build that runs without help; with ``native_first`` in the order of :func:`_native_first`."""
     case = search.case
-    limited: Choice | None = None
+    limited: Build | None = None
+    if native_first:
+        builds, limited = _native_first(search, list(builds))
     for build in builds:
         cuda = build.cuda or ""
         reason = rules.native(case, cuda) or rules.driver_unknown(case, cuda)
         route = "native" if reason else "minor_version"
         reason = reason or rules.minor_version(case, cuda)
-        if limited and (route != "native" or not _is_near(build, limited.build, case.known)):
-            continue
-        if limited and build.torch is None and isinstance(provide_toolkit(case, cuda), Refusal):
-            continue
         if refusal := search.why_not(build, ptx=reason is None or route == "native"):
-            if not limited:
-                search.reject("", build, refusal.because)
-        elif reason and (route == "native" or not native_first):
-            if limited and limited.build:
-                search.reject("minor_version", limited.build, f"{build.name} needs no minor-version compatibility")
-            why = _why(case, build, reason)
-            return Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            search.reject("", build, refusal.because)
         elif reason:
-            limited = Choice(route, build, _why(case, build, reason))
+            if limited and route == "native":
+                search.reject("minor_version", limited, f"{build.name} needs no minor-version compatibility")
+            why = _why(case, build, reason)
+            choice = Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            if search.accept(choice):
+                return choice
         else:
             search.reject("native", build, (rules.driver_floor(case, cuda) or _too_old(case, cuda)).because)
-    return replace(limited, rejected=search.rejected()) if limited else None
+    return None
 
 
-def _is_near(build: Build, other: Build | None, known: Catalogue) -> bool:
-    """Whether a build's PyTorch is not much older than another's; CUDA releases without a PyTorch are all near."""
-    if build.torch is None or other is None or other.torch is None:
-        return True
-    series = sorted({parse_version(release)[:2] for release in known["pytorch"]["releases"]})
+def _native_first(search: Search, builds: list[Build]) -> tuple[list[Build], Build | None]:
+    """The builds with those last that run by minor-version compatibility, and the one that would else be the first.
+
+    The others come before them where their PyTorch is at most :data:`NATIVE_WITHIN` minor releases older than that of
+    the first which runs at all; a CUDA release without a PyTorch, where its toolkit can be had.
+    """
+    case = search.case
+    by_minor = [runs_by_minor_version(case, build) for build in builds]
+    runs = (
+        number
+        for number, build in enumerate(builds)
+        if not rules.driver_floor(case, build.cuda or "") and not search.why_not(build, ptx=not by_minor[number])
+    )
+    first = next(runs, None)
+    if first is None or not any(by_minor):
+        return builds, None
+    near = [not minor and _is_near(build, builds[first], case) for minor, build in zip(by_minor, builds, strict=True)]
+    ordered = [build for is_near, build in zip(near, builds, strict=True) if is_near]
+    ordered += [build for is_near, build in zip(near, builds, strict=True) if not is_near]
+    return ordered, builds[first] if by_minor[first] else None
+
+
+def _is_near(build: Build, other: Build, case: Case) -> bool:
+    """Whether a build's PyTorch is not much older than another's; of a CUDA release alone, whether it can be had."""
+    if build.torch is None or other.torch is None:
+        return not isinstance(provide_toolkit(case, build.cuda or ""), Refusal)
+    series = {parse_version(release)[:2] for release in case.known["pytorch"]["releases"]}
     mine, newest = parse_version(build.torch)[:2], parse_version(other.torch)[:2]
     return sum(mine < one <= newest for one in series) <= NATIVE_WITHIN
 
 
-def _serve_ptx(search: Search, choice: Choice) -> Choice:
+def serve_ptx(case: Case, choice: Choice) -> Choice:
     """A choice by minor-version compatibility, with forward compatibility where a wish needs its PTX compiled.
 
     Where that is not to be had, the choice stays and says what of the wish will not run.
     """
-    case, build = search.case, choice.build
+    build = choice.build
     if build is None or choice.compat or not runs_by_minor_version(case, build):
         return choice
     needs = find_ptx_needs(case, build)
     if not needs:
         return choice
-    because = tell_needs(case, build, needs)
+    search, because = Search(case), tell_needs(case, build, needs)
     compat = forward_compat(case, build.cuda or "")
-    if (
-        not isinstance(compat, Refusal)
-        and not compat.installed
-        and (no_package := no_compat_package(case, compat.cuda))
-    ):
-        compat = no_package
+    if not isinstance(compat, Refusal) and not compat.installed:
+        compat = no_compat_package(case, compat.cuda) or compat
     allowed = "forward_compat" in case.request.on_old_driver
     if isinstance(compat, Refusal):
         search.reject("forward_compat", _without_torch(build), compat.because)
@@ -197,8 +200,7 @@ def _serve_ptx(search: Search, choice: Choice) -> Choice:
         policies = [*(one for one in case.request.on_old_driver if one != "fail"), "forward_compat"]
         told = f"Add forward_compat to on_old_driver: {compat.package} compiles it."
         refusal = replace(refusal, remedy=told, wish={"on_old_driver": policies})
-    rejected = dict.fromkeys((*choice.rejected, *search.rejected()))
-    return replace(choice, rejected=tuple(rejected), unmet=(refusal,))
+    return replace(choice, rejected=(*choice.rejected, *search.rejected()), unmet=(refusal,))
 
 
 def _forward(search: Search, builds: list[Build]) -> Choice | None:
@@ -215,19 +217,25 @@ def _forward(search: Search, builds: list[Build]) -> Choice | None:
         else:
             documented = compat.confidence == DOCUMENTED
             found.append(((version_key(build.torch), documented, version_key(build.cuda)), build, compat))
-    if not found:
-        return None
-    _unused, build, compat = max(found, key=lambda entry: entry[0])
-    return Choice("forward_compat", build, _why(search.case, build, compat.reason), search.rejected(), compat)
+    for _unused, build, compat in sorted(found, key=lambda entry: entry[0], reverse=True):
+        why = _why(search.case, build, compat.reason)
+        choice = Choice("forward_compat", build, why, search.rejected(), compat)
+        if search.accept(choice):
+            return choice
+    return None
 
 
 def _why(case: Case, build: Build, reason: Reason) -> tuple[Reason, ...]:
-    host = case.host
-    if not host.capabilities or not build.torch:
-        return (reason,)
-    capabilities = ", ".join(host.capabilities)
-    text = f"{build.name} has machine code for {host.gpu_names} (compute capability {capabilities})"
-    return (reason, Reason("machine-code", text, build.source))
+    host, reasons = case.host, [reason]
+    if host.capabilities and build.torch:
+        capabilities = ", ".join(host.capabilities)
+        text = f"{build.name} has machine code for {host.gpu_names} (compute capability {capabilities})"
+        reasons.append(Reason("machine-code", text, build.source))
+    if build.adopt:
+        name = str(build.adopt.get("local") or build.adopt["version"])
+        text = f'PyTorch {name} is installed here, runs and meets "{case.request.pytorch}": it is used as it is'
+        reasons.append(Reason("adopt", text, build.source))
+    return tuple(reasons)
 
 
 def _too_old(case: Case, cuda: str) -> Refusal:

@@ -143,6 +143,25 @@ def test_its_remedy_is_a_wish_that_is_met(
     assert decide(ignored(pci, driver, flavor), cuda="none")["route"] == "cpu"
 
 
+@pytest.mark.parametrize(
+    ("pci", "nouveau", "because"),
+    [
+        (["1c8d"], False, "is driven by branch 580 and older, with proprietary kernel modules; found driver 595.71.05"),
+        (["2684"], False, "driver 595.71.05 is installed and not loaded, and the GPU with PCI id 10de:2684"),
+        (["2684"], True, "not loaded: the kernel's own nouveau is loaded in its place, and the GPU with"),
+    ],
+)
+def test_modules_that_find_no_gpu_are_not_loaded_at_all(
+    pci: list[str], because: str, ignored: Observe, decide: Decide, *, nouveau: bool
+) -> None:
+    facts = ignored(pci, "595.71.05")
+    facts["driver"] = {"status": "missing", "version": None}
+    facts["installed"]["driver"] |= {"loaded_version": None, "module_version": "595.71.05", "nouveau_loaded": nouveau}
+    decision = decide(facts)
+    assert decision["verdict"] == "blocked"
+    assert because in decision["summary"]
+
+
 def test_the_refusal_carries_its_wish(ignored: Observe, case: Any) -> None:
     refusal = bus.judge_bus(case(ignored(["1c8d"], "595.71.05")))
     assert refusal is not None
