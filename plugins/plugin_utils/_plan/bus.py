@@ -50,7 +50,7 @@ def find_on_bus(case: Case) -> tuple[Found, ...]:
     known = case.known
     found: dict[str, Found] = {}
     for text in (case.host.disk or {}).get("pci") or ():
-        device = str(text).lower().removeprefix("0x")
+        device = str(text).lower().rpartition(":")[2].removeprefix("0x")
         row = drivers.by_pci(device, known)
         if row is None:
             found.setdefault(device, Found(device, None, None))
