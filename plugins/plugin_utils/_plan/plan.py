@@ -242,7 +242,7 @@ def _choose_gpu(draft: Draft) -> Choice:
     draft.warnings += advice.unknown_warnings(case.host)
     draft.warnings += warn_of_exceptions(case, choice.build)
     for refusal in choice.unmet:
-        draft.degrade("minor_version", refusal)
+        draft.degrade("PTX", refusal)
     if choice.fallback:
         draft.degraded = True
         draft.remedies += advice.remedies(case, other_wishes=False)

@@ -29,6 +29,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import (
     find_ptx_needs,
+    newest_need,
     refuse_needs,
     runs_by_minor_version,
     tell_needs,
@@ -53,6 +54,7 @@ class Choice:
     compat: Compat | None = None
     fallback: bool = False  # something else than what was wished
     unmet: tuple[Refusal, ...] = ()  # what of the wish will not run by this route
+    ptx: str | None = None  # the CUDA whose PTX the compat library is for, inside a major
 
 
 @dataclass
@@ -175,27 +177,27 @@ def _is_near(build: Build, other: Build, case: Case) -> bool:
 
 
 def serve_ptx(case: Case, choice: Choice) -> Choice:
-    """A choice by minor-version compatibility, with forward compatibility where a wish needs its PTX compiled.
+    """A choice with forward compatibility, inside a major too, where a wish has PTX that the driver does not compile.
 
     Where that is not to be had, the choice stays and says what of the wish will not run.
     """
     build = choice.build
-    if build is None or choice.compat or not runs_by_minor_version(case, build):
-        return choice
-    needs = find_ptx_needs(case, build)
+    needs = () if build is None or choice.compat else find_ptx_needs(case, build)
     if not needs:
         return choice
-    search, because = Search(case), tell_needs(case, build, needs)
-    compat = forward_compat(case, build.cuda or "")
+    search, because, cuda = Search(case), tell_needs(case, needs), newest_need(needs)
+    compat = forward_compat(case, cuda)
     if not isinstance(compat, Refusal) and not compat.installed:
         compat = no_compat_package(case, compat.cuda) or compat
     allowed = "forward_compat" in case.request.on_old_driver
     if isinstance(compat, Refusal):
-        search.reject("forward_compat", _without_torch(build), compat.because)
+        search.reject(
+            "forward_compat", Build(None, f"cu{cuda.replace('.', '')}", cuda, (), False, (), None, ""), compat.because
+        )
     elif allowed and not choice.fallback:
-        reasons = (because, compat.reason, *(reason for reason in choice.reasons if reason.rule != "minor-version"))
-        return replace(choice, route="forward_compat", reasons=reasons, compat=compat)
-    refusal = refuse_needs(case, build, needs)
+        kept = (reason for reason in choice.reasons if reason.rule != "minor-version")
+        return replace(choice, route="forward_compat", reasons=(because, compat.reason, *kept), compat=compat, ptx=cuda)
+    refusal = refuse_needs(case, needs)
     if not isinstance(compat, Refusal) and not allowed:
         policies = [*(one for one in case.request.on_old_driver if one != "fail"), "forward_compat"]
         told = f"Add forward_compat to on_old_driver: {compat.package} compiles it."

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import minor
+
 Decision = dict[str, Any]
 Observe = Callable[..., dict[str, Any]]
 Decide = Callable[..., Decision]
@@ -27,7 +29,17 @@ def told(decision: Decision, key: str) -> str:
         pytest.param("A100", "550.144.03", VLLM, "minor_version", "12.8", None, id="machine-code-for-8.0"),
         pytest.param("RTX4090", "550.144.03", VLLM, "minor_version", "12.8", None, id="that-of-8.0-runs-on-8.9"),
         pytest.param(
-            "H100", "570.133.20", {**VLLM, "cuda": "12.9"}, "forward_compat", "12.9", "cuda-compat-12-9", id="named"
+            "H100", "570.133.20", {**VLLM, "cuda": "12.9"}, "minor_version", "12.9", None, id="vllm-is-built-for-12.8"
+        ),
+        pytest.param("H100", "560.35.03", VLLM, "forward_compat", "12.6", "cuda-compat-12-9", id="older-torch"),
+        pytest.param(
+            "H100",
+            "590.48.01",
+            {"pytorch": "2.14.0", "cuda": "13.2", "extensions": ["vllm"]},
+            "minor_version",
+            "13.2",
+            None,
+            id="vllm-is-built-for-13.0",
         ),
         pytest.param(
             "H100", "580.95.05", {"pytorch": "2.14", "cuda": "13.2"}, "minor_version", "13.2", None, id="torch-alone"
@@ -42,7 +54,7 @@ def test_a_wish_that_needs_ptx_gets_forward_compatibility(
     assert found == (route, cuda, package)
     assert decision["verdict"] == "ok"
     if package:
-        need = f"ships kernels as PTX of CUDA {cuda} alone for compute capability 9.0, which driver {driver}"
+        need = f"ships kernels as PTX of CUDA 12.8 alone for compute capability 9.0, which driver {driver}"
         assert need in told(decision, "reasons")
         assert not any("PTX does not" in entry["text"] for entry in decision["versions"])
 
@@ -60,6 +72,19 @@ def test_without_forward_compatibility_the_wish_is_met_in_part(host: Observe, de
     assert "vllm 0.13.0 ships kernels as PTX of CUDA 12.8 alone" in told(decision, "rejected")
     assert "cuda-compat-12-8 lists branches 535, not 525" in told(decision, "rejected")
     assert "Use a host with driver 570.26 or newer: it compiles PTX of CUDA 12.8." in decision["remedies"]
+
+
+def test_windows_has_no_forward_compatibility(host: Observe, decide: Decide) -> None:
+    decision = decide(host("RTX5090", "581.42", kind="wsl2"), pytorch="2.14.0", extensions=["vllm"])
+    assert decision["verdict"] == "ok", "vLLM 0.33.0 is built for CUDA 13.0, the driver's own"
+    decision = decide(host("H100", "566.36", kind="wsl2"), **VLLM)
+    assert decision["verdict"] == "degraded"
+    assert "Update the Windows driver to 570.65 or newer: it compiles PTX of CUDA 12.8." in decision["remedies"]
+
+
+def test_a_driver_that_nvidia_names_by_its_branch_alone(host: Observe, case: Any) -> None:
+    assert minor.driver_of(case(host("H100", "590.48", kind="wsl2")), "13.2") == "595"
+    assert minor.driver_of(case(host("H100", "590.48.01")), "13.2") == "595.45.04"
 
 
 def test_a_policy_without_it_is_told_what_it_would_bring(host: Observe, decide: Decide) -> None:
