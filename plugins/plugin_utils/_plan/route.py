@@ -35,7 +35,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import (
     tell_needs,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import provide_toolkit
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, provide_toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import adoptable_builds, not_offered
 
 # Minor releases of PyTorch, about five a year, that a build which runs on the driver itself may be behind one that runs
@@ -99,7 +99,7 @@ def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) 
     the driver itself comes before one that runs by minor-version compatibility.
     """
     search, free = Search(case, accept), case.request.cuda == "newest"
-    if free and (choice := _first(Search(case, accept), adoptable_builds(case), native_first=True)):
+    if free and (choice := _first(Search(case, accept), _there(case), native_first=True)):
         return choice
     wished = _main_first(wished_builds(case), case.known)
     if not wished:
@@ -116,6 +116,14 @@ def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) 
         if choice:
             return choice
     return Choice("blocked", None, rejected=search.rejected())
+
+
+def _there(case: Case) -> list[Build]:
+    """The builds that are there already: of PyTorch, or where none is wished the CUDA releases of whole toolkits."""
+    if case.request.pytorch != "none":
+        return adoptable_builds(case)
+    toolkits = ((build, provide_toolkit(case, build.cuda or "")) for build in wished_builds(case))
+    return [build for build, found in toolkits if isinstance(found, Toolkit) and found.provider == "adopt"]
 
 
 def _first(

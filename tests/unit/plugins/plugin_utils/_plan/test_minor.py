@@ -160,6 +160,24 @@ def test_newest_toolkit_alone(driver: str, os: str, cuda: str, route: str, host:
     assert (decision["cuda"], decision["route"], decision["verdict"]) == (cuda, route, "ok")
 
 
+@pytest.mark.parametrize(
+    ("there", "wish", "cuda", "provider"),
+    [
+        pytest.param({}, {}, "12.8", "adopt", id="it-is-there-and-runs"),
+        pytest.param({}, {"cuda": "13.0"}, "13.0", "apt", id="another-was-named"),
+        pytest.param({"nvcc": False}, {}, "13.0", "apt", id="it-has-no-compiler"),
+        pytest.param({"version": "13.4.10", "release": "13.4"}, {}, "13.4", "adopt", id="by-minor-version"),
+        pytest.param({}, {"toolkit": {"provider": "apt"}}, "13.0", "apt", id="another-source-was-asked-for"),
+    ],
+)
+def test_a_toolkit_of_the_image_stays(
+    there: Any, wish: Any, cuda: str, provider: str, host: Observe, decide: Decide
+) -> None:
+    row = {"version": "12.8.93", "release": "12.8", "path": "/usr/local/cuda", "nvcc": True, "cudart": True, **there}
+    decision = decide(host("H100", "580.95.05", toolkits=[row]), pytorch="none", **wish)
+    assert (decision["cuda"], decision["toolkit"]["provider"], decision["verdict"]) == (cuda, provider, "ok")
+
+
 def image(version: str, cuda: str, **more: Any) -> dict[str, Any]:
     """A PyTorch of the image, with machine code for Hopper."""
     return {
