@@ -146,7 +146,7 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
         "mok": _mok(root),
         "nouveau_loaded": root.is_dir("/sys/module/nouveau"),
         "in_use": _in_use(root) if loaded else None,
-        "pci": [] if loaded else _pci(root),
+        "pci": _pci(root),
         "changed": None,
     }
     on_disk = {record["library_version"], record["module_version"]} - {None}
@@ -162,7 +162,7 @@ def _source(root: Root, packages: Mapping[str, Record]) -> str:
 
 
 def _pci(root: Root) -> list[str]:
-    """The device ids of NVIDIA's GPUs, which are there before any driver is."""
+    """The device ids of NVIDIA's GPUs: there before any driver is, and where a driver leaves one out."""
     found = []
     for path in root.glob("/sys/bus/pci/devices/*"):
         is_gpu = root.read(f"{path}/class").startswith(DISPLAY) and root.read(f"{path}/vendor").strip() == NVIDIA

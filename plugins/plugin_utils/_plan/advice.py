@@ -17,6 +17,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import driver_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
     STALE,
@@ -175,9 +176,11 @@ def better(case: Case, choice: Choice) -> str | None:
     if choice.build is None or choice.build.cuda is None:
         return None
     row = case.known["cuda"]["releases"][choice.build.cuda]
-    if choice.route == "forward_compat":
-        return f"A host with driver {row['least_driver']} or newer needs no forward compatibility."
     built_with = row["driver_windows" if case.host.wsl else "driver"]
+    if choice.route == "forward_compat":
+        inside = choice.ptx or (choice.build.cuda if rules.minor_version(case, choice.build.cuda) else None)
+        least = driver_of(case, inside) if inside else row["least_driver"]
+        return f"A host with driver {least} or newer needs no forward compatibility."
     if choice.route == "minor_version" and built_with:
         return f"A host with driver {built_with} or newer also compiles PTX of CUDA {choice.build.cuda}."
     return None

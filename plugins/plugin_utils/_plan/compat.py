@@ -14,7 +14,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Cas
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import is_consumer
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository, no_apt, system_name
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import floor
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import driver_floor, floor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STANDBY
 
 DOCUMENTED, LISTED, PROBE = "documented", "listed", "probe"
@@ -141,52 +141,160 @@ def refused_before(case: Case, library: Library) -> Refusal | None:
     return None
 
 
+def refused_device(case: Case, library: Library) -> Refusal | None:
+    """The GPU refused forward compatibility itself (error 804): no other library is fetched to be tried.
+
+    One that lies here in another version is: see :func:`refused_before`.
+    """
+    for key, code in ((case.host.state or {}).get("refused_compat") or {}).items():
+        if library.note is None and str(code) == "804":
+            return Refusal(f"{key} was tried here and refused with error {code}, which is the GPU's answer to any")
+    return None
+
+
 RULES: tuple[Callable[[Case, Library], Refusal | None], ...] = (
     not_on_windows_driver,
     unlisted_brand,
     unlisted_branch,
     not_newer,
     refused_before,
+    refused_device,
 )
-STANDBY_RULES = (not_on_windows_driver, refused_before)  # whatever the driver and the GPU of a start are
+STANDBY_RULES = (
+    not_on_windows_driver,
+    refused_before,
+    refused_device,
+)  # whatever the driver and the GPU of a start are
 
 
 # --- the library ---
 
 
 def find_library(case: Case, cuda: str) -> Library | Refusal:
-    """The compat library of a CUDA release, or that there is none."""
+    """The compat library of exactly this CUDA release, or that there is none.
+
+    One that lies on the host and is of a release that the catalogue does not have is known by its own note.
+    """
     row = case.known["drivers"]["compat"].get(cuda)
+    note = next((found for found in case.host.compat if str(found.get("cuda")) == cuda), None)
+    if row is None and note and note.get("branches") and _is_version(note.get("version")):
+        row = _row_of_note(case, note)
     if row is None:
         return Refusal(f"there is no forward-compatibility package for CUDA {cuda}")
-    note = next((found for found in case.host.compat if str(found.get("cuda")) == cuda), None)
     return Library(cuda, row, note)
 
 
+def _row_of_note(case: Case, note: Row) -> Row:
+    """What stands for the catalogue's row of a library that it does not have: what the library itself lists."""
+    compat = case.known["drivers"]["compat"]
+    return {
+        **compat[max(compat, key=parse_version)],
+        "package": str(note.get("package") or f"cuda-compat-{str(note.get('cuda')).replace('.', '-')}"),
+        "branch": parse_version(str(note["version"]))[0],
+        "version": str(note["version"]),
+        "documented_branches": [],
+        "note_branches": list(note["branches"]),
+        "source": str(note.get("path") or "the library's own note"),
+    }
+
+
+def find_libraries(case: Case, cuda: str) -> tuple[Library, ...]:
+    """The compat libraries that run programs of ``cuda``: its own and those of newer releases, the best first.
+
+    A libcuda runs what was built for an older CUDA, so a newer library serves as well. One that lies on the host comes
+    before one that is fetched, one that NVIDIA's table documents for the driver before one that only lists it, and
+    then the nearest release.
+    """
+    there = {str(row.get("cuda")) for row in case.host.compat if _is_version(row.get("cuda"))}
+    releases = {*case.known["drivers"]["compat"], *there}
+    newer = [release for release in releases if parse_version(release) >= parse_version(cuda)]
+    found = [library for release in newer if isinstance(library := find_library(case, release), Library)]
+    branch, os_known = case.host.branch, case.host.os_id is not None
+
+    def key(library: Library) -> tuple[bool, bool, bool, tuple[int, ...]]:
+        fetched = library.note is None
+        return (
+            fetched,
+            fetched and os_known and find_repository(case, library.cuda) is None,
+            branch not in library.row["documented_branches"],
+            parse_version(library.cuda),
+        )
+
+    return tuple(sorted(found, key=key))
+
+
+def _is_version(text: object) -> bool:
+    try:
+        parse_version(str(text))
+    except ValueError:
+        return False
+    return True
+
+
 def forward_compat(case: Case, cuda: str) -> Compat | Refusal:
-    """The compat library of ``cuda`` for this host, or why not. Whether it can be fetched is not asked here."""
-    library = find_library(case, cuda)
-    if isinstance(library, Refusal):
-        return library
-    for rule in RULES:
-        if refusal := rule(case, library):
-            return refusal
+    """The best compat library for programs of ``cuda`` on this host, or why none may be used.
+
+    Whether it can be fetched is not asked here, but of several the ones that lie here or can be fetched come first.
+    """
+    libraries = find_libraries(case, cuda)
+    refused: list[tuple[Library, Refusal]] = []
+    for library in libraries:
+        refusal = next((found for rule in RULES if (found := rule(case, library))), None)
+        if refusal is None:
+            return _active(case, library, cuda, refused)
+        refused.append((library, refusal))
+    return _none_fits(cuda, refused)
+
+
+def _active(case: Case, library: Library, cuda: str, refused: list[tuple[Library, Refusal]]) -> Compat:
     host, confidence = case.host, _confidence(case, library)
     promised = {DOCUMENTED: "documented by NVIDIA", LISTED: "listed by the library, not in NVIDIA's table"}
     brand = promised.get(confidence, "not promised for this GPU, the probe decides")
-    older = f"driver {host.driver} is older than {floor(case, cuda)}"
-    text = f"{older}; {library.package} lists branch {host.branch} ({brand})"
-    return _compat(library, confidence, Reason("compat-branch-listed", text, library.row["source"]))
+    if driver_floor(case, cuda):
+        because = f"driver {host.driver} is older than {floor(case, cuda)}"
+    else:
+        because = f"driver {host.driver} supports CUDA {host.driver_cuda} and compiles no PTX of CUDA {cuda}"
+    text = f"{because}; {library.package} lists branch {host.branch} ({brand})"
+    if library.cuda != cuda:
+        text += f"; it is built for CUDA {library.cuda} and runs programs of CUDA {cuda} as well"
+        text += ", and lies here already" if library.note else ""
+    own = [refusal.because for one, refusal in refused if one.cuda == cuda]
+    return _compat(library, confidence, Reason("compat-branch-listed", "; ".join((text, *own)), library.row["source"]))
+
+
+def _none_fits(cuda: str, refused: list[tuple[Library, Refusal]]) -> Refusal:
+    """Why no library may be used: in the words of the release's own, with the newer ones that do not fit either."""
+    if not refused:
+        return Refusal(f"there is no forward-compatibility package for CUDA {cuda}")
+    refused = sorted(refused, key=lambda entry: parse_version(entry[0].cuda))
+    (_own, first), others = refused[0], refused[1:]
+    others = [(library, refusal) for library, refusal in others if refusal.because != first.because]
+    names = ", ".join(library.package for library, _refusal in others)
+    more = f"; of a newer CUDA {names} {'does' if len(others) == 1 else 'do'} not fit either" if others else ""
+    return replace(first, because=f"{first.because}{more}")
 
 
 def standby(case: Case, cuda: str) -> Compat | Refusal:
     """The compat library of ``cuda`` to be kept off until a start meets an older driver, or why it is of no use here.
 
-    Of several GPUs one that may use it is enough: the activation looks at the GPU of each start.
+    One of a newer CUDA that lies here serves as well. Of several GPUs one that may use it is enough: the host may
+    start with others, and the activation looks at the GPUs of each start.
     """
-    library = find_library(case, cuda)
-    if isinstance(library, Refusal):
-        return library
+    libraries = [one for one in find_libraries(case, cuda) if one.note or one.cuda == cuda]
+    if not libraries:
+        return Refusal(f"there is no forward-compatibility package for CUDA {cuda}")
+    refusals = []
+    for library in libraries:
+        refusal = _why_not_standby(case, library)
+        if refusal is None:
+            branches = ", ".join(map(str, sorted(library.listed_branches)))
+            text = f"{library.package} is installed and kept off; a start on a driver of branch {branches} uses it"
+            return _compat(library, _confidence(case, library), Reason("compat-standby", text, library.row["source"]))
+        refusals.append(refusal)
+    return refusals[0]
+
+
+def _why_not_standby(case: Case, library: Library) -> Refusal | None:
     for rule in STANDBY_RULES:
         if refusal := rule(case, library):
             return refusal
@@ -194,11 +302,7 @@ def standby(case: Case, cuda: str) -> Compat | Refusal:
         return Refusal(DATA_CENTRE_ONLY)
     each = [replace(case, host=replace(case.host, gpus=(gpu,))) for gpu in case.host.gpus]
     refusals = [unlisted_brand(one, library) for one in each]
-    if refusals[0] and all(refusals):
-        return refusals[0]
-    branches = ", ".join(map(str, sorted(library.listed_branches)))
-    text = f"{library.package} is installed and kept off; a start on a driver of branch {branches} uses it"
-    return _compat(library, _confidence(case, library), Reason("compat-standby", text, library.row["source"]))
+    return refusals[0] if refusals[0] and all(refusals) else None
 
 
 def _compat(library: Library, confidence: str, reason: Reason) -> Compat:
@@ -240,12 +344,12 @@ def usable_branches(case: Case, cuda: str) -> tuple[int, ...]:
 # --- where it comes from ---
 
 
-def no_compat_package(case: Case) -> Refusal | None:
-    """Why a compat package cannot be fetched here, or None. An unknown distribution is assumed to have it."""
+def no_compat_package(case: Case, cuda: str | None = None) -> Refusal | None:
+    """Why a compat package, of ``cuda`` or any, cannot be fetched here, or None. An unknown distribution has it."""
     if refusal := no_apt(case):
         return Refusal(f"the compat library is not installed, and {refusal.because}")
-    newest = max(case.known["drivers"]["compat"], key=parse_version)
-    if case.host.os_id and not find_repository(case, newest):
+    release = cuda or max(case.known["drivers"]["compat"], key=parse_version)
+    if case.host.os_id and not find_repository(case, release):
         system = system_name(case.host)
         return Refusal(f"the compat library is not installed, and NVIDIA's repository has no packages for {system}")
     return None

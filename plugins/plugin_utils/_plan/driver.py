@@ -238,18 +238,30 @@ def _gpus(case: Case) -> tuple[Gpu, ...]:
     host = case.host
     if host.gpus:
         return host.gpus
-    seen = [by_pci(device, case.known) for device in (host.disk or {}).get("pci") or ()]
-    named = [capability for capability in seen if capability]
-    named = named or [name.rstrip("af") for name in case.request.architectures or ()]
-    return tuple(Gpu(f"the GPU of {capability}", capability, None, False, None) for capability in named)
+    rows = [by_pci(str(device), case.known) for device in (host.disk or {}).get("pci") or ()]
+    named = [(str(row["compute_capability"]), row.get("model")) for row in rows if row]
+    named = named or [(name.rstrip("af"), None) for name in case.request.architectures or ()]
+    models = case.known["gpus"]["models"]
+    return tuple(
+        Gpu(
+            f"the {model or 'GPU'} of {capability}",
+            capability,
+            None,
+            False,
+            models.get(str(model), {}).get("least_driver"),
+        )
+        for capability, model in named
+    )
 
 
-def by_pci(device: str, known: Catalogue) -> str | None:
-    """The compute capability of NVIDIA's GPU with this PCI device id."""
-    for first, row in known["gpus"]["pci"].items():
-        if int(first, 16) <= int(device, 16) <= int(row["last"], 16):
-            return str(row["compute_capability"])
-    return None
+def by_pci(device: str, known: Catalogue) -> Row | None:
+    """The catalogue's row for NVIDIA's GPU with this PCI device id, four hexadecimal digits; None: not known."""
+    try:
+        number = int(device, 16)
+    except ValueError:
+        return None
+    rows = known["gpus"]["pci"].items()
+    return next((row for first, row in rows if int(first, 16) <= number <= int(row["last"], 16)), None)
 
 
 # --- what may not be touched ---

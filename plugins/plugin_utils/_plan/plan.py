@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, bus, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
@@ -44,6 +44,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import warn_of_exceptions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     Proof,
@@ -53,7 +54,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import find_lost
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose, serve_ptx
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
     check_components,
@@ -118,6 +119,8 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
         draft.block(Refusal(because, "Record what nvidia-smi prints on it as well, or set cuda: none for the CPU."))
         return _blocked(draft)
     cpu_because = _no_gpu(draft)
+    if draft.blocked:
+        return _blocked(draft)
     choice = _choose_cpu(draft, cpu_because) if cpu_because else _choose_gpu(draft)
     draft.reasons += choice.reasons
     draft.rejected += choice.rejected
@@ -172,10 +175,16 @@ def _no_gpu(draft: Draft) -> str | None:
         return "cuda is none"
     if advice.broken_driver(draft.case):
         return None
-    container = host.kind == "container"
-    if host.status == "missing" or (host.status is None and host.driver is None and not host.gpus):
+    no_driver = host.status == "missing" or (host.status is None and host.driver is None and not host.gpus)
+    if because := bus.look(draft, no_driver=no_driver):
+        return because
+    container, given = host.kind == "container", bus.name_given(draft.case)
+    if no_driver:
         if container:
-            draft.warnings.append("This container sees no GPU. Start it with --gpus all if its host has one.")
+            draft.warnings.append(f"This container sees no GPU. Start it with --gpus all if its host has one.{given}")
+            if given:
+                because = "the GPU of the container's host was not given to it"
+                draft.degrade("native", Refusal(because, "Start the container with --gpus all."))
         if host.gpus:
             because = f"{host.gpu_names} has no driver"
             draft.degrade("native", Refusal(because, "Install NVIDIA's driver on the host."))
@@ -238,11 +247,14 @@ def _choose_gpu(draft: Draft) -> Choice:
         if refusal := rule(case):
             draft.block(refusal)
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
-    choice = choose(case)
+    choice = serve_ptx(case, choose(case))
     if choice.build is None:
         draft.block(Refusal("nothing that was requested runs here"), *advice.remedies(case, other_wishes=True))
         return choice
     draft.warnings += advice.unknown_warnings(case.host)
+    draft.warnings += warn_of_exceptions(case, choice.build)
+    for refusal in choice.unmet:
+        draft.degrade("PTX", refusal)
     if choice.fallback:
         draft.degraded = True
         draft.remedies += advice.remedies(case, other_wishes=False)

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import (
     Build,
@@ -26,8 +27,20 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
     forward_compat,
     no_compat_package,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import (
+    find_ptx_needs,
+    newest_need,
+    refuse_needs,
+    runs_by_minor_version,
+    tell_needs,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import not_offered
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, provide_toolkit
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import adoptable_builds, not_offered
+
+# Minor releases of PyTorch, about five a year, that a build which runs on the driver itself may be behind one that runs
+# by minor-version compatibility: within a year or so newest is the one without limits, beyond it the newer one.
+NATIVE_WITHIN = 4
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class Choice:
     rejected: tuple[Rejection, ...] = ()
     compat: Compat | None = None
     fallback: bool = False  # something else than what was wished
+    unmet: tuple[Refusal, ...] = ()  # what of the wish will not run by this route
+    ptx: str | None = None  # the CUDA whose PTX the compat library is for, inside a major
 
 
 @dataclass
@@ -47,6 +62,7 @@ class Search:
     """What was tried on the way to a choice. The rejections come out merged and in the order they were met."""
 
     case: Case
+    accept: Callable[[Choice], bool] = lambda _choice: True
     _rejected: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def why_not(self, build: Build, *, ptx: bool) -> Refusal | None:
@@ -75,17 +91,20 @@ class Search:
         return tuple(found)
 
 
-def choose(case: Case) -> Choice:
-    """The best build for a host with GPUs.
+def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) -> Choice:
+    """The best build for a host with GPUs: of those that run here the first that ``accept`` takes.
 
-    In this order: as requested, by the driver itself or by minor-version compatibility; then the policies of
-    ``on_old_driver``.
+    In this order: what is there already and runs, where no CUDA is named; as requested, by the driver itself or by
+    minor-version compatibility; then the policies of ``on_old_driver``. Where no CUDA is named, a build that runs on
+    the driver itself comes before one that runs by minor-version compatibility.
     """
-    search = Search(case)
+    search, free = Search(case, accept), case.request.cuda == "newest"
+    if free and (choice := _first(Search(case, accept), _there(case), native_first=True)):
+        return choice
     wished = _main_first(wished_builds(case), case.known)
     if not wished:
         search.reject_unpublished()
-    if choice := _first(search, wished):
+    if choice := _first(search, wished, native_first=free):
         return choice
     for policy in case.request.on_old_driver:
         if policy == "forward_compat":
@@ -99,9 +118,22 @@ def choose(case: Case) -> Choice:
     return Choice("blocked", None, rejected=search.rejected())
 
 
-def _first(search: Search, builds: Iterable[Build], *, fallback: bool = False) -> Choice | None:
-    """The first build that runs without help."""
+def _there(case: Case) -> list[Build]:
+    """The builds that are there already: of PyTorch, or where none is wished the CUDA releases of whole toolkits."""
+    if case.request.pytorch != "none":
+        return adoptable_builds(case)
+    toolkits = ((build, provide_toolkit(case, build.cuda or "")) for build in wished_builds(case))
+    return [build for build, found in toolkits if isinstance(found, Toolkit) and found.provider == "adopt"]
+
+
+def _first(
+    search: Search, builds: Iterable[Build], *, fallback: bool = False, native_first: bool = False
+) -> Choice | None:
+    """The first build that runs without help; with ``native_first`` in the order of :func:`_native_first`."""
     case = search.case
+    limited: Build | None = None
+    if native_first:
+        builds, limited = _native_first(search, list(builds))
     for build in builds:
         cuda = build.cuda or ""
         reason = rules.native(case, cuda) or rules.driver_unknown(case, cuda)
@@ -110,41 +142,110 @@ def _first(search: Search, builds: Iterable[Build], *, fallback: bool = False) -
         if refusal := search.why_not(build, ptx=reason is None or route == "native"):
             search.reject("", build, refusal.because)
         elif reason:
+            if limited and route == "native":
+                search.reject("minor_version", limited, f"{build.name} needs no minor-version compatibility")
             why = _why(case, build, reason)
-            return Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            choice = Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            if search.accept(choice):
+                return choice
         else:
             search.reject("native", build, (rules.driver_floor(case, cuda) or _too_old(case, cuda)).because)
     return None
 
 
+def _native_first(search: Search, builds: list[Build]) -> tuple[list[Build], Build | None]:
+    """The builds with those last that run by minor-version compatibility, and the one that would else be the first.
+
+    The others come before them where their PyTorch is at most :data:`NATIVE_WITHIN` minor releases older than that of
+    the first which runs at all; a CUDA release without a PyTorch, where its toolkit can be had.
+    """
+    case = search.case
+    by_minor = [runs_by_minor_version(case, build) for build in builds]
+    runs = (
+        number
+        for number, build in enumerate(builds)
+        if not rules.driver_floor(case, build.cuda or "") and not search.why_not(build, ptx=not by_minor[number])
+    )
+    first = next(runs, None)
+    if first is None or not any(by_minor):
+        return builds, None
+    near = [not minor and _is_near(build, builds[first], case) for minor, build in zip(by_minor, builds, strict=True)]
+    ordered = [build for is_near, build in zip(near, builds, strict=True) if is_near]
+    ordered += [build for is_near, build in zip(near, builds, strict=True) if not is_near]
+    return ordered, builds[first] if by_minor[first] else None
+
+
+def _is_near(build: Build, other: Build, case: Case) -> bool:
+    """Whether a build's PyTorch is not much older than another's; of a CUDA release alone, whether it can be had."""
+    if build.torch is None or other.torch is None:
+        return not isinstance(provide_toolkit(case, build.cuda or ""), Refusal)
+    series = {parse_version(release)[:2] for release in case.known["pytorch"]["releases"]}
+    mine, newest = parse_version(build.torch)[:2], parse_version(other.torch)[:2]
+    return sum(mine < one <= newest for one in series) <= NATIVE_WITHIN
+
+
+def serve_ptx(case: Case, choice: Choice) -> Choice:
+    """A choice with forward compatibility, inside a major too, where a wish has PTX that the driver does not compile.
+
+    Where that is not to be had, the choice stays and says what of the wish will not run.
+    """
+    build = choice.build
+    needs = () if build is None or choice.compat else find_ptx_needs(case, build)
+    if not needs:
+        return choice
+    search, because, cuda = Search(case), tell_needs(case, needs), newest_need(needs)
+    compat = forward_compat(case, cuda)
+    if not isinstance(compat, Refusal) and not compat.installed:
+        compat = no_compat_package(case, compat.cuda) or compat
+    allowed = "forward_compat" in case.request.on_old_driver
+    if isinstance(compat, Refusal):
+        search.reject(
+            "forward_compat", Build(None, f"cu{cuda.replace('.', '')}", cuda, (), False, (), None, ""), compat.because
+        )
+    elif allowed and not choice.fallback:
+        kept = (reason for reason in choice.reasons if reason.rule != "minor-version")
+        return replace(choice, route="forward_compat", reasons=(because, compat.reason, *kept), compat=compat, ptx=cuda)
+    refusal = refuse_needs(case, needs)
+    if not isinstance(compat, Refusal) and not allowed:
+        policies = [*(one for one in case.request.on_old_driver if one != "fail"), "forward_compat"]
+        told = f"Add forward_compat to on_old_driver: {compat.package} compiles it."
+        refusal = replace(refusal, remedy=told, wish={"on_old_driver": policies})
+    return replace(choice, rejected=(*choice.rejected, *search.rejected()), unmet=(refusal,))
+
+
 def _forward(search: Search, builds: list[Build]) -> Choice | None:
     """The best build through a compat library: the newest PyTorch, on a documented pair before a listed one."""
     found: list[tuple[tuple[tuple[int, ...], bool, tuple[int, ...]], Build, Compat]] = []
-    no_package = no_compat_package(search.case)
     for build in builds:
         if search.why_not(build, ptx=True):
             continue
         compat = forward_compat(search.case, build.cuda or "")
         if isinstance(compat, Refusal):
             search.reject("forward_compat", _without_torch(build), compat.because)
-        elif no_package and not compat.installed:
+        elif not compat.installed and (no_package := no_compat_package(search.case, compat.cuda)):
             search.reject("forward_compat", _without_torch(build), no_package.because)
         else:
             documented = compat.confidence == DOCUMENTED
             found.append(((version_key(build.torch), documented, version_key(build.cuda)), build, compat))
-    if not found:
-        return None
-    _unused, build, compat = max(found, key=lambda entry: entry[0])
-    return Choice("forward_compat", build, _why(search.case, build, compat.reason), search.rejected(), compat)
+    for _unused, build, compat in sorted(found, key=lambda entry: entry[0], reverse=True):
+        why = _why(search.case, build, compat.reason)
+        choice = Choice("forward_compat", build, why, search.rejected(), compat)
+        if search.accept(choice):
+            return choice
+    return None
 
 
 def _why(case: Case, build: Build, reason: Reason) -> tuple[Reason, ...]:
-    host = case.host
-    if not host.capabilities or not build.torch:
-        return (reason,)
-    capabilities = ", ".join(host.capabilities)
-    text = f"{build.name} has machine code for {host.gpu_names} (compute capability {capabilities})"
-    return (reason, Reason("machine-code", text, build.source))
+    host, reasons = case.host, [reason]
+    if host.capabilities and build.torch:
+        capabilities = ", ".join(host.capabilities)
+        text = f"{build.name} has machine code for {host.gpu_names} (compute capability {capabilities})"
+        reasons.append(Reason("machine-code", text, build.source))
+    if build.adopt:
+        name = str(build.adopt.get("local") or build.adopt["version"])
+        text = f'PyTorch {name} is installed here, runs and meets "{case.request.pytorch}": it is used as it is'
+        reasons.append(Reason("adopt", text, build.source))
+    return tuple(reasons)
 
 
 def _too_old(case: Case, cuda: str) -> Refusal:

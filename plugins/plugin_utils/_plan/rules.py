@@ -57,7 +57,8 @@ def minor_version(case: Case, cuda: str) -> Reason | None:
     if host.driver is None and (host.driver_cuda is None or _major(host.driver_cuda) != _major(cuda)):
         return None
     enough = f"enough for compiled code of CUDA {cuda} (minor-version compatibility)"
-    text = f"{driver_name(host)} is at least {least}, {enough}"
+    less = "not for its PTX (error 222), nor for calls that need a newer driver (error 36)"
+    text = f"{driver_name(host)} is at least {least}, {enough}; {less}"
     return Reason("minor-version", text, case.known["cuda"]["releases"][cuda]["source"])
 
 

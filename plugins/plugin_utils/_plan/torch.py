@@ -17,6 +17,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import (
     cpu_build,
     matches,
     pick_python,
+    version_key,
     why_not_build,
     wished_torches,
 )
@@ -70,6 +71,8 @@ def not_offered(case: Case, build: Build) -> Refusal | None:
 def settle(case: Case, build: Build) -> Build:
     """The build with its source: what is there already, a wheel of the host's own configuration, or an index."""
     request = case.request
+    if build.adopt:
+        return build
     if request.wheels.provider in ("auto", "adopt") and (row := find_adoptable(case, build)):
         cuda = str(row["cuda"]) if row.get("cuda") else None
         index = f"cu{cuda.replace('.', '')}" if cuda else CPU
@@ -87,6 +90,32 @@ def find_adoptable(case: Case, build: Build) -> Row | None:
 
     Every wished extension must lie beside it: nothing is installed into an environment that is not ours.
     """
+    for row in _present(case):
+        if (build.index == CPU or row.get("cuda") == build.cuda) and _covers(case, row):
+            return row
+    return None
+
+
+def adoptable_builds(case: Case) -> list[Build]:
+    """The builds for CUDA that are there already and are what was wished, whatever their CUDA; the newest first.
+
+    What runs stays: where no CUDA is named, a PyTorch of the image that runs here is what ``newest`` asks for.
+    """
+    if case.request.wheels.provider not in ("auto", "adopt"):
+        return []
+    found = []
+    for row in _present(case):
+        cuda = str(row.get("cuda") or "")
+        if cuda not in case.known["cuda"]["releases"] or not _covers(case, row):
+            continue
+        torch, index = str(row["version"]).partition("+")[0], f"cu{cuda.replace('.', '')}"
+        source = str(row.get("path") or "observed on the host")
+        found.append(Build(torch, index, cuda, _archs(case, row), False, (), None, source, adopt=row))
+    return sorted(found, key=lambda build: (version_key(build.torch), version_key(build.cuda)), reverse=True)
+
+
+def _present(case: Case) -> Iterator[Row]:
+    """What others have installed that is whole and is the wished PyTorch, with the wished extensions beside it."""
     request = case.request
     for row in case.host.pytorches:
         if not set(request.extensions) <= set(row.get("packages") or ()):
@@ -94,24 +123,18 @@ def find_adoptable(case: Case, build: Build) -> Row | None:
         version = str(row.get("version") or "").partition("+")[0]
         if row.get("managed") or row.get("broken") or not version or not row.get("python"):
             continue
-        if _serves(row, version, build, request) and _covers(case, row):
-            return row
-    return None
+        if _serves(row, version, request):
+            yield row
 
 
-def _serves(row: Row, version: str, build: Build, request: Request) -> bool:
-    """Whether an observed PyTorch is as new as the build, or as the wish names it, on the same CUDA."""
+def _serves(row: Row, version: str, request: Request) -> bool:
+    """Whether an observed PyTorch is of the wished release and for the wished Python; ``newest`` is any that runs."""
     try:
-        as_new = parse_version(version) >= parse_version(build.torch or "")
+        parse_version(version)
     except ValueError:
         return False
-    if not as_new and (request.pytorch == "newest" or not matches(version, request.pytorch)):
-        return False
-    if request.pytorch != "newest" and not matches(version, request.pytorch):
-        return False
-    if request.python not in ("auto", row.get("python_version"), row.get("python")):
-        return False
-    return build.index == CPU or row.get("cuda") == build.cuda
+    right_python = request.python in ("auto", row.get("python_version"), row.get("python"))
+    return matches(version, request.pytorch) and right_python
 
 
 def _covers(case: Case, row: Row) -> bool:

@@ -83,11 +83,11 @@ def _judge_driver(
         return False, "the same"
     if parse_version(level) > parse_version(cuda):
         return False, "no problem, a newer driver runs what is built for older CUDA releases"
+    if versions.compat and parse_version(versions.compat) >= parse_version(cuda):
+        return False, f"no problem while the compat library of CUDA {versions.compat} is active"
     if _major(level) == _major(cuda):
         rest = "PTX does not"
         return False, f"no problem, within CUDA {_major(cuda)} compiled code runs on an older driver; {rest}"
-    if versions.compat and parse_version(versions.compat) >= parse_version(cuda):
-        return False, f"no problem while the compat library of CUDA {versions.compat} is active"
     row = known["cuda"]["releases"].get(cuda, {})
     least = row.get("least_driver_windows" if versions.windows else "least_driver")
     remedy = (

@@ -40,13 +40,36 @@ def decide(case: ProjectCase) -> tuple[Expected, Decision] | Refusal:
     # A companion that is left out beside an installed torch is left out on purpose.
     used = set() if installed else {*case.pins.packages, *named}
     companions = [name for name in COMPANIONS if name in packages or name in used]
-    decision = _resolve(case, own or request.stack.get("pytorch", "newest"), companions)
+    decision = _kept(case, own, companions) or _resolve(case, own or request.stack.get("pytorch", "newest"), companions)
     if request.pytorch is None and request.cuda and (decision["pytorch"] or {}).get("cuda") != request.cuda:
         decision = _another(case, companions) or decision
     torch = decision["pytorch"]
     if torch is None:
         return Refusal(decision["summary"], " ".join(decision["remedies"]))
     return _expect(case, torch, companions), decision
+
+
+def _kept(case: ProjectCase, own: str | None, companions: Sequence[str]) -> Decision | None:
+    """The decision for the very build that is installed, where it runs here and nobody asked for a CUDA.
+
+    What runs stays: a newer index of the same release is no reason to replace it.
+    """
+    torch, stack = case.environment.get("torch") or {}, case.request.stack
+    cuda = str(torch.get("cuda") or "")
+    if (
+        not own
+        or not cuda
+        or case.request.cuda
+        or stack.get("cuda", "newest") != "newest"
+        or public(torch["version"]) != own
+    ):
+        return None
+    pinned = str(case.pins.packages.get("torch") or "").partition("+")[2]  # a label names a CUDA as well
+    if cuda not in case.known["cuda"]["releases"] or pinned not in ("", f"cu{cuda.replace('.', '')}"):
+        return None
+    decision = _resolve(case, own, companions, cuda)
+    runs = decision["route"] in ("native", "minor_version") and (decision["pytorch"] or {}).get("cuda") == cuda
+    return decision if runs and decision["pytorch"]["version"] == own else None
 
 
 def _expect(case: ProjectCase, torch: Mapping[str, Any], companions: Sequence[str]) -> Expected:
@@ -66,7 +89,7 @@ def _expect(case: ProjectCase, torch: Mapping[str, Any], companions: Sequence[st
     )
 
 
-def _resolve(case: ProjectCase, pytorch: str, companions: Sequence[str]) -> Decision:
+def _resolve(case: ProjectCase, pytorch: str, companions: Sequence[str], cuda: str | None = None) -> Decision:
     """The stack's own decision, for the project's Python and without what the host has of PyTorch."""
     host, environment = case.host, case.environment
     python = {"path": environment["python"], "version": environment["python_version"], "headers": True, "pip": True}
@@ -80,6 +103,7 @@ def _resolve(case: ProjectCase, pytorch: str, companions: Sequence[str]) -> Deci
         "pytorch": pytorch if listed else "newest",
         "python": environment["python"],
         "extensions": list(companions),
+        **({"cuda": cuda} if cuda else {}),
     }
     return to_decision(resolve(observed, request, case.known))
 

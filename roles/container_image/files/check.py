@@ -73,8 +73,10 @@ def judge(
     old = branch < int(least.split(".")[0])
     if old and not active:
         because = f"it is too old for CUDA {cuda}"
-        if package and models and all(map(is_consumer, models)):
-            because += f", and {package} does not support this GPU"
+        consumers = list(filter(is_consumer, models))
+        if package and consumers:
+            which = "this GPU" if len(consumers) == len(models) else f"the {consumers[0]} in this host"
+            because += f", and {package} does not support {which}"
         elif package and branch not in image["branches"]:
             because += f", and {package} supports the branches {', '.join(map(str, image['branches']))}"
         text = f"{host}: {because}; use a host with driver {least} or newer."

@@ -61,17 +61,29 @@ def is_older(directory, driver):
 
 
 def is_allowed(branch, branches, sysroot):
-    """Whether the compat library may be used: a listed branch, and a GPU that is no GeForce or Titan (error 804)."""
+    """Whether the compat library may be used: a listed branch, and no GPU that is a GeForce or Titan (error 804).
+
+    One libcuda serves all GPUs of a process. A GPU whose device file is not beside those of others was not given here.
+    """
     if branches and branch not in branches:
         return False
-    folder, models = sysroot + "/proc/driver/nvidia/gpus", []
+    folder = sysroot + "/proc/driver/nvidia/gpus"
+    devices = os.listdir(sysroot + "/dev") if os.path.isdir(sysroot + "/dev") else []
+    some = any(name[:6] == "nvidia" and name[6:].isdigit() for name in devices)
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        rows = {}
         try:
             with open(folder + "/" + name + "/information") as stream:
-                models.append(stream.readline().lower())
+                for line in stream:
+                    key, _, value = line.partition(":")
+                    rows[key] = value.strip()
         except OSError:
             pass
-    return not models or any("geforce" not in model and "titan" not in model for model in models)
+        model, minor = rows.get("Model", "").lower(), rows.get("Device Minor")
+        given = not some or minor is None or "nvidia" + minor in devices
+        if given and ("geforce" in model or "titan" in model):
+            return False
+    return True
 
 
 def find_native(text, entries, sysroot):

@@ -26,7 +26,8 @@ _podsmith_library() {
     done
 }
 
-# true where the compat library may be used: the driver is of a listed branch, and a GPU is no GeForce or Titan (error 804)
+# true where the compat library may be used: the driver is of a listed branch, and no GPU is a GeForce or Titan (error 804), for
+# one libcuda serves all GPUs of a process. A GPU whose device file is not beside those of others was not given to this container.
 _podsmith_allowed() {
     case " ${_podsmith_branches:-${_podsmith_driver%%.*}} " in
         *" ${_podsmith_driver%%.*} "*) ;;
@@ -34,16 +35,24 @@ _podsmith_allowed() {
     esac
     [ -d "$_podsmith_gpus" ] || return 0
     [ -z "${ZSH_VERSION-}" ] || setopt local_options null_glob
-    _podsmith_found=
+    _podsmith_front=
+    for _podsmith_file in "$_podsmith_root"/dev/nvidia[0-9]*; do
+        [ ! -e "$_podsmith_file" ] || _podsmith_front=$_podsmith_root/dev/nvidia
+    done
     for _podsmith_file in "$_podsmith_gpus"/*/information; do
         [ -r "$_podsmith_file" ] || continue
-        { IFS= read -r _podsmith_found <"$_podsmith_file"; } 2>/dev/null || :
-        case $_podsmith_found in
-            '' | *GeForce* | *TITAN* | *Titan*) ;;
-            *) return 0 ;;
-        esac
+        _podsmith_found=
+        while IFS= read -r _podsmith_entry; do
+            case $_podsmith_entry in
+                Model:*GeForce* | Model:*TITAN* | Model:*Titan*) _podsmith_found=1 ;;
+                'Device Minor:'*)
+                    _podsmith_entry=${_podsmith_entry##*[!0-9]}
+                    [ -z "$_podsmith_front" ] || [ -e "$_podsmith_front$_podsmith_entry" ] || _podsmith_found=
+                    ;;
+            esac
+        done 2>/dev/null <"$_podsmith_file"
+        [ -z "$_podsmith_found" ] || return 1
     done
-    [ -z "$_podsmith_found" ]
 }
 
 # true where entry $1 of a search path is ours, of this or an earlier generation, or a compat directory that this driver must not get

@@ -237,6 +237,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
             },
         ),
         "modules": (_one_of("open", "proprietary"), {"default_since": _or_null(NUMBER)}),
+        "minor_version": (NAME, {"first_cuda": RELEASE, "first_branch": NUMBER, "what": PHRASE, "error": PHRASE}),
     },
     "gpus": {
         "brands": (DIGITS, {"name": NAME, "data_centre": BOOLEAN}),
@@ -255,7 +256,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "arch_specific": _or_null(_pattern('a target in quotes, such as "9.0a"', r"\d+\.\da")),
             },
         ),
-        "pci": (HEX, {"last": HEX, "compute_capability": RELEASE}),
+        "pci": (HEX, {"last": HEX, "compute_capability": RELEASE, "model": _optional(NAME)}),
         "models": (
             NAME,
             {
@@ -292,6 +293,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "bundled": BOOLEAN,
                 "least_capability": _or_null(RELEASE),
                 "import": NAME,
+                "ptx": _optional(_record(since=VERSION, capability=RELEASE, source=TEXT)),
             },
         ),
     },

@@ -68,8 +68,15 @@ class Host:
         for number, model in enumerate(models):
             folder = self.sysroot / f"proc/driver/nvidia/gpus/0000:0{number}:00.0"
             folder.mkdir(parents=True)
-            (folder / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 41\n")
+            (folder / "information").write_text(
+                f"Model: \t\t {model}\nIRQ:   \t\t 41\nDevice Minor: \t {number}\nGPU Excluded:\t No\n"
+            )
         (self.sysroot / "proc/driver/nvidia/gpus").mkdir(parents=True, exist_ok=True)
+
+    def put_device(self, minor: int) -> None:
+        device = self.sysroot / f"dev/nvidia{minor}"
+        device.parent.mkdir(exist_ok=True)
+        device.touch()
 
     def put_library(self, directory: Path, version: str) -> None:
         shutil.rmtree(directory, ignore_errors=True)
@@ -190,18 +197,31 @@ MODELS = [
     pytest.param(["NVIDIA H100 80GB HBM3"], True, id="data-centre"),
     pytest.param(["NVIDIA GeForce RTX 4090"], False, id="geforce"),
     pytest.param(["NVIDIA TITAN RTX", "NVIDIA GeForce RTX 4090"], False, id="titan"),
-    pytest.param(["NVIDIA GeForce RTX 4090", "NVIDIA L4"], True, id="one-of-two"),
+    pytest.param(["NVIDIA GeForce RTX 4090", "NVIDIA L4"], False, id="one-of-two"),
     pytest.param([], True, id="not-told"),
 ]
 
 
 @pytest.mark.parametrize(("models", "on"), MODELS)
-def test_compat_is_never_on_for_a_geforce_alone(host: Host, shell: str, models: list[str], *, on: bool) -> None:
+def test_compat_is_never_on_beside_a_geforce(host: Host, shell: str, models: list[str], *, on: bool) -> None:
     host.put_driver("570.133.20")
     host.put_gpus(models)
     host.put_library(host.compat, "580.95.05")
     host.write()
     assert host.source(shell)["LD_LIBRARY_PATH"] == (str(host.compat) if on else "(unset)")
+
+
+def test_a_geforce_that_was_not_given_to_the_container_does_not_matter(host: Host, shell: str) -> None:
+    """The kernel lists every GPU of the host in every container; a device file has only what was given."""
+    host.put_driver("570.133.20")
+    host.put_gpus(["NVIDIA GeForce RTX 4090", "NVIDIA L4"])
+    host.put_library(host.compat, "580.95.05")
+    host.write()
+    assert host.source(shell)["LD_LIBRARY_PATH"] == "(unset)"
+    host.put_device(1)
+    assert host.source(shell)["LD_LIBRARY_PATH"] == str(host.compat)
+    host.put_device(0)
+    assert host.source(shell)["LD_LIBRARY_PATH"] == "(unset)"
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,8 @@ def test_the_library_that_a_later_dlopen_finds(
         pytest.param("570.26", ["NVIDIA H200"], (535, 570), 13, id="listed"),
         pytest.param("560.35.03", ["NVIDIA H200"], (535, 570), 1, id="branch-not-listed"),
         pytest.param("570.26", ["NVIDIA GeForce RTX 4090"], (535, 570), 1, id="geforce"),
-        pytest.param("570.26", ["NVIDIA GeForce RTX 4090", "NVIDIA L4"], (), 13, id="one-of-two"),
+        pytest.param("570.26", ["NVIDIA GeForce RTX 4090", "NVIDIA L4"], (), 1, id="one-of-two"),
+        pytest.param("570.26", ["NVIDIA GeForce RTX 4090 not given", "NVIDIA L4"], (), 13, id="not-given-here"),
     ],
 )
 def test_where_the_compat_library_is_of_no_use_the_drivers_own_is_found(
@@ -272,7 +273,11 @@ def test_where_the_compat_library_is_of_no_use_the_drivers_own_is_found(
     for number, model in enumerate(models):
         folder = generation.root / f"host/proc/driver/nvidia/gpus/{number}"
         folder.mkdir(parents=True)
-        (folder / "information").write_text(f"Model: \t\t {model}\n")
+        (folder / "information").write_text(f"Model: \t\t {model}\nDevice Minor: \t {number}\n")
+        device = generation.root / f"host/dev/nvidia{number}"
+        device.parent.mkdir(exist_ok=True)
+        if not model.endswith("not given"):
+            device.touch()
     generation.write(compat_branches=branches)
     done = generation.run(ASK, str(generation.native))
     assert (done.stdout, done.stderr) == (f"{answer} {answer}\n", "")

@@ -61,12 +61,18 @@ TABLES: dict[str, list[tuple[dict[str, Any], tuple[Any, ...], str | None]]] = {
         ({"refused": {"cuda-compat-13-0 580.65.06": 804}}, (ROW, NOTE), None),
         ({"refused": {"cuda-compat-12-9 575.57.08": 804}}, (ROW, None), None),
     ],
+    "refused_device": [
+        ({}, (ROW, None), None),
+        ({"refused": {"cuda-compat-12-9 575.57.08": 804}}, (ROW, None), "which is the GPU's answer to any"),
+        ({"refused": {"cuda-compat-12-9 575.57.08": 803}}, (ROW, None), None),
+        ({"refused": {"cuda-compat-13-0 580.65.06": 804}}, (ROW, NOTE), None),
+    ],
     "forward_compat": [
         ({"driver": "570.133.20"}, ("13.0",), "documented"),
         ({"driver": "550.163.01"}, ("13.0",), "listed"),
         ({"gpu": "A6000", "driver": "570.133.20"}, ("13.0",), "probe"),
         ({"driver": "525.147.05"}, ("13.0",), "not 525"),
-        ({"driver": "570.133.20"}, ("11.8",), "there is no forward-compatibility package for CUDA 11.8"),
+        ({"driver": "570.133.20"}, ("99.0",), "there is no forward-compatibility package for CUDA 99.0"),
     ],
     "standby": [
         ({"driver": "580.95.05"}, ("13.0",), "listed"),
@@ -122,3 +128,76 @@ def test_usable_branches(driver: str, note: list[int] | None, wanted: tuple[int,
     """Those of the catalogue whatever is installed, so that installing changes no file of ours; and this host's own."""
     rows = [{"package": "cuda-compat-13-0", "cuda": "13.0", "branches": note}] if note else []
     assert compat.usable_branches(case(host(driver=driver, compat=rows)), "13.0") == wanted
+
+
+# --- which of several libraries ---
+
+
+def lying(*releases: str, **more: Any) -> list[dict[str, Any]]:
+    """Compat libraries of the image; without a note of their own, as older ones are, unless ``more`` has it."""
+    versions = {"12.9": "575.57.08", "13.0": "580.95.05", "13.1": "590.48.01", "13.4": "615.71.09", "13.7": "640.10"}
+    return [
+        {
+            "package": f"cuda-compat-{release.replace('.', '-')}",
+            "cuda": release,
+            "version": versions[release],
+            "path": f"/usr/local/cuda-{release}/compat",
+            **more,
+        }
+        for release in releases
+    ]
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "there", "package", "provider"),
+    [
+        pytest.param("570.133.20", "13.0", [], "cuda-compat-13-0", "apt", id="the-nearest"),
+        pytest.param("570.133.20", "13.0", lying("13.1"), "cuda-compat-13-1", "adopt", id="a-newer-one-in-the-image"),
+        pytest.param("570.133.20", "13.0", lying("13.4", "13.1"), "cuda-compat-13-1", "adopt", id="the-nearest-there"),
+        pytest.param("570.133.20", "13.0", lying("12.9"), "cuda-compat-13-0", "apt", id="an-older-one-is-of-no-use"),
+        pytest.param("565.57.01", "13.0", lying("13.1"), "cuda-compat-13-0", "apt", id="the-one-there-is-not-for-565"),
+        pytest.param("550.163.01", "12.8", [], "cuda-compat-12-9", "apt", id="12.8-does-not-list-550"),
+        pytest.param("560.35.03", "12.8", [], "cuda-compat-12-9", "apt", id="560-stands-in-one-note"),
+        pytest.param("580.95.05", "13.2", [], "cuda-compat-13-2", "apt", id="inside-a-major"),
+        pytest.param(
+            "570.133.20", "13.0", lying("13.7", branches=[570], brands=[14]), "cuda-compat-13-7", "adopt", id="unknown"
+        ),
+        pytest.param("570.133.20", "13.0", lying("13.7"), "cuda-compat-13-0", "apt", id="unknown-and-without-a-note"),
+    ],
+)
+def test_the_best_library(
+    driver: str, cuda: str, there: Any, package: str, provider: str, host: Any, case: Any
+) -> None:
+    asked = case(host(driver=driver, compat=there))
+    found = compat.forward_compat(asked, cuda)
+    assert isinstance(found, Compat), found
+    assert (found.package, "adopt" if found.installed else "apt") == (package, provider)
+    decided = compat.provide_compat(asked, found, None)
+    assert asked.host.branch in decided.branches, "the activation uses it under this driver"
+
+
+def test_one_that_cannot_be_fetched_gives_way(host: Any, case: Any) -> None:
+    """NVIDIA's repository for the system begins with a later CUDA than the nearest library's."""
+    asked = case(host(driver="570.133.20", os="debian 13"))
+    found = compat.forward_compat(asked, "12.9")
+    assert isinstance(found, Compat)
+    assert compat.find_repository(asked, found.cuda) == "debian13"
+
+
+def test_what_fits_nowhere_names_them_all(host: Any, case: Any) -> None:
+    refusal = compat.forward_compat(case(host(driver="525.147.05")), "13.0")
+    assert isinstance(refusal, Refusal)
+    assert refusal.because == (
+        "cuda-compat-13-0 lists branches 535, 550, 565, 570, 575, not 525; of a newer CUDA cuda-compat-13-1, "
+        "cuda-compat-13-2, cuda-compat-13-3, cuda-compat-13-4 do not fit either"
+    )
+    refusal = compat.forward_compat(case(host("RTX4090", "570.133.20")), "13.0")
+    assert isinstance(refusal, Refusal)
+    assert refusal.because == "NVIDIA GeForce RTX 4090 is of a brand without forward compatibility (error 804)"
+
+
+def test_a_library_of_the_image_waits(host: Any, case: Any) -> None:
+    """Standby takes what lies there of a newer CUDA rather than fetching another."""
+    found = compat.standby(case(host(driver="580.95.05", compat=lying("13.1"))), "13.0")
+    assert isinstance(found, Compat)
+    assert (found.package, found.installed) == ("cuda-compat-13-1", True)

@@ -287,11 +287,14 @@ def test_a_gpu_without_a_driver_is_known_by_its_pci_id(
 ) -> None:
     driver = decide(box(None, pci=[device]), driver="580")["driver"]
     assert (driver["action"], driver["flavor"]) == ("install", flavor)
-    assert drivers.by_pci(device, known) == capability
+    row = drivers.by_pci(device, known)
+    assert row is not None
+    assert row["compute_capability"] == capability
 
 
 def test_a_gpu_of_no_known_pci_id(known: Catalogue) -> None:
     assert drivers.by_pci("ffff", known) is None
+    assert drivers.by_pci("no number", known) is None
 
 
 def test_a_gpu_that_nobody_saw_is_named(box: Observe, decide: Decide) -> None:

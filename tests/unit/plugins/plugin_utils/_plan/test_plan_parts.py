@@ -147,8 +147,8 @@ def test_without_a_gpu_the_toolkit_follows_the_newest_cuda_of_torch(host: Any, d
 def test_the_librarys_own_note_counts_more_than_the_catalogue(host: Any, decide: Decide) -> None:
     note = {"package": "cuda-compat-13-0", "version": "580.95.05", "path": "/compat", "cuda": "13.0"}
     decision = decide(host(driver="550.163.01", compat=[note | {"branches": [535, 570], "brands": [14]}]), cuda="13.0")
-    assert decision["route"] == "fallback"
-    assert "lists branches 535, 570, not 550" in texts(decision, "rejected")
+    assert decision["forward_compat"]["package"] == "cuda-compat-13-1", "a newer one lists the branch"
+    assert "cuda-compat-13-0 lists branches 535, 570, not 550" in texts(decision, "reasons")
     decision = decide(host(driver="555.42.06", compat=[note | {"branches": [535, 555], "brands": [14]}]), cuda="13.0")
     compat = decision["forward_compat"]
     assert (compat["provider"], compat["path"], compat["confidence"]) == ("adopt", "/compat", "listed")
@@ -164,7 +164,8 @@ def test_a_refused_library_is_not_tried_again(host: Any, decide: Decide) -> None
 def test_a_library_not_newer_than_the_driver_is_refused(host: Any, decide: Decide) -> None:
     note = {"package": "cuda-compat-13-0", "version": "570.10", "path": "/compat", "cuda": "13.0", "branches": [570]}
     decision = decide(host(driver="570.133.20", compat=[note]), cuda="13.0")
-    assert "570.10 is not newer than driver 570.133.20 (error 803)" in texts(decision, "rejected")
+    assert decision["forward_compat"]["package"] == "cuda-compat-13-1", "that of a newer CUDA is newer"
+    assert "570.10 is not newer than driver 570.133.20 (error 803)" in texts(decision, "reasons")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_every_gpu_of_a_host_counts(host: Any, decide: Decide) -> None:
         pytest.param(
             {"packages": {"triton": "3.6.0"}}, {"pytorch": "2.11", "extensions": ["xformers"]}, False, id="without-one"
         ),
-        pytest.param({}, {}, False, id="not-the-newest"),
+        pytest.param({}, {}, True, id="not-the-newest"),
         pytest.param({"version": "2.15.0", "cuda": "13.2"}, {}, True, id="the-newest"),
         pytest.param({}, {"pytorch": "2.11", "cuda": "12.8"}, False, id="another-cuda"),
         pytest.param({"broken": ["torch/lib/libtorch.so"]}, {"pytorch": "2.11"}, False, id="broken"),

@@ -40,6 +40,7 @@ TABLES: dict[str, list[tuple[dict[str, Any], tuple[Any, ...], str | None]]] = {
         ({"driver": "580.65.06"}, ("13.2",), "driver 580.65.06 is at least 580"),
         ({"driver": "580.65.06"}, ("13.0",), None),
         ({"driver": "535.183.01"}, ("12.9",), "at least 525.60.13"),
+        ({"driver": "535.183.01"}, ("12.9",), "not for its PTX (error 222), nor for calls that need a newer driver"),
         ({"driver": "525.60.11"}, ("12.9",), None),
         ({"driver": "570.26"}, ("13.0",), None),
         ({"driver": "470.256.02"}, ("11.8",), "at least 450.80.02"),
@@ -57,6 +58,9 @@ TABLES: dict[str, list[tuple[dict[str, Any], tuple[Any, ...], str | None]]] = {
         ({"gpu": "RTX5090", "driver": "570.65", "kind": "wsl2"}, (), None),
         ({"gpu": "RTX5090", "driver": "566.36", "kind": "wsl2"}, (), "needs Windows driver 570.65"),
         ({"gpu": "H100", "driver": "515.105.01"}, (), "(Hopper) needs driver 520.61.05"),
+        ({"gpu": "H100", "driver": "520.56.06"}, (), "(Hopper) needs driver 520.61.05"),
+        ({"gpu": "RTX4090", "driver": "520.56.06"}, (), None),
+        ({"gpu": "RTX4090", "driver": "515.105.01"}, (), "(Ada) needs driver 520.56.06"),
         ({"gpu": "A100", "driver": "450.80.02"}, (), None),
     ],
     "gpu_dropped": [
