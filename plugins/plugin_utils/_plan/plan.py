@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, platforms, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
@@ -108,6 +108,9 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     if _cannot_work(draft):
         draft.block(Refusal(draft.now.summary))
         return _blocked(draft, BROKEN)
+    if refusal := platforms.without_glibc(draft.case):
+        draft.block(refusal)
+        return _blocked(draft)
     if host.root is False and layout.scope == "system":
         because = "system scope needs root, and this is not root"
         draft.block(Refusal(because, "Run with become: true, or set scope: user."))
@@ -161,6 +164,9 @@ def _no_gpu(draft: Draft) -> str | None:
     if advice.broken_driver(draft.case):
         return None
     container = host.kind == "container"
+    if not host.gpus and host.status in (None, "missing") and (lost := platforms.no_jetson_driver(draft.case)):
+        draft.degrade("native", lost)
+        return lost.because
     if host.status == "missing" or (host.status is None and host.driver is None and not host.gpus):
         if container:
             draft.warnings.append("This container sees no GPU. Start it with --gpus all if its host has one.")
@@ -228,13 +234,14 @@ def _choose_gpu(draft: Draft) -> Choice:
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
     choice = choose(case)
     if choice.build is None:
-        draft.block(Refusal("nothing that was requested runs here"), *advice.remedies(case, other_wishes=True))
+        told = platforms.remedies(case) or advice.remedies(case, other_wishes=True)
+        draft.block(platforms.nothing_fits(case), *told)
         return choice
     draft.warnings += advice.unknown_warnings(case.host)
     if choice.fallback:
         draft.degraded = True
-        draft.remedies += advice.remedies(case, other_wishes=False)
-    elif better := advice.better(case, choice):
+        draft.remedies += platforms.remedies(case) or advice.remedies(case, other_wishes=False)
+    elif not case.host.jetson and (better := advice.better(case, choice)):
         draft.remedies.append(better)
     return replace(choice, build=settle(case, choice.build))
 

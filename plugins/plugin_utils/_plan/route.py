@@ -26,6 +26,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
     forward_compat,
     no_compat_package,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import own_builds
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import not_offered
 
@@ -82,7 +83,7 @@ def choose(case: Case) -> Choice:
     ``on_old_driver``.
     """
     search = Search(case)
-    wished = _main_first(wished_builds(case), case.known)
+    wished = [*own_builds(case), *_main_first(wished_builds(case), case.known)]
     if not wished:
         search.reject_unpublished()
     if choice := _first(search, wished):
@@ -91,12 +92,17 @@ def choose(case: Case) -> Choice:
         if policy == "forward_compat":
             choice = _forward(search, wished)
         elif policy == "fallback":
-            choice = _first(search, _main_first(fallback_builds(case), case.known), fallback=True)
+            choice = _first(search, _fallback(case), fallback=True)
         else:
             choice = None
         if choice:
             return choice
     return Choice("blocked", None, rejected=search.rejected())
+
+
+def _fallback(case: Case) -> list[Build]:
+    """What may stand in for the wish, best first."""
+    return [*own_builds(case, fallback=True), *_main_first(fallback_builds(case), case.known)]
 
 
 def _first(search: Search, builds: Iterable[Build], *, fallback: bool = False) -> Choice | None:

@@ -338,6 +338,35 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
             },
         ),
     },
+    "platforms": {
+        "jetson": (
+            VERSION,
+            {
+                "jetpack": VERSION,
+                "cuda": RELEASE,
+                "driver": _or_null(VERSION),
+                "least_branch": _or_null(NUMBER),
+                "kernel": RELEASE,
+                "os": VERSION,
+                "capabilities": _list(RELEASE),
+                "sbsa": BOOLEAN,
+                "wheels": _or_null(URL),
+                "wheels_python": _or_null(RELEASE),
+            },
+        ),
+        "repositories": (
+            NAME,
+            {
+                "url": URL,
+                "os": _or_null(VERSION),
+                "first": _or_null(RELEASE),
+                "last": _or_null(RELEASE),
+                "compat": _or_null(PACKAGE),
+                "path": _or_null(_pattern("a folder with {cuda} in it", r"/.*\{cuda\}.*")),
+            },
+        ),
+        "musl": (NAME, {"always": BOOLEAN}),
+    },
     "devices": {
         "devices": (
             NAME,
