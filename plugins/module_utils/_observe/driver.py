@@ -24,7 +24,11 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.nvml import (
     load_first,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._observe.machine import find_tegra
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.machine import (
+    SYSTEM_ENGINES,
+    find_tegra,
+    observe_container,
+)
 
 Record = dict[str, Any]
 
@@ -207,9 +211,13 @@ def observe_driver(
         if code == NO_PERMISSION:
             problems.append("NVML: permission denied; the container or the user may not open /dev/nvidia*")
     if status == "mismatch":
+        container = observe_container(root, {}) or {}
+        is_own = container.get("engine") in SYSTEM_ENGINES and not container.get("injected")
+        because = "the driver was upgraded without a restart; restart the host, or the container on it"
+        if is_own:
+            because = "this container's libraries are its own; they have to be of exactly its host's driver"
         problems.append(
-            f"the NVIDIA libraries do not fit the loaded kernel driver{' ' + version if version else ''}: "
-            "the driver was upgraded without a restart; restart the host, or the container on it"
+            f"the NVIDIA libraries do not fit the loaded kernel driver{' ' + version if version else ''}: {because}"
         )
     if is_windows and status != "missing":
         flavor: str | None = "windows"

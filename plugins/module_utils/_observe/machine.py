@@ -45,6 +45,7 @@ LOWER_DIRS = (  # in the options of a root file system that is an overlay: where
     ("containerd", "containerd"),
     ("/docker/", "docker"),
 )
+SYSTEM_ENGINES = ("lxc", "lxd", "incus", "systemd-nspawn", "openvz")  # run a whole system, whose libraries are its own
 GUEST_SOCKETS = (("/dev/incus", "incus"), ("/dev/lxd", "lxd"), ("/dev/.lxd-mounts", "lxd"))
 GVISOR = "#1 SMP Sun Jan 10 15:06:54 PST 2016"  # the build that runsc says it is, whatever the release
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io"

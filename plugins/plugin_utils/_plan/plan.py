@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, platforms, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, containers, platforms, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
@@ -44,6 +44,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     Proof,
@@ -161,7 +162,7 @@ def _no_gpu(draft: Draft) -> str | None:
     host = draft.case.host
     if draft.case.request.cuda == "none":
         return "cuda is none"
-    if advice.broken_driver(draft.case):
+    if broken_driver(draft.case):
         return None
     container = host.kind == "container"
     if not host.gpus and host.status in (None, "missing") and (lost := platforms.no_jetson_driver(draft.case)):
@@ -169,17 +170,16 @@ def _no_gpu(draft: Draft) -> str | None:
         return lost.because
     if host.status == "missing" or (host.status is None and host.driver is None and not host.gpus):
         if container:
-            draft.warnings.append("This container sees no GPU. Start it with --gpus all if its host has one.")
+            draft.warnings.append(containers.tell_no_gpu(host, has_driver=False))
         if host.gpus:
             because = f"{host.gpu_names} has no driver"
             draft.degrade("native", Refusal(because, "Install NVIDIA's driver on the host."))
             return f"there is no NVIDIA driver for {host.gpu_names}"
         return "there is no NVIDIA driver" if host.status else "no NVIDIA driver was observed"
     if host.status == "no_device" or host.gpus == ():
-        start = "Start the container with --gpus all."
         if container:
-            draft.warnings.append("The driver is there and this container sees no GPU. Start it with --gpus all.")
-        remedy = start if container else "Attach a GPU to the host; see lspci and dmesg."
+            draft.warnings.append(containers.tell_no_gpu(host, has_driver=True))
+        remedy = containers.give_gpu(host) if container else "Attach a GPU to the host; see lspci and dmesg."
         draft.degrade("native", Refusal("the driver is there, but there is no GPU", remedy))
         return "the driver sees no GPU"
     return None
