@@ -32,6 +32,21 @@ def read_context(root: Root, environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def fit_remedies(rules: Mapping[str, Any], kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
+    """The catalogue's ``health`` with the remedies of a machine of one's own where this is a machine.
+
+    :param kind: ``bare_metal``, ``vm``, ``container`` or ``wsl2``; ``None`` where it is unknown.
+    """
+    is_machine = kind is not None and kind != "container"
+    return {
+        section: {
+            key: {**row, "remedy": row["remedy_own"]} if is_machine and "remedy_own" in row else dict(row)
+            for key, row in rows.items()
+        }
+        for section, rows in rules.items()
+    }
+
+
 def judge_files(root: Root) -> str:
     """``present`` where this user may use the driver's device files of at least one GPU, else ``missing``."""
     gpus = [path for path in root.glob("/dev/nvidia*") if path.removeprefix("/dev/nvidia").isdigit()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 
 CONTAINER = "container"
@@ -44,6 +45,11 @@ def is_injected(host: Host) -> bool | None:
 def is_own_machine(host: Host) -> bool:
     """Whether this is known to be a machine, and no provider's: there is nobody to give it back to."""
     return host.kind in ("bare_metal", "vm", "wsl2") and host.provider is None
+
+
+def remedy_of(host: Host, row: Row) -> str:
+    """What a row of catalogue/health.yml says would help: on a machine of one's own there is no pod to return."""
+    return str((row.get("remedy_own") if is_own_machine(host) else None) or row["remedy"])
 
 
 def has_own_libraries(host: Host) -> bool:

@@ -101,7 +101,8 @@ def _in_container(host: Host, refusal: Refusal, module: str | None, library: str
         f"the kernel runs driver {module} and its libraries on the disk are of {library} (driver/library mismatch)"
     )
     if packages := _packages_over(host, library):
-        because = f"API mismatch: kernel driver (host) {module}, and the libraries that packages of the image installed {library}"
+        installed = f"the libraries that packages of the image installed {library}"
+        because = f"API mismatch: kernel driver (host) {module}, and {installed}"
         purge = f"Remove them: {_purge(disk, packages)}. Then restart the container, whose runtime mounts the host's."
         return Refusal(because, purge)
     newer = module is not None and _is_newer(library, module)

@@ -161,7 +161,7 @@ def grave_xid(case: Case) -> Refusal | None:
     """The driver has reported an error after which a GPU has to be reset or returned; the proof fails by it, too."""
     for index, code, row in _xids(case, FAILURE):
         because = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started: {halve(str(row['cause']))}"
-        return Refusal(because, str(row["remedy"]))
+        return Refusal(because, containers.remedy_of(case.host, row))
     return None
 
 
@@ -343,7 +343,7 @@ def lesser_xid(case: Case) -> Iterator[str]:
     """Errors after which a GPU still works. They make no verdict: the kernel's log keeps one until the next boot."""
     for index, code, row in _xids(case, WARNING):
         when = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started"
-        yield f"{when}: {halve(str(row['cause']))}. {row['remedy']}"
+        yield f"{when}: {halve(str(row['cause']))}. {containers.remedy_of(case.host, row)}"
 
 
 def silent_shell(case: Case) -> Iterator[str]:

@@ -152,6 +152,9 @@ CAUSE = _any_record(
     {"words": _list(PHRASE), "decides": BOOLEAN},
 )
 
+# What to do about a reading of health: in general, and on a machine of one's own.
+REMEDIES = {"remedy": TEXT, "remedy_own": _optional(TEXT)}
+
 # What any row may have beside its own fields. source: where its values are read; confidence: A read or measured,
 # B reported, C inferred.
 COMMON = {"source": TEXT, "confidence": _optional(_one_of("A", "B", "C"))}
@@ -313,9 +316,9 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
     },
     "health": {
-        "xids": (DIGITS, {"name": TEXT, "severity": SEVERITY, "cause": TEXT, "remedy": TEXT}),
-        "clock_reasons": (DIGITS, {"name": TEXT, "rest": SEVERITY, "load": SEVERITY, "cause": TEXT, "remedy": TEXT}),
-        "recovery_actions": (DIGITS, {"name": TEXT, "severity": SEVERITY, "remedy": TEXT}),
+        "xids": (DIGITS, {"name": TEXT, "severity": SEVERITY, "cause": TEXT, **REMEDIES}),
+        "clock_reasons": (DIGITS, {"name": TEXT, "rest": SEVERITY, "load": SEVERITY, "cause": TEXT, **REMEDIES}),
+        "recovery_actions": (DIGITS, {"name": TEXT, "severity": SEVERITY, **REMEDIES}),
         "process_limits": (
             NAME,
             {
@@ -334,7 +337,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "note": _or_null(NUMBER),
                 "warning": _or_null(NUMBER),
                 "failure": _or_null(NUMBER),
-                "remedy": TEXT,
+                **REMEDIES,
             },
         ),
     },

@@ -135,6 +135,22 @@ def test_only_a_rented_machine_can_be_given_back(status: str, kind: str, provide
 
 
 @pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("container", "Return this pod."),
+        (
+            "bare_metal",
+            "Reboot the machine; if it recurs, check the card's power, cooling and slot, or have it replaced.",
+        ),
+    ],
+)
+def test_no_pod_is_returned_where_there_is_none(kind: str, remedy: str) -> None:
+    facts = observed(kind, status="ok", library=None)
+    facts["devices"][0]["xid"] = [79]
+    assert remedy in decide(facts)["remedies"]
+
+
+@pytest.mark.parametrize(
     ("runs", "words"),
     [
         (None, "Start it with --gpus all."),
