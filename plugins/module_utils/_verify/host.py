@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_loaded
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.machine import find_engine
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import find_kind
 
 CONTROL, UVM = "/dev/nvidiactl", "/dev/nvidia-uvm"
@@ -25,6 +26,7 @@ def read_context(root: Root, environ: Mapping[str, str]) -> dict[str, Any]:
     windows = kind == "wsl2"
     return {
         "kind": kind,
+        **({"engine": find_engine(root, environ)} if kind == "container" else {}),
         "flavor": "windows" if windows else loaded.flavor,
         "driver": loaded.version,
         "visible_devices": environ.get("CUDA_VISIBLE_DEVICES"),

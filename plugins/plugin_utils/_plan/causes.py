@@ -15,7 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.containers import is_own_machine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.containers import engine_of, is_own_machine
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import meets
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
@@ -157,6 +157,7 @@ def explain(case: Case, code: int | None, way: Way | None = None) -> Refusal:
     context: dict[str, Any] = {
         "where": "probe",
         "kind": "wsl2" if host.flavor == "windows" else host.kind,
+        "engine": engine_of(host),
         "flavor": host.flavor,
         "gpus": len(host.gpus or ()),
         "mig": any(gpu.mig for gpu in host.gpus or ()),

@@ -123,6 +123,18 @@ CITED = _pattern("an address, or several", r"https://\S+(?:; https://\S+|, \d+|;
 CONTEXT: Mapping[str, tuple[object, ...]] = {
     "where": ("probe", "program"),
     "kind": ("bare_metal", "vm", "container", "wsl2"),
+    "engine": (
+        "docker",
+        "podman",
+        "containerd",
+        "cri-o",
+        "lxc",
+        "lxd",
+        "incus",
+        "systemd-nspawn",
+        "apptainer",
+        "gvisor",
+    ),
     "flavor": ("open", "proprietary", "windows"),
     "compat_active": (True, False),
     "mig": (True, False),

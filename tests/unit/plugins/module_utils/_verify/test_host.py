@@ -109,3 +109,10 @@ def test_remedies_fit_the_kind_of_machine(kind: str | None, remedy: str) -> None
     }
     assert fit_remedies(rules, kind)["xids"]["79"]["remedy"] == remedy
     assert fit_remedies(rules, kind)["xids"]["31"]["remedy"] == "Look."
+
+
+def test_a_container_says_what_runs_it(tmp_path: Path) -> None:
+    (tmp_path / "run/systemd").mkdir(parents=True)
+    (tmp_path / "run/systemd/container").write_text("lxc\n", encoding="utf-8")
+    context = read_context(Root(str(tmp_path)), {})
+    assert (context["kind"], context["engine"]) == ("container", "lxc")
