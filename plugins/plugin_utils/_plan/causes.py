@@ -15,7 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.containers import engine_of, is_own_machine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.containers import engine_of, is_own_machine, no_library
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import meets
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
@@ -382,13 +382,14 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
 def _add_folder(case: Case) -> str:
     """What puts a library within the loader's reach, where it is known to be there; else where to look for it."""
     host = case.host
-    if not host.libcuda:
+    folder = host.libcuda.rpartition("/")[0] if host.libcuda else (host.container or {}).get("driver_dir")
+    if not folder:
         look = f"Look for the driver's library (find / -name 'libcuda.so.{host.driver or '*'}') and add its folder"
-        bring = "start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all"
-        if host.kind != "container":
-            bring = "install the driver's CUDA library in exactly the driver's version"
+        bring = "install the driver's CUDA library in exactly the driver's version"
+        if host.kind == "container":
+            bring = halve(no_library(host, others=False))
         return f"{look} to the loader's; where there is none, {bring}."
-    return _sentence(COMMANDS["loader_missing"].format(path=host.libcuda.rpartition("/")[0]))
+    return _sentence(COMMANDS["loader_missing"].format(path=folder))
 
 
 def _sentence(text: str) -> str:

@@ -12,10 +12,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Build, matches
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.jetson import Jetson
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 
 MUSL, GLIBC = "musl", "glibc"
 ADOPT, AUTO = "adopt", "auto"
+NVIDIAS_PYTORCH = "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/"
 
 
 def without_glibc(case: Case) -> Refusal | None:
@@ -73,6 +75,8 @@ def own_toolkit(case: Case, release: str | None) -> str:
         return ""
     where = f"NVIDIA's repository for Jetson ({rows['jetpack']['url']} {jetson.suite} main)"
     own = jetson.cuda
+    if own is not None and own not in case.known["cuda"]["releases"]:
+        return f"Install JetPack's own CUDA {own} from {where} by hand; no run uses a CUDA that old."
     if own is None:
         return f"Install JetPack's own CUDA, nvidia-jetpack, from {where}; a run then uses it as it is."
     wished = release or own
@@ -104,20 +108,30 @@ def remedies(case: Case) -> tuple[str, ...]:
         return (refusal.remedy,)
     request = case.request
     found = []
-    if request.pytorch != "none" and jetson.wheels:
+    listed = case.known["cuda"]["releases"]
+    if jetson.cuda and jetson.cuda not in listed:
+        oldest = min(listed, key=parse_version)
+        own = f"{jetson.name} has CUDA {jetson.cuda}, and this collection knows releases from {oldest} on"
+        found.append(f"Install {_by_hand(jetson)} by hand, without a run: {own}.")
+    elif request.pytorch != "none" and jetson.wheels:
         python = f" (Python {jetson.row['wheels_python']})"
         found.append(
             f"Install PyTorch{python} from Jetson's own index: pip install torch --index-url {jetson.wheels}. "
             "A run with cuda: newest and pytorch: newest then uses it as it is."
         )
     elif request.pytorch != "none":
-        found.append("Use NVIDIA's PyTorch for this JetPack, or set cuda: none for PyTorch on the CPU.")
-    if request.toolkit.provider != "none":
+        found.append(f"Install NVIDIA's own PyTorch for this JetPack ({NVIDIAS_PYTORCH}).")
+    if request.toolkit.provider != "none" and jetson.cuda in (None, *listed):
         found.append(own_toolkit(case, None if request.cuda == "newest" else request.cuda))
     later = _first_sbsa(case)
     if later:
         found.append(f"Flash JetPack {later['jetpack']} or newer, which runs what is built for Arm servers.")
     return tuple(dict.fromkeys(found))
+
+
+def _by_hand(jetson: Jetson) -> str:
+    """PyTorch for a Jetson whose CUDA is not planned here, and where it is."""
+    return f"Jetson's own PyTorch ({jetson.wheels or NVIDIAS_PYTORCH})"
 
 
 def _first_sbsa(case: Case) -> Row | None:

@@ -171,6 +171,37 @@ def test_each_runtime_gives_a_gpu_in_its_own_way(runs: dict[str, Any] | None, wo
     assert words in " ".join(decision["warnings"])
 
 
+NOT_FOUND = {
+    "libcuda": None,
+    "init": None,
+    "environ": {},
+    "error": "libcuda.so.1: cannot open shared object file: No such file or directory",
+}
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ({**container("containerd", True), "driver_dir": "/usr/local/nvidia/lib64"}, "echo /usr/local/nvidia/lib64 |"),
+        (container("lxc", None), "where there is none, install the user-space libraries of driver 570.148.06"),
+        (container("docker", None), "where there is none, start the container with NVIDIA_DRIVER_CAPABILITIES="),
+    ],
+)
+def test_the_folder_of_the_drivers_library_is_named_where_it_is_known(runs: dict[str, Any], words: str) -> None:
+    facts = observed(status="ok", library=None, container=runs)
+    facts["ways"] = {"login": NOT_FOUND, "command": NOT_FOUND}
+    assert words in " ".join(decide(facts)["remedies"])
+
+
+def test_error_999_in_a_system_container_may_be_its_configuration() -> None:
+    facts = observed(status="ok", library=None, container=container("lxc", False))
+    answer = {"libcuda": "/usr/lib/libcuda.so.570.148.06", "version": "570.148.06", "devices": 0, "environ": {}}
+    way = {**answer, "init": {"code": 999, "name": "CUDA_ERROR_UNKNOWN"}}
+    facts["ways"] = {"login": way, "command": way}
+    causes = [cause["because"] for cause in decide(facts)["now"]["causes"]]
+    assert any("or is allowed a major number that it no longer has" in because for because in causes)
+
+
 @pytest.mark.parametrize(
     ("runs", "remedy"),
     [

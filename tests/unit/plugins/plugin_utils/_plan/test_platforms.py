@@ -187,6 +187,30 @@ def test_of_several_pytorches_on_a_jetson_the_newest_is_used() -> None:
     assert decide(jetson(toolkits=[TOOLKIT_12_6], pytorch=[older, TORCH]))["pytorch"]["version"] == "2.8.0"
 
 
+@pytest.mark.parametrize(
+    ("board", "l4t", "pytorch", "cuda"),
+    [
+        ("NVIDIA Jetson Xavier NX Developer Kit", "35.4.1", "https://pypi.jetson-ai-lab.io/jp5/cu114", "11.4"),
+        (
+            "NVIDIA Jetson Nano Developer Kit",
+            "32.7.4",
+            "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/",
+            "10.2",
+        ),
+    ],
+)
+def test_a_jetpack_whose_cuda_is_not_planned_is_told_so(board: str, l4t: str, pytorch: str, cuda: str) -> None:
+    remedy = f"Install Jetson's own PyTorch ({pytorch}) by hand, without a run: Jetson Linux {l4t}, JetPack"
+    torch = {**TORCH, "cuda": "11.4", "version": "2.1.0", "local": "2.1.0"}
+    host = jetson(board, None, None, None, platform={"l4t": l4t, "os": {"id": "ubuntu"}}, pytorch=[torch])
+    decision = decide(host)
+    assert decision["verdict"] == "blocked"
+    (told_first, *_others) = decision["remedies"]
+    assert told_first.startswith(remedy)
+    assert told_first.endswith(f"has CUDA {cuda}, and this collection knows releases from 11.8 on.")
+    assert not any("A run" in text or "a run then" in text for text in decision["remedies"])
+
+
 def test_an_extension_that_does_not_lie_beside_it_is_refused_by_name() -> None:
     decision = decide(jetson(toolkits=[TOOLKIT_12_6], pytorch=[TORCH]), {"extensions": ["torchvision", "xformers"]})
     assert decision["extensions"]["torchvision"]["version"] == "0.23.0"
