@@ -73,6 +73,9 @@ UBUNTU_22, UBUNTU_24 = {"os": {"id": "ubuntu", "version": "22.04"}}, {"os": {"id
             {"kind": "container", "kernel": "5.15.148-tegra", **UBUNTU_24}, None, (ORIN,),
             "Jetson Linux 36, JetPack 6", False, id="the-images-ubuntu-says-nothing",
         ),
+        pytest.param(
+            {"kind": "container", **UBUNTU_24}, None, (ORIN,), "JetPack 5 or 6 or 7", None, id="an-image-alone"
+        ),
         pytest.param({"l4t": "36.9.1"}, None, (), "Jetson Linux 36.9.1, JetPack 6", False, id="newer-than-the-rows"),
     ],
 )  # fmt: skip

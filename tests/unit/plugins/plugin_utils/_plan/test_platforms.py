@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import load_catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case, Layout
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import parse_request
 
 Decide = Callable[..., dict[str, Any]]
 KNOWN = load_catalogue()
@@ -34,6 +38,11 @@ TOOLKIT_12_6 = {
     "nvcc": True,
     "components": ["compiler", "runtime_dev", "libraries"],
     "broken": [],
+}
+NOBLE = {
+    "os": {"id": "ubuntu", "version": "24.04", "family": "debian"},
+    "glibc": "2.39",
+    "pythons": [{"path": "/usr/bin/python3.12", "version": "3.12"}],
 }
 NVIDIAS = "2.6.0a0+872d972e41.nv24.08"  # of the wheels that NVIDIA itself builds for JetPack
 TORCH = {
@@ -105,6 +114,8 @@ def told(decision: dict[str, Any]) -> str:
         pytest.param(jetson(name="Orin", capability=None), {}, id="capability-by-name"),
         pytest.param(jetson(), {"on_old_driver": ["fallback"]}, id="no-fallback-either"),
         pytest.param(jetson(platform={"kind": "container"}), {}, id="in-a-container"),
+        pytest.param(jetson(), {"toolkit": {"provider": "apt"}, "cuda": "12.6", "pytorch": "none"}, id="apt-toolkit"),
+        pytest.param(jetson(platform={"arch": None}), {}, id="of-an-unknown-architecture"),
         pytest.param(jetson(), {"toolkit": {"provider": "pypi"}, "cuda": "13.0", "pytorch": "none"}, id="pypi-toolkit"),
         pytest.param(jetson(pytorch=[{**TORCH, "version": "2.9.1", "local": "2.9.1+cu126"}]), {}, id="an-sbsa-torch"),
         pytest.param(jetson(pytorch=[{**TORCH, "broken": ["torch"]}]), {}, id="a-broken-torch"),
@@ -229,6 +240,20 @@ def test_a_jetson_whose_jetpack_is_unknown_is_told_so() -> None:
     assert "Record it with /etc/nv_tegra_release and the release of its kernel (uname -r)." in decision["remedies"]
 
 
+def test_no_package_of_nvidias_repository_for_arm_servers_is_for_an_older_jetson() -> None:
+    for host, repository in (
+        (jetson(), None),
+        (jetson("NVIDIA Thor", "11.0", "580.00", "6.8.12-tegra", platform=NOBLE), "ubuntu2404"),
+        (jetson("NVIDIA Thor", "11.0", "580.00", "6.8.12-tegra", platform={**NOBLE, "arch": None}), "ubuntu2404"),
+    ):
+        request = parse_request({})
+        case = Case(
+            read_host(host, request.overrides, KNOWN), request, Layout("system", "/opt/podsmith", "/root"), KNOWN
+        )
+        assert find_repository(case) == repository
+        assert case.host.arch == "aarch64"
+
+
 @pytest.mark.parametrize("host", [jetson(), jetson("NVIDIA Thor", "11.0", "580.00", "6.8.12-tegra")])
 def test_no_driver_is_installed_on_a_jetson(host: dict[str, Any]) -> None:
     decision = decide(host, {"driver": "595"})
@@ -251,12 +276,6 @@ def test_a_jetson_without_its_driver_is_no_host_without_a_gpu(kind: str, remedy:
 
 
 # --- what is built for Arm servers is right where it runs ---
-
-NOBLE = {
-    "os": {"id": "ubuntu", "version": "24.04", "family": "debian"},
-    "glibc": "2.39",
-    "pythons": [{"path": "/usr/bin/python3.12", "version": "3.12"}],
-}
 
 
 @pytest.mark.parametrize(
