@@ -40,6 +40,10 @@ BROKEN_DRIVER = {  # status of the driver → why nothing works, and what to do
         f"Reboot the host, or reload the modules while nothing uses them: {RELOAD}.",
     ),
     "timeout": Refusal("the driver does not answer in time", XIDS_RENTED),
+    "silent": Refusal(
+        "nvidia-smi could not reach the driver in the kernel",
+        "Load it with: sudo modprobe nvidia; if that fails, see dmesg. In a container start it again with its GPU.",
+    ),
     "lost": Refusal(
         "the driver knows of a GPU that does not answer: it has fallen off the bus or failed",
         XIDS_RENTED,
@@ -55,7 +59,8 @@ def broken_driver(case: Case) -> Refusal | None:
         return None
     if host.status == MISMATCH:
         return _mismatch(host, refusal)
-    return replace(refusal, remedy=f"{XIDS}.") if is_own_machine(host) else refusal
+    is_sent_away = refusal.remedy == XIDS_RENTED
+    return replace(refusal, remedy=f"{XIDS}.") if is_sent_away and is_own_machine(host) else refusal
 
 
 def _mismatch(host: Host, refusal: Refusal) -> Refusal:
@@ -114,8 +119,9 @@ def _packages_over(host: Host, library: str) -> list[str]:
     disk: Mapping[str, Any] = host.disk or {}
     if not is_injected(host) or disk.get("source") not in PACKAGED:
         return []
-    packages: Mapping[str, Any] = disk.get("packages") or {}
-    return sorted(name for name, version in packages.items() if library in str(version))
+    packages = disk.get("packages")
+    rows = packages.items() if isinstance(packages, Mapping) else ()
+    return sorted(str(name) for name, version in rows if library in str(version))
 
 
 def _purge(disk: Mapping[str, Any], packages: list[str]) -> str:
