@@ -77,6 +77,10 @@ def own_toolkit(case: Case, release: str | None) -> str:
     own = jetson.cuda
     if own is not None and own not in case.known["cuda"]["releases"]:
         return f"Install JetPack's own CUDA {own} from {where} by hand; no run uses a CUDA that old."
+    bring = [str(row["jetpack"]) for _key, row in jetson.rows if row["cuda"] == release]
+    if own is None and release and bring:
+        base = f"NVIDIA's repository for Jetson ({rows['jetpack']['url']})"
+        return f"Install cuda-toolkit-{_dashed(release)}, which JetPack {bring[0]} and newer bring, from {base}."
     if own is None:
         return f"Install JetPack's own CUDA, nvidia-jetpack, from {where}; a run then uses it as it is."
     wished = release or own

@@ -74,6 +74,8 @@ def not_offered(case: Case, build: Build) -> Refusal | None:
 def settle(case: Case, build: Build) -> Build:
     """The build with its source: what is there already, a wheel of the host's own configuration, or an index."""
     request = case.request
+    if build.adopt:
+        return build
     if request.wheels.provider in ("auto", "adopt") and (row := find_adoptable(case, build)):
         cuda = str(row["cuda"]) if row.get("cuda") else None
         index = f"cu{cuda.replace('.', '')}" if cuda else CPU

@@ -222,6 +222,22 @@ def test_a_jetpack_whose_cuda_is_not_planned_is_told_so(board: str, l4t: str, py
     assert not any("A run" in text or "a run then" in text for text in decision["remedies"])
 
 
+def test_what_is_built_for_arm_servers_is_not_taken_in_its_place() -> None:
+    sbsa = {**TORCH, "version": "2.9.1", "local": "2.9.1+cu126", "path": "/sbsa"}
+    assert decide(jetson(toolkits=[TOOLKIT_12_6], pytorch=[sbsa, TORCH]))["pytorch"]["local"] == "2.8.0"
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"cuda": "12.6"}, "Install cuda-toolkit-12-6, which JetPack 6.1 and newer bring, from NVIDIA's repository"),
+        ({}, "Install JetPack's own CUDA, nvidia-jetpack, from NVIDIA's repository"),
+    ],
+)
+def test_a_jetson_whose_minor_release_is_unknown(wish: dict[str, Any], words: str) -> None:
+    assert words in told(decide(jetson(driver=None), {"pytorch": "none", **wish}))
+
+
 def test_an_extension_that_does_not_lie_beside_it_is_refused_by_name() -> None:
     decision = decide(jetson(toolkits=[TOOLKIT_12_6], pytorch=[TORCH]), {"extensions": ["torchvision", "xformers"]})
     assert decision["extensions"]["torchvision"]["version"] == "0.23.0"
