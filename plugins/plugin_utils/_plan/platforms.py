@@ -65,7 +65,8 @@ def no_sbsa_toolkit(case: Case, release: str) -> Refusal | None:
     refusal, jetson = no_sbsa(case), case.host.jetson
     if refusal is None or jetson is None or refusal.remedy:
         return refusal
-    return Refusal(refusal.because, own_toolkit(case, release))
+    index = f" Its PyTorch is in Jetson's own index, {jetson.wheels}." if jetson.wheels else ""
+    return Refusal(refusal.because, f"{own_toolkit(case, release)}{index}")
 
 
 def own_toolkit(case: Case, release: str | None) -> str:
