@@ -165,9 +165,10 @@ record_driver() {
         cat "$out/information" >>"$out/proc-driver-nvidia.txt"
         rm "$out/information"
     done
-    for node in $(matches '/dev/nvidia[0-9]*') $(matches /dev/dxg); do stand_in "$node"; done
+    for node in $(matches '/dev/nvidia[0-9]*') $(matches /dev/dxg) $(matches '/dev/nvhost*-gpu') $(matches '/dev/nvgpu/igpu0'); do stand_in "$node"; done
     for folder in /usr/lib/x86_64-linux-gnu /usr/lib/aarch64-linux-gnu /usr/lib64 /usr/lib/x86_64-linux-gnu/nvidia/current /usr/lib/wsl/lib \
-        /usr/local/nvidia/lib64 /usr/local/nvidia/lib /usr/local/lib /lib64; do
+        /usr/local/nvidia/lib64 /usr/local/nvidia/lib /usr/local/lib /lib64 /usr/lib/aarch64-linux-gnu/nvidia /usr/lib/aarch64-linux-gnu/tegra \
+        /run/opengl-driver/lib /.singularity.d/libs /home/kubernetes/bin/nvidia/lib64 /var/lib/nvidia/lib64; do
         [ ! -L "$host$folder" ] || continue
         record_libraries "$folder"
     done
@@ -186,7 +187,7 @@ record_libraries() { # FOLDER: the copies and links of libcuda and libnvidia-ml 
 
 record_system() {
     read_file /etc/os-release | sed -nE '/^(NAME|PRETTY_NAME|ID|ID_LIKE|VERSION_ID|VERSION_CODENAME|UBUNTU_CODENAME)="?[A-Za-z0-9 ._()\/-]*"?$/p' | put /etc/os-release
-    release=$(read_file /proc/sys/kernel/osrelease | sed -nE 's/^([0-9]+(\.[0-9]+)*).*(microsoft-standard-WSL2|microsoft).*/\1-\3/p; t; s/^([0-9]+(\.[0-9]+)*).*/\1/p')
+    release=$(read_file /proc/sys/kernel/osrelease | sed -nE 's/^([0-9]+(\.[0-9]+)*).*(microsoft-standard-WSL2|microsoft|tegra|gvisor|l4t-r[0-9]+(\.[0-9]+)+).*/\1-\3/p; t; s/^([0-9]+(\.[0-9]+)*).*/\1/p')
     echo "$release" | put /proc/sys/kernel/osrelease
     echo "Linux version $release" | put /proc/version
     read_file /proc/meminfo | sed -nE '/^MemTotal: +[0-9]+ kB$/p' | put /proc/meminfo
@@ -196,11 +197,16 @@ record_system() {
     for path in /.dockerenv /run/.containerenv /etc/rp_environment /etc/.vast_containerlabel /root/.vast_containerlabel; do
         [ ! -e "$host$path" ] || stand_in "$path"
     done
+    for path in /lib/ld-musl-x86_64.so.1 /lib/ld-musl-aarch64.so.1; do [ ! -e "$host$path" ] || stand_in "$path"; done
+    read_file /etc/nv_tegra_release | sed -nE '1s/^(# R[0-9]+ \(release\), REVISION: [0-9.]+).*/\1/p' | put /etc/nv_tegra_release || true
+    read_file /proc/device-tree/model | tr -d '\000' | grep -E '^NVIDIA [A-Za-z0-9 ()-]+$' | put /proc/device-tree/model || true
+    read_file /run/systemd/container | grep -E '^[a-z-]+$' | put /run/systemd/container || true
+    for path in /dev/lxd /dev/incus /.singularity.d /var/run/secrets/kubernetes.io; do folder "$path"; done
     for path in /run/systemd/system /etc/vast_boot.d /lambda/nfs /workspace /runpod-volume /data; do folder "$path"; done
     read_file /proc/self/mountinfo | awk '{
         split($0, halves, " - "); split(halves[1], fields, " "); split(halves[2], kind, " ")
         point = fields[5]; mode = fields[6] ~ /(^|,)ro(,|$)/ ? "ro" : "rw"
-        if (point ~ /^(\/|\/workspace|\/runpod-volume|\/data|\/dev\/shm|\/usr\/local\/nvidia)$/ && kind[1] ~ /^[a-z0-9._]+$/)
+        if (point ~ /^(\/|\/workspace|\/runpod-volume|\/data|\/dev\/shm|\/usr\/local\/nvidia(\/lib64)?|\/run\/opengl-driver|(\/[a-z0-9_.-]+)*\/lib(cuda|nvidia-ml)\.so\.[0-9.]+)$/ && kind[1] ~ /^[a-z0-9._]+$/)
             print "1 1 0:1 / " point " " mode " - " kind[1] " none " mode
     }' | put /proc/self/mountinfo
     for name in sys_vendor product_name; do

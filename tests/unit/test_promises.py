@@ -86,7 +86,7 @@ ARROWS = {
 LONGEST = 450  # lines of a file of product code
 # Files that are longer today; each goes from here when it is split.
 LONGER: set[str] = set()
-OBSERVED_WITH = 20  # utils that gpu_facts takes along; a fact module runs on every host at the start of every run
+OBSERVED_WITH = 21  # utils that gpu_facts takes along; a fact module runs on every host at the start of every run
 # What looks like one and is none.
 NO_VERSION = {"1.0.0"}  # version_added
 # What a wish looks like, said to one who wrote another: examples, which nothing is compared with.

@@ -37,6 +37,11 @@ LIBRARY_DIRS = (
     "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
     "/run/nvidia/driver/usr/lib/aarch64-linux-gnu",
     "/run/nvidia/driver/usr/lib64",
+    "/.singularity.d/libs",
+    "/home/kubernetes/bin/nvidia/lib64",
+    "/var/lib/nvidia/lib64",
+    "/opt/nvidia/current/lib64",
+    "/opt/nvidia/current/usr/lib64",
     *TEGRA_DIRS,
 )  # where a driver's libraries live, never a toolkit's
 

@@ -24,6 +24,11 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.nvml import (
     load_first,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.machine import (
+    SYSTEM_ENGINES,
+    find_tegra,
+    observe_container,
+)
 
 Record = dict[str, Any]
 
@@ -201,16 +206,18 @@ def observe_driver(
                 version, source = reported, "nvidia_smi"
         elif version and has_nodes and code != NO_PERMISSION:
             status, devices = "ok", _proc_devices(root)
-        elif version or (is_windows and root.exists("/usr/lib/wsl/lib/libcuda.so.1")):
-            status = "no_device"
         else:
-            status = "missing"
+            status, devices = _without_nvml(root, version, is_windows=is_windows)
         if code == NO_PERMISSION:
             problems.append("NVML: permission denied; the container or the user may not open /dev/nvidia*")
     if status == "mismatch":
+        container = observe_container(root, {}) or {}
+        is_own = container.get("engine") in SYSTEM_ENGINES and not container.get("injected")
+        because = "the driver was upgraded without a restart; restart the host, or the container on it"
+        if is_own:
+            because = "this container's libraries are its own; they have to be of exactly its host's driver"
         problems.append(
-            f"the NVIDIA libraries do not fit the loaded kernel driver{' ' + version if version else ''}: "
-            "the driver was upgraded without a restart; restart the host, or the container on it"
+            f"the NVIDIA libraries do not fit the loaded kernel driver{' ' + version if version else ''}: {because}"
         )
     if is_windows and status != "missing":
         flavor: str | None = "windows"
@@ -225,6 +232,14 @@ def observe_driver(
         "source": source,
     }
     return driver, devices, problems
+
+
+def _without_nvml(root: Root, version: str | None, *, is_windows: bool) -> tuple[str, list[Record]]:
+    """Status and GPUs by the files of a driver alone: Jetson's, whose GPU is the board's, or one without a GPU."""
+    if tegra := find_tegra(root):
+        return "ok", [_device(index=0, name=tegra["name"])]
+    found = version or (is_windows and root.exists("/usr/lib/wsl/lib/libcuda.so.1"))
+    return ("no_device" if found else "missing"), []
 
 
 def _nvml_status(nvml: Mapping[str, Any]) -> str:

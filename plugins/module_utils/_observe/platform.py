@@ -12,6 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root, find_home, find_user, split_path
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.machine import (
+    is_container,
+    observe_container,
+    read_board,
+    read_l4t,
+    read_libc,
+)
 
 FAMILIES = {
     "debian": "debian",
@@ -132,8 +139,12 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
         "provider": provider,
         "os": parse_os_release(root.read("/etc/os-release") or root.read("/usr/lib/os-release")),
         "arch": os.uname().machine,
+        "libc": read_libc(root, libc),
         "glibc": libc.split()[-1] if libc else None,
         "kernel": root.read("/proc/sys/kernel/osrelease").strip() or (os.uname().release if root.is_live else None),
+        "l4t": read_l4t(root),
+        "board": read_board(root),
+        "container": observe_container(root, environ),
         "root": os.geteuid() == 0,
         "user": user.pw_name,
         "home": home,
@@ -180,7 +191,7 @@ def find_kind(root: Root, environ: Mapping[str, str]) -> str:
     return parse_kind(
         root.read("/proc/version"),
         root.exists("/dev/dxg"),
-        _is_container(root, root.first_environ(), environ),
+        is_container(root, environ),
         root.read("/proc/cpuinfo", 8192),
         " ".join(root.read(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")),
     )
@@ -297,14 +308,6 @@ def measure_disks(root: Root, paths: Iterable[str]) -> tuple[dict[str, float], d
         free[path] = round(stat.f_bavail * stat.f_frsize / GIB, 1)
         sizes[path] = round(stat.f_blocks * stat.f_frsize / GIB, 1)
     return free, sizes
-
-
-def _is_container(root: Root, pid1: Mapping[str, str], environ: Mapping[str, str]) -> bool:
-    if root.exists("/.dockerenv") or root.exists("/run/.containerenv") or "container" in pid1:
-        return True
-    if root.is_live and "KUBERNETES_SERVICE_HOST" in environ:
-        return True
-    return bool(re.search(r"docker|kubepods|containerd|libpod|lxc", root.read("/proc/1/cgroup")))
 
 
 def _cgroups(root: Root) -> list[str]:

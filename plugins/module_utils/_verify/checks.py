@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify import health, judge, judge_parts
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import fit_remedies
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.readings import find_libraries, read_health
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome, shell_argv
 
@@ -371,7 +372,7 @@ def _judge_health(settings: Settings, outcomes: Mapping[str, Outcome]) -> Findin
     if readings["init"] is None:
         words = "NVML (libnvidia-ml.so.1) cannot be loaded, so the GPU's health is unknown"
         return Finding(skipped=f"{words}; add utility to the container's NVIDIA_DRIVER_CAPABILITIES")
-    findings = health.judge_health(readings, settings.health)
+    findings = health.judge_health(readings, fit_remedies(settings.health, settings.host.get("kind")))
     if settings.level == "full" and not settings.environment:
         findings += health.judge_load({"error": "there is no environment with torch to put a load on the GPU"})
     failures, warnings = health.pick(findings, "failure"), health.pick(findings, "warning")

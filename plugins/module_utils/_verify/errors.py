@@ -10,6 +10,7 @@ A context says what is known where the error was met; what is absent or None is 
 
 * ``where``: ``probe`` (cuInit of a fresh process) or ``program``
 * ``kind``, ``flavor``: as in the facts; a container on WSL2 is ``wsl2``
+* ``engine``: what runs a container, as ``platform.container.engine`` in the facts
 * ``compat_active``, ``mig``: booleans; ``slices``: the number of MIG slices; ``gpus``: the number that NVML counts
 * ``model``: NVML's name of the GPUs, where all have the same
 * ``driver``, ``libcuda``: versions of the kernel driver and of the library that was loaded

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_loaded
+from ansible_collections.podsmith.gpu.plugins.module_utils._observe.machine import find_engine
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform import find_kind
 
 CONTROL, UVM = "/dev/nvidiactl", "/dev/nvidia-uvm"
@@ -25,10 +26,26 @@ def read_context(root: Root, environ: Mapping[str, str]) -> dict[str, Any]:
     windows = kind == "wsl2"
     return {
         "kind": kind,
+        **({"engine": find_engine(root, environ)} if kind == "container" else {}),
         "flavor": "windows" if windows else loaded.flavor,
         "driver": loaded.version,
         "visible_devices": environ.get("CUDA_VISIBLE_DEVICES"),
         "device_files": None if windows else judge_files(root),
+    }
+
+
+def fit_remedies(rules: Mapping[str, Any], kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
+    """The catalogue's ``health`` with the remedies of a machine of one's own where this is a machine.
+
+    :param kind: ``bare_metal``, ``vm``, ``container`` or ``wsl2``; ``None`` where it is unknown.
+    """
+    is_machine = kind is not None and kind != "container"
+    return {
+        section: {
+            key: {**row, "remedy": row["remedy_own"]} if is_machine and "remedy_own" in row else dict(row)
+            for key, row in rows.items()
+        }
+        for section, rows in rules.items()
     }
 
 

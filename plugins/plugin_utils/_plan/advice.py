@@ -18,7 +18,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Cas
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import driver_of
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
     STALE,
     find_repairs,
@@ -58,53 +57,6 @@ COMMANDS = {  # conflict → what puts it right where no line of a file is to be
     "wsl_linux_driver": "run: sudo apt-get purge {text} && sudo ldconfig",
     "wsl_linux_library": "remove what was put there by hand: sudo rm {path} && sudo ldconfig",
 }
-RESTART = "Restart the container: its runtime then mounts the libraries of the host's driver."
-RELOAD = "modprobe --remove nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia_uvm"
-BROKEN_DRIVER = {  # status of the driver → why nothing works, and what to do
-    "mismatch": Refusal(
-        "the driver's kernel module and its libraries have different versions (driver/library mismatch)",
-        f"Reboot the host, or reload the modules while nothing uses them: {RELOAD}.",
-    ),
-    "timeout": Refusal(
-        "the driver does not answer in time",
-        "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
-    ),
-    "silent": Refusal(
-        "nvidia-smi could not reach the driver in the kernel",
-        "Load it with: sudo modprobe nvidia; if that fails, see dmesg. In a container start it again with its GPU.",
-    ),
-    "lost": Refusal(
-        "the driver knows of a GPU that does not answer: it has fallen off the bus or failed",
-        "Reboot the host and look for Xid lines in dmesg; in a rented container ask for another host.",
-    ),
-}
-
-
-def broken_driver(case: Case) -> Refusal | None:
-    """A driver that does not work: of a mismatch both versions are named, and what caused it."""
-    host = case.host
-    refusal = BROKEN_DRIVER.get(str(host.status))
-    disk: Mapping[str, Any] = host.disk or {}
-    module, library = disk.get("loaded_version") or host.driver, disk.get("library_version")
-    if refusal is None or host.status != "mismatch":
-        return refusal
-    if not module or not library or module == library:
-        return replace(refusal, remedy=RESTART) if host.kind == "container" else refusal
-    because = (
-        f"the kernel runs driver {module} and its libraries on the disk are of {library} (driver/library mismatch)"
-    )
-    if host.kind == "container":
-        return Refusal(because, RESTART)
-    if change := disk.get("changed"):
-        old = f" from {change['from']}" if change.get("from") else ""
-        by = f" by {change['by']}" if change.get("by") else ""
-        command = f' "{change["command"]}"{by}' if change.get("command") else ""
-        because += (
-            f"; {change.get('log')}: {change.get('at')}{command} changed {change['package']}{old} to {change['to']}"
-        )
-    if disk.get("in_use") is False:
-        return Refusal(because, f"Reload the modules, which nothing uses now: {RELOAD}. Or reboot.")
-    return Refusal(because, "Reboot: the driver is in use, so its modules cannot be replaced while it runs.")
 
 
 def remedies(case: Case, *, other_wishes: bool) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import COMMANDS, CONFLICTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.containers import engine_of, is_own_machine, no_library
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import meets
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
@@ -34,7 +35,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
 )
 
 # What to do where no line is to blame.
-LOOK = "Look at the driver with nvidia-smi and the kernel's log with dmesg; in a rented container ask for another host."
+LOOK = "Look at the driver with nvidia-smi and the kernel's log with dmesg"
 START_UP = "Check the start-up files of the {way} for an error, an exit, or something that waits."
 DEVICE_FILES = (
     "Compare ls -l /dev/nvidia[0-9]* with nvidia-smi -L: CUDA has the GPUs whose device file is there and may be "
@@ -156,6 +157,7 @@ def explain(case: Case, code: int | None, way: Way | None = None) -> Refusal:
     context: dict[str, Any] = {
         "where": "probe",
         "kind": "wsl2" if host.flavor == "windows" else host.kind,
+        "engine": engine_of(host),
         "flavor": host.flavor,
         "gpus": len(host.gpus or ()),
         "mig": any(gpu.mig for gpu in host.gpus or ()),
@@ -169,7 +171,7 @@ def explain(case: Case, code: int | None, way: Way | None = None) -> Refusal:
     rows = case.known["drivers"]["errors"]
     found = None if code is None else explain_error(code, context, rows)
     if found is None:
-        return Refusal("", LOOK)
+        return Refusal("", look(case))
     if str(code) not in rows:
         return Refusal("the catalogue does not explain it", str(found["remedy"]))
     if not found.get("causes"):
@@ -182,6 +184,11 @@ def explain(case: Case, code: int | None, way: Way | None = None) -> Refusal:
         because = f"{which}: {cause['cause']} {cause['tell']}".rstrip(".")
         possible.append(Refusal(because, f"For {'' if several else 'the '}{which}: {cause['remedy']}"))
     return Refusal(halve(str(row["cause"])), str(row["remedy"]), tuple(possible))
+
+
+def look(case: Case) -> str:
+    """Where to look when nothing explains an error; nobody is sent away from a machine of their own."""
+    return f"{LOOK}." if is_own_machine(case.host) else f"{LOOK}; in a rented container ask for another host."
 
 
 def list_possible(meaning: Refusal, path: str | None) -> Iterator[Cause]:
@@ -375,13 +382,14 @@ def _seen(case: Case, way: Way) -> Iterator[Cause]:
 def _add_folder(case: Case) -> str:
     """What puts a library within the loader's reach, where it is known to be there; else where to look for it."""
     host = case.host
-    if not host.libcuda:
+    folder = host.libcuda.rpartition("/")[0] if host.libcuda else (host.container or {}).get("driver_dir")
+    if not folder:
         look = f"Look for the driver's library (find / -name 'libcuda.so.{host.driver or '*'}') and add its folder"
-        bring = "start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all"
-        if host.kind != "container":
-            bring = "install the driver's CUDA library in exactly the driver's version"
+        bring = "install the driver's CUDA library in exactly the driver's version"
+        if host.kind == "container":
+            bring = halve(no_library(host, others=False))
         return f"{look} to the loader's; where there is none, {bring}."
-    return _sentence(COMMANDS["loader_missing"].format(path=host.libcuda.rpartition("/")[0]))
+    return _sentence(COMMANDS["loader_missing"].format(path=folder))
 
 
 def _sentence(text: str) -> str:

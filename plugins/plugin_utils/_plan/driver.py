@@ -18,6 +18,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Cas
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, find_model, level
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import not_on_jetson
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -61,7 +62,7 @@ def plan_driver(case: Case) -> Driver | Refusal:
     host, request = case.host, case.request
     if request.driver == KEEP:
         return Driver(KEEP, str(host.branch) if host.branch else None, host.driver, loaded=host.driver)
-    for rule in (in_container, on_wsl2):
+    for rule in (in_container, on_wsl2, not_on_jetson):
         if refusal := rule(case):
             return refusal
     wish = request.driver

@@ -80,7 +80,8 @@ def choose_extensions(
         if name in built:
             chosen[name] = _compiled(around, name, built[name])
         elif torch.adopt:
-            chosen[name] = Extension(adopted[name], None, "adopt")
+            missing = Refusal(f"it does not lie beside the PyTorch at {torch.adopt}, which is used as it is")
+            chosen[name] = Extension(adopted[name], None, "adopt") if name in adopted else missing
         else:
             chosen[name] = _choose(around, name)
         if isinstance(found := chosen[name], Extension):

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.jetson import Jetson, find_jetson, read_signs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import Answer, Way, read_answer, read_ways
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Overrides
 
@@ -88,6 +89,10 @@ class Host:
     flavor: str | None = None  # of the driver: open, proprietary, windows
     recorded: bool = False  # read from texts of the host, which say what they say and no more
     size_gib: Mapping[str, float] = field(default_factory=dict)  # folder → the size of its file system
+    libc: str | None = None  # glibc, musl
+    container: Row | None = None  # which runtime, and how the driver's libraries came in; None: none, or nobody looked
+    provider: str | None = None  # whose pod it is
+    jetson: Jetson | None = None
 
     @property
     def wsl(self) -> bool:
@@ -132,12 +137,16 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
     installed = _mapping(observed, "installed")
     system = _mapping(platform, "os")
     version = overrides.driver or _version(driver.get("version")) or _version(driver.get("branch"))
+    gpus = _gpus(observed.get("devices"), overrides, known)
+    signs = read_signs(platform, version, [(gpu.name, gpu.capability) for gpu in gpus or ()])
+    jetson = find_jetson(signs, known)
+    by_driver = (jetson.cuda if jetson else None) or level(version, known)
     return Host(
         kind=_text(platform.get("kind")),
         os_id=_text(system.get("id")),
         os_version=_text(system.get("version")),
         family=_text(system.get("family")),
-        arch=_text(platform.get("arch")) or "x86_64",
+        arch=_text(platform.get("arch")) or ("aarch64" if jetson else "x86_64"),
         glibc=_version(platform.get("glibc")),
         root=platform.get("root"),
         home=_text(platform.get("home")),
@@ -151,10 +160,8 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         cpus=None if _number(platform.get("cpus")) is None else int(platform["cpus"]),
         status="ok" if overrides.driver else _text(driver.get("status")),
         driver=version,
-        driver_cuda=level(version, known)
-        if overrides.driver
-        else _version(driver.get("cuda")) or level(version, known),
-        gpus=_gpus(observed.get("devices"), overrides, known),
+        driver_cuda=by_driver if overrides.driver else _version(driver.get("cuda")) or by_driver,
+        gpus=gpus,
         wheels=_rows(_mapping(observed, "sources").get("wheels")),
         toolkits=_rows(installed.get("toolkits")),
         compat=_rows(installed.get("compat")),
@@ -179,6 +186,10 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         recorded=observed.get("recorded") is True,
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
         size_gib=_sizes(platform, "size_gib"),
+        libc=_text(platform.get("libc")),
+        container=_mapping(platform, "container") or None,
+        provider=_text(platform.get("provider")),
+        jetson=jetson,
     )
 
 

@@ -55,6 +55,8 @@ def no_apt(case: Case) -> Refusal | None:
 def find_repository(case: Case, cuda: str | None = None) -> str | None:
     """The folder of NVIDIA's apt repository for this host, with a CUDA release or with any, or None."""
     host = case.host
+    if host.jetson and not host.jetson.sbsa:
+        return None  # its packages for aarch64 are for Arm servers
     for name, row in case.known["cuda"]["repositories"].items():
         fits = row["os"] == host.os_id and bool(row.get("wsl")) == host.wsl and host.arch in row["architectures"]
         if not fits or row["version"] not in (None, host.os_version):

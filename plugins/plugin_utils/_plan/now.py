@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import compat
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.advice import BROKEN_DRIVER, broken_driver
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import compat, containers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
     LIBRARY,
-    LOOK,
     OF_ENVIRONMENT,
     WINDOWS,
     Cause,
@@ -31,7 +29,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
     is_own,
     is_repeated,
     list_possible,
+    look,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import BROKEN_DRIVER, broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
     ENVIRONMENT,
@@ -161,7 +161,7 @@ def grave_xid(case: Case) -> Refusal | None:
     """The driver has reported an error after which a GPU has to be reset or returned; the proof fails by it, too."""
     for index, code, row in _xids(case, FAILURE):
         because = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started: {halve(str(row['cause']))}"
-        return Refusal(because, str(row["remedy"]))
+        return Refusal(because, containers.remedy_of(case.host, row))
     return None
 
 
@@ -210,8 +210,7 @@ def no_library_at_all(case: Case) -> Refusal | None:
     only = f" of that version in any known folder, only {', '.join(others)}" if others else ""
     because = f"driver {host.driver or 'of an unknown version'} is loaded, and the host has no libcuda.so.1{only}"
     if host.kind == "container":
-        own = f"; one that has libraries of its own (LXC) needs those of driver {host.driver}" if others else ""
-        return Refusal(because, f"Start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or all{own}.")
+        return Refusal(because, containers.no_library(host, others=bool(others)))
     return Refusal(because, "Install the driver's CUDA library in exactly the driver's version, or the whole driver.")
 
 
@@ -344,7 +343,7 @@ def lesser_xid(case: Case) -> Iterator[str]:
     """Errors after which a GPU still works. They make no verdict: the kernel's log keeps one until the next boot."""
     for index, code, row in _xids(case, WARNING):
         when = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started"
-        yield f"{when}: {halve(str(row['cause']))}. {row['remedy']}"
+        yield f"{when}: {halve(str(row['cause']))}. {containers.remedy_of(case.host, row)}"
 
 
 def silent_shell(case: Case) -> Iterator[str]:
@@ -411,7 +410,7 @@ def _fails(case: Case, answer: Answer, way: Way | None) -> Refusal:
     libcuda = way.libcuda if way else case.host.libcuda
     whose = f"the driver's own library ({libcuda})" if libcuda else "the driver's own library"
     if answer.code == 0:
-        return Refusal(f"CUDA starts by {whose} and sees no GPU", LOOK)
+        return Refusal(f"CUDA starts by {whose} and sees no GPU", look(case))
     meaning = explain(case, answer.code, way)
     means = f": {meaning.because}" if meaning.because else ""
     return Refusal(f"{_said(answer)} by {whose}{means}", meaning.remedy, meaning.possible)

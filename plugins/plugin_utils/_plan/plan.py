@@ -10,7 +10,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, bus, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import (
+    advice,
+    builds,
+    bus,
+    containers,
+    platforms,
+    rules,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
@@ -45,6 +52,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import warn_of_exceptions
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     Proof,
@@ -110,6 +118,9 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     if _cannot_work(draft):
         draft.block(Refusal(draft.now.summary))
         return _blocked(draft, BROKEN)
+    if refusal := platforms.without_glibc(draft.case):
+        draft.block(refusal)
+        return _blocked(draft)
     if host.root is False and layout.scope == "system":
         because = "system scope needs root, and this is not root"
         draft.block(Refusal(because, "Run with become: true, or set scope: user."))
@@ -173,28 +184,30 @@ def _no_gpu(draft: Draft) -> str | None:
     host = draft.case.host
     if draft.case.request.cuda == "none":
         return "cuda is none"
-    if advice.broken_driver(draft.case):
+    if broken_driver(draft.case):
         return None
+    if not host.gpus and host.status in (None, "missing") and (lost := platforms.no_jetson_driver(draft.case)):
+        draft.degrade("native", lost)
+        return lost.because
     no_driver = host.status == "missing" or (host.status is None and host.driver is None and not host.gpus)
     if because := bus.look(draft, no_driver=no_driver):
         return because
     container, given = host.kind == "container", bus.name_given(draft.case)
     if no_driver:
         if container:
-            draft.warnings.append(f"This container sees no GPU. Start it with --gpus all if its host has one.{given}")
+            draft.warnings.append(containers.tell_no_gpu(host, has_driver=False) + given)
             if given:
                 because = "the GPU of the container's host was not given to it"
-                draft.degrade("native", Refusal(because, "Start the container with --gpus all."))
+                draft.degrade("native", Refusal(because, containers.give_gpu(host)))
         if host.gpus:
             because = f"{host.gpu_names} has no driver"
             draft.degrade("native", Refusal(because, "Install NVIDIA's driver on the host."))
             return f"there is no NVIDIA driver for {host.gpu_names}"
         return "there is no NVIDIA driver" if host.status else "no NVIDIA driver was observed"
     if host.status == "no_device" or host.gpus == ():
-        start = "Start the container with --gpus all."
         if container:
-            draft.warnings.append("The driver is there and this container sees no GPU. Start it with --gpus all.")
-        remedy = start if container else "Attach a GPU to the host; see lspci and dmesg."
+            draft.warnings.append(containers.tell_no_gpu(host, has_driver=True))
+        remedy = containers.give_gpu(host) if container else "Attach a GPU to the host; see lspci and dmesg."
         draft.degrade("native", Refusal("the driver is there, but there is no GPU", remedy))
         return "the driver sees no GPU"
     return None
@@ -249,7 +262,8 @@ def _choose_gpu(draft: Draft) -> Choice:
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
     choice = serve_ptx(case, choose(case))
     if choice.build is None:
-        draft.block(Refusal("nothing that was requested runs here"), *advice.remedies(case, other_wishes=True))
+        told = platforms.remedies(case) or advice.remedies(case, other_wishes=True)
+        draft.block(platforms.nothing_fits(case), *told)
         return choice
     draft.warnings += advice.unknown_warnings(case.host)
     draft.warnings += warn_of_exceptions(case, choice.build)
@@ -257,8 +271,8 @@ def _choose_gpu(draft: Draft) -> Choice:
         draft.degrade("PTX", refusal)
     if choice.fallback:
         draft.degraded = True
-        draft.remedies += advice.remedies(case, other_wishes=False)
-    elif better := advice.better(case, choice):
+        draft.remedies += platforms.remedies(case) or advice.remedies(case, other_wishes=False)
+    elif not case.host.jetson and (better := advice.better(case, choice)):
         draft.remedies.append(better)
     return replace(choice, build=settle(case, choice.build))
 

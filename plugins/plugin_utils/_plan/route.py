@@ -34,6 +34,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import (
     runs_by_minor_version,
     tell_needs,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import no_sbsa, own_builds
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, provide_toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import adoptable_builds, not_offered
@@ -101,7 +102,7 @@ def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) 
     search, free = Search(case, accept), case.request.cuda == "newest"
     if free and (choice := _first(Search(case, accept), _there(case), native_first=True)):
         return choice
-    wished = _main_first(wished_builds(case), case.known)
+    wished = [*own_builds(case), *_main_first(wished_builds(case), case.known)]
     if not wished:
         search.reject_unpublished()
     if choice := _first(search, wished, native_first=free):
@@ -110,7 +111,7 @@ def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) 
         if policy == "forward_compat":
             choice = _forward(search, wished)
         elif policy == "fallback":
-            choice = _first(search, _main_first(fallback_builds(case), case.known), fallback=True)
+            choice = _first(search, _fallback(case), fallback=True)
         else:
             choice = None
         if choice:
@@ -118,8 +119,18 @@ def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) 
     return Choice("blocked", None, rejected=search.rejected())
 
 
+def _fallback(case: Case) -> list[Build]:
+    """What may stand in for the wish, best first."""
+    return [*own_builds(case, fallback=True), *_main_first(fallback_builds(case), case.known)]
+
+
 def _there(case: Case) -> list[Build]:
-    """The builds that are there already: of PyTorch, or where none is wished the CUDA releases of whole toolkits."""
+    """The builds that are there already: of PyTorch, or where none is wished the CUDA releases of whole toolkits.
+
+    What a Jetson has of its own is told from what does not run there by :func:`own_builds`.
+    """
+    if no_sbsa(case):
+        return []
     if case.request.pytorch != "none":
         return adoptable_builds(case)
     toolkits = ((build, provide_toolkit(case, build.cuda or "")) for build in wished_builds(case))

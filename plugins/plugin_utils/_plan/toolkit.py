@@ -18,6 +18,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import (
     no_apt,
     system_name,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import no_sbsa_toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -51,14 +52,15 @@ def check_components(request: Request, known: Catalogue) -> None:
 def provide_toolkit(case: Case, release: str) -> Toolkit | Refusal:
     """Where the toolkit of a release comes from, or why it cannot be had."""
     request = case.request
-    because = []
+    refused = []
     for name, provider in _PROVIDERS.items():
         if request.toolkit.provider in ("auto", name):
             found = provider(case, release)
             if isinstance(found, Toolkit):
                 return found
-            because.append(found.because)
-    return Refusal("; ".join(because))
+            refused.append(found)
+    because = dict.fromkeys(refusal.because for refusal in refused)
+    return Refusal("; ".join(because), next((refusal.remedy for refusal in refused if refusal.remedy), ""))
 
 
 def _adopt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
@@ -103,7 +105,7 @@ def _lacks_components(row: Row, request: Request) -> Refusal | None:
 def _apt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
     """NVIDIA's packages."""
     request = case.request
-    if refusal := no_apt(case):
+    if refusal := no_sbsa_toolkit(case, release) or no_apt(case):
         return refusal
     repository = find_repository(case, release)
     if repository is None:
@@ -120,6 +122,8 @@ def _apt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
 def _pypi_toolkit(case: Case, release: str) -> Toolkit | Refusal:
     """The components on PyPI, inside the prefix."""
     request, known = case.request, case.known
+    if refusal := no_sbsa_toolkit(case, release):
+        return refusal
     versions = [
         version for version in known["pypi"]["packages"].get("cuda-toolkit", {}) if version.startswith(f"{release}.")
     ]
@@ -205,15 +209,16 @@ def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolk
         found = provided
     if toolkit is None:
         name = f"CUDA toolkit {next(iter(releases), '')}".strip()
-        refused[name] = replace(found, remedy=NO_TOOLKIT)
-        missing = Refusal(f"{name} is not available: {found.because}", NO_TOOLKIT)
+        remedy = found.remedy or NO_TOOLKIT
+        refused[name] = replace(found, remedy=remedy)
+        missing = Refusal(f"{name} is not available: {found.because}", remedy)
     beside = []
     for release in request.toolkit.also:
         provided = provide_toolkit(case, release)
         if isinstance(provided, Toolkit):
             beside.append(provided)
         else:
-            remedy = f"Remove {release} from toolkit.also, or use an image that has it."
+            remedy = provided.remedy or f"Remove {release} from toolkit.also, or use an image that has it."
             refused[f"CUDA toolkit {release}"] = replace(provided, remedy=remedy)
     unfit = unfit_compiler(case, toolkit) if toolkit else None
     return Toolkits(

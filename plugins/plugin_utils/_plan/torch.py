@@ -23,6 +23,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import check_wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
@@ -56,6 +57,9 @@ def not_offered(case: Case, build: Build) -> Refusal | None:
     """Why the wished source of wheels does not have a build, or None."""
     host = case.host
     provider = case.request.wheels.provider
+    offered = provider in ("auto", "host_wheels") and next(_host_wheels(build, host), None)
+    if not offered and (refusal := check_wheels(case, build)):
+        return refusal
     if provider == "pypi":
         row = case.known["pypi"]["packages"]["torch"].get(build.torch or "")
         cuda = row["cuda" if host.arch == "x86_64" else "cuda_aarch64"] if row else None

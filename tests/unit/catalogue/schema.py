@@ -123,6 +123,18 @@ CITED = _pattern("an address, or several", r"https://\S+(?:; https://\S+|, \d+|;
 CONTEXT: Mapping[str, tuple[object, ...]] = {
     "where": ("probe", "program"),
     "kind": ("bare_metal", "vm", "container", "wsl2"),
+    "engine": (
+        "docker",
+        "podman",
+        "containerd",
+        "cri-o",
+        "lxc",
+        "lxd",
+        "incus",
+        "systemd-nspawn",
+        "apptainer",
+        "gvisor",
+    ),
     "flavor": ("open", "proprietary", "windows"),
     "compat_active": (True, False),
     "mig": (True, False),
@@ -151,6 +163,9 @@ CAUSE = _any_record(
     {"when": CONDITIONS, "cause": SENTENCES, "tell": SENTENCES, "remedy": SENTENCES, "sure": SURE, "source": CITED},
     {"words": _list(PHRASE), "decides": BOOLEAN},
 )
+
+# What to do about a reading of health: in general, and on a machine of one's own.
+REMEDIES = {"remedy": TEXT, "remedy_own": _optional(TEXT)}
 
 # What any row may have beside its own fields. source: where its values are read; confidence: A read or measured,
 # B reported, C inferred.
@@ -315,9 +330,9 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
     },
     "health": {
-        "xids": (DIGITS, {"name": TEXT, "severity": SEVERITY, "cause": TEXT, "remedy": TEXT}),
-        "clock_reasons": (DIGITS, {"name": TEXT, "rest": SEVERITY, "load": SEVERITY, "cause": TEXT, "remedy": TEXT}),
-        "recovery_actions": (DIGITS, {"name": TEXT, "severity": SEVERITY, "remedy": TEXT}),
+        "xids": (DIGITS, {"name": TEXT, "severity": SEVERITY, "cause": TEXT, **REMEDIES}),
+        "clock_reasons": (DIGITS, {"name": TEXT, "rest": SEVERITY, "load": SEVERITY, "cause": TEXT, **REMEDIES}),
+        "recovery_actions": (DIGITS, {"name": TEXT, "severity": SEVERITY, **REMEDIES}),
         "process_limits": (
             NAME,
             {
@@ -336,9 +351,38 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "note": _or_null(NUMBER),
                 "warning": _or_null(NUMBER),
                 "failure": _or_null(NUMBER),
-                "remedy": TEXT,
+                **REMEDIES,
             },
         ),
+    },
+    "platforms": {
+        "jetson": (
+            VERSION,
+            {
+                "jetpack": VERSION,
+                "cuda": RELEASE,
+                "driver": _or_null(VERSION),
+                "least_branch": _or_null(NUMBER),
+                "kernel": RELEASE,
+                "os": VERSION,
+                "capabilities": _list(RELEASE),
+                "sbsa": BOOLEAN,
+                "wheels": _or_null(URL),
+                "wheels_python": _or_null(RELEASE),
+            },
+        ),
+        "repositories": (
+            NAME,
+            {
+                "url": URL,
+                "os": _or_null(VERSION),
+                "first": _or_null(RELEASE),
+                "last": _or_null(RELEASE),
+                "compat": _or_null(PACKAGE),
+                "path": _or_null(_pattern("a folder with {cuda} in it", r"/.*\{cuda\}.*")),
+            },
+        ),
+        "musl": (NAME, {"always": BOOLEAN}),
     },
     "devices": {
         "devices": (

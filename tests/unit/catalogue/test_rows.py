@@ -704,3 +704,10 @@ def test_what_goes_with_a_torch(
 )
 def test_the_compiler_of_a_toolkit_from_pypi(version: str, compiler: str, known: Catalogue) -> None:
     assert known["pypi"]["packages"]["cuda-toolkit"][version]["extras"]["nvcc"]["nvidia-cuda-nvcc"] == compiler
+
+
+def test_what_names_a_pod_also_has_words_for_a_machine_of_ones_own(known: Catalogue) -> None:
+    rows = [row for section in known["health"].values() for row in section.values()]
+    named = [row for row in rows if re.search(r"\bpods?\b", str(row["remedy"]))]
+    assert len(named) > 40
+    assert [row for row in named if re.search(r"\bpods?\b", str(row.get("remedy_own", "pod")))] == []

@@ -253,6 +253,37 @@ def test_the_lookup_reads_it_as_it_is(recording: Path) -> None:
     assert read_recording(str(recording), recording) == observe_recording(recording)
 
 
+def test_a_jetson_in_a_container_is_recorded_as_one(tmp_path: Path) -> None:
+    """The kernel's suffix, the release of Jetson Linux, the board, its library and its mount: the plan needs all."""
+    tegra = "usr/lib/aarch64-linux-gnu/nvidia"
+    mount = f"2 1 0:1 /{SECRETS['user']} /{tegra}/libcuda.so.1.1 ro - ext4 x rw\n"
+    files = {
+        "etc/nv_tegra_release": f"# R36 (release), REVISION: 4.3, GCID: 1, DATE: {SECRETS['builder']}\n",
+        "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+        "proc/sys/kernel/osrelease": f"5.15.148-tegra-{SECRETS['project']}\n",
+        "proc/self/mountinfo": f"1 0 0:1 / / rw - ext4 x rw\n{mount}",
+        f"{tegra}/libcuda.so.1.1": "",
+        "dev/nvhost-gpu": "",
+        "run/systemd/container": "docker\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "board" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (tmp_path / "board" / tegra / "libcuda.so.1").symlink_to("libcuda.so.1.1")
+    done = record(tmp_path / "board", tmp_path / "recording")
+    assert done.returncode == 0
+    assert not [
+        name for name in ("builder", "project", "user") if SECRETS[name] in str(contents(tmp_path / "recording"))
+    ]
+    observed = observe_recording(tmp_path / "recording")
+    platform = observed["platform"]
+    assert (platform["l4t"], platform["board"]) == ("36.4.3", "NVIDIA Jetson Orin Nano Developer Kit")
+    assert platform["kernel"] == "5.15.148-tegra"
+    assert platform["container"] == {"engine": "docker", "injected": True, "driver_dir": f"/{tegra}"}
+    assert (observed["driver"]["status"], len(observed["devices"])) == ("ok", 1)
+
+
 def test_the_library_is_an_elf_file_with_its_note(recording: Path) -> None:
     data = (recording / "root/usr/local/cuda-13.0/compat/libcuda.so.580.95.05").read_bytes()
     table, size, count = struct.unpack_from("<40xQ10xHH", data)

@@ -289,6 +289,14 @@ def test_a_mismatch_says_why_and_what_to_do(tmp_path: Path) -> None:
     assert problem.endswith("the driver was upgraded without a restart; restart the host, or the container on it")
 
 
+def test_a_mismatch_in_a_system_container_is_put_down_to_no_upgrade(tmp_path: Path) -> None:
+    root = host(tmp_path, version="570.148.06")
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/1/environ").write_text("container=lxc\0")
+    _driver, _devices, (problem,) = observe_driver(root, nvml(18), no_smi, 5)
+    assert problem.endswith("this container's libraries are its own; they have to be of exactly its host's driver")
+
+
 def test_devices_come_from_proc_where_nothing_else_answers(tmp_path: Path) -> None:
     driver, devices, _problems = observe_driver(
         host(tmp_path, version="570.26", proc=CLOSED, nodes=True), None, no_smi, 5

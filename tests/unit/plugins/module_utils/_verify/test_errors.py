@@ -338,6 +338,30 @@ EXPLAINED: list[Any] = [
     pytest.param(999, {**PROBE, **BARE, "device_files": "present"}, ["suspended", "error state"], id="999-present"),
     pytest.param(999, {**PROBE, **POD}, ["nvidia_uvm is not loaded", "control group", "error state"], id="999-pod"),
     pytest.param(999, {**PROBE, **WSL}, ["error state"], id="999-wsl-probe"),
+    pytest.param(
+        999,
+        {**PROBE, **POD, "engine": "docker"},
+        ["nvidia_uvm is not loaded", "CDI specification", "control group", "error state"],
+        id="999-docker",
+    ),
+    pytest.param(
+        999,
+        {**PROBE, **POD, "engine": "lxc", "device_files": "present"},
+        ["a major number that it no longer has", "control group", "error state"],
+        id="999-lxc",
+    ),
+    pytest.param(
+        100,
+        {**PROBE, **POD, "engine": "incus", "visible_devices": None, "device_files": "missing", "mig": False},
+        ["started without the GPU", "configuration of this system container"],
+        id="100-incus",
+    ),
+    pytest.param(
+        100,
+        {**PROBE, **POD, "engine": "gvisor", "visible_devices": None, "device_files": "present", "mig": False},
+        ["The nvproxy of gVisor"],
+        id="100-gvisor",
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import judge_files, read_context
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import fit_remedies, judge_files, read_context
 
 LINUX = "Linux version 6.8.0-60-generic (buildd@lcy02) #1 SMP\n"
 WINDOWS = "Linux version 6.6.87.2-microsoft-standard-WSL2 (root@x) #1 SMP\n"
@@ -92,3 +92,27 @@ def test_read_context(
 )
 def test_judge_files(devices: tuple[str, ...], expected: str, tmp_path: Path) -> None:
     assert judge_files(host(tmp_path, LINUX, OPEN, devices)) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("bare_metal", "Reboot the machine."),
+        ("vm", "Reboot the machine."),
+        ("container", "Return this pod."),
+        (None, "Return this pod."),
+    ],
+)
+def test_remedies_fit_the_kind_of_machine(kind: str | None, remedy: str) -> None:
+    rules = {
+        "xids": {"79": {"remedy": "Return this pod.", "remedy_own": "Reboot the machine."}, "31": {"remedy": "Look."}}
+    }
+    assert fit_remedies(rules, kind)["xids"]["79"]["remedy"] == remedy
+    assert fit_remedies(rules, kind)["xids"]["31"]["remedy"] == "Look."
+
+
+def test_a_container_says_what_runs_it(tmp_path: Path) -> None:
+    (tmp_path / "run/systemd").mkdir(parents=True)
+    (tmp_path / "run/systemd/container").write_text("lxc\n", encoding="utf-8")
+    context = read_context(Root(str(tmp_path)), {})
+    assert (context["kind"], context["engine"]) == ("container", "lxc")
