@@ -161,7 +161,7 @@ def test_a_setting_reaches_every_process_and_rewrites_two_files(site: Site) -> N
 BAD_INPUT = {
     "unknown-key": ({"request": {"cudaa": "13.0"}}, ["cudaa", "did you mean cuda"]),
     "malformed-version": ({"request": {"pytorch": "2.9; rm -rf /"}}, ["2.9; rm -rf /"]),
-    "cuda-that-the-catalogue-lacks": ({"request": {"cuda": "13.7"}}, ["13.7", "13.4"]),
+    "cuda-that-the-catalogue-lacks": ({"request": {"cuda": "13.7"}}, ["13.7", "13.5"]),
     "torch-that-the-catalogue-lacks": ({"request": {"pytorch": "2.99"}}, ["2.99", "2.15"]),
     "unknown-variable": ({"pytorch_proivder": "pypi"}, ["pytorch_proivder", "pytorch_provider"]),
     "no-usable-python": ({"request": {"python": "3.42"}}, ["3.42"]),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CUDA toolkits, compatibility libraries and CUTLASS: what is installed, by whom, and what is missing from it."""
+"""CUDA toolkits, their compilers, compat libraries and CUTLASS: what is installed, by whom, and what of it is gone."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ COMPONENT_HEADERS = {
     "libraries": LIBRARY_HEADERS,
     "full": ("nvrtc.h", *LIBRARY_HEADERS, "cupti.h", "nvtx3/nvToolsExt.h", "cuda_profiler_api.h", "nvml.h"),
 }  # what a component brings, of which one header each is looked for; of several names one is enough
+COMPILER_LIMIT = 24  # compilers that are listed
+COMPILER = re.compile(r"^(?:g\+\+|clang\+\+)(?:-(?P<version>\d+(?:\.\d+)*))?$")
+TOOLSETS = ("/opt/rh/gcc-toolset-*/root/usr/bin", "/opt/rh/devtoolset-*/root/usr/bin", "/usr/lib/llvm-*/bin")
+NUMBERED = re.compile(r"(?:g\+\+|clang|toolset|llvm)-(\d+(?:\.\d+)*)")
 CUTLASS_HEADERS = ("include/cutlass/version.h", "include/cutlass/cutlass.h", "include/cute/tensor.hpp")
 
 
@@ -291,3 +295,52 @@ def _listed(root: Root, infos: Sequence[str]) -> tuple[dict[str, int | None], li
 def _broken(root: Root, folder: str, rows: Mapping[str, int | None]) -> list[str]:
     damage = find_damage(root, folder, rows, measured_from=MEASURED_FROM)
     return [*damage.missing, *damage.resized]
+
+
+def find_compilers(root: Root, path: Sequence[str], default: Mapping[str, Any] | None = None) -> list[Record]:
+    """Every g++ and clang++, with its version by names and folders alone: none of them is started.
+
+    ``[{kind: gcc|clang, path, version}]``, each real file once, in the order of the path.
+
+    :param path: folders with programs.
+    :param default: ``{path, version}`` of the compiler that a build takes, which was asked; its version is known.
+    """
+    folders = [folder for folder in path if not folder.endswith("/shims")]
+    folders += [folder for pattern in TOOLSETS for folder in sorted(root.glob(pattern))]
+    found: dict[str, Record] = {}
+    for folder in dict.fromkeys(folders):
+        for name in sorted(root.listdir(folder)):
+            match = COMPILER.match(name)
+            real = root.real(f"{folder}/{name}") if match else ""
+            if not match or real in found or not root.is_executable(f"{folder}/{name}"):
+                continue
+            kind = "clang" if "clang" in os.path.basename(real) + name else "gcc"
+            found[real] = {
+                "kind": kind,
+                "path": f"{folder}/{name}",
+                "version": match["version"] or _version_of(root, kind, real),
+            }
+    _add_default(root, found, default)
+    return list(found.values())[:COMPILER_LIMIT]
+
+
+def _add_default(root: Root, found: dict[str, Record], default: Mapping[str, Any] | None) -> None:
+    """What was asked says its version itself, and a program of its real file is listed by the same path."""
+    if not default or not default.get("path"):
+        return
+    path, version = str(default["path"]), default.get("version")
+    record = found.get(root.real(path))
+    if record:
+        record.update(path=path, version=version or record["version"])
+
+
+def _version_of(root: Root, kind: str, real: str) -> str | None:
+    """By the real file's path, or by the only folder of libraries that this gcc can have."""
+    numbered = NUMBERED.search(real)
+    if numbered:
+        return numbered[1]
+    if kind == "clang" or not real.startswith("/usr/bin/"):
+        return None
+    folders = {name for folder in root.glob("/usr/lib/gcc/*-linux*") for name in root.listdir(folder)}
+    versions: Sequence[str] = sorted(name for name in folders if re.match(r"^\d+(\.\d+)*$", name))
+    return versions[0] if len(versions) == 1 else None

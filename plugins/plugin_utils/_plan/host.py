@@ -85,6 +85,8 @@ class Host:
     native: Answer | None = None  # of the driver's own in a clean environment; None where nobody had to ask
     shm_mib: float | None = None  # of /dev/shm
     flavor: str | None = None  # of the driver: open, proprietary, windows
+    compiler_path: str | None = None
+    compilers: tuple[Row, ...] = ()  # every C++ compiler that was seen, the default too
 
     @property
     def wsl(self) -> bool:
@@ -170,6 +172,8 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         searched="libcuda" in driver,
         native=read_answer(driver.get("native")),
         flavor=_text(driver.get("flavor")),
+        compiler_path=_text(_mapping(platform, "compiler").get("path")),
+        compilers=_rows(installed.get("compilers")),
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
     )
 
