@@ -32,6 +32,7 @@ COMPONENT_HEADERS = {
     "libraries": LIBRARY_HEADERS,
     "full": ("nvrtc.h", *LIBRARY_HEADERS, "cupti.h", "nvtx3/nvToolsExt.h", "cuda_profiler_api.h", "nvml.h"),
 }  # what a component brings, of which one header each is looked for; of several names one is enough
+STUB = "lib/stubs/libcuda.so"
 COMPILER_LIMIT = 24  # compilers that are listed
 COMPILER = re.compile(r"^(?:g\+\+|clang\+\+)(?:-(?P<version>\d+(?:\.\d+)*))?$")
 TOOLSETS = ("/opt/rh/gcc-toolset-*/root/usr/bin", "/opt/rh/devtoolset-*/root/usr/bin", "/usr/lib/llvm-*/bin")
@@ -53,6 +54,15 @@ def parse_version_json(text: str) -> str | None:
     except (ValueError, TypeError, KeyError):
         return None
     return names[0] if names and isinstance(names[0], str) else None
+
+
+def parse_patch(text: str) -> str | None:
+    """The toolkit's own patch release in its ``version.json``, 13.0.2; a build's date in its place is none."""
+    try:
+        found = str(json.loads(text)["cuda"]["version"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return found if re.fullmatch(r"\d+\.\d+\.\d{1,2}", found) else None
 
 
 def parse_cuda_header(text: str) -> str | None:
@@ -246,9 +256,11 @@ def _toolkit(root: Root, path: str, site: str | None, ask_nvcc: Callable[[str], 
     libraries = [name for folder in ("lib64", "lib") for name in root.listdir(f"{path}/{folder}")]
     has_header = any(root.exists(f"{folder}/cuda_runtime_api.h") for folder in includes)
     cudart = has_header and any(name.startswith(("libcudart.so", "libcudart_static.a")) for name in libraries)
+    patch = parse_patch(root.read(f"{path}/version.json"))
     return {
         "version": version,
         "release": release,
+        **({"patch": patch} if patch else {}),
         "path": path,
         "provider": "pypi" if site else "apt" if is_packaged else "image",
         "cudart": cudart,
@@ -256,7 +268,9 @@ def _toolkit(root: Root, path: str, site: str | None, ask_nvcc: Callable[[str], 
         "components": find_components(
             root, [*includes, f"{path}/extras/CUPTI/include"], has_compiler=has_nvcc and cudart
         ),
-        "broken": _broken_toolkit(root, path, site, lists)[:BROKEN_LIMIT] if site else [],
+        "broken": [*_broken_toolkit(root, path, site, lists), *_lost_parts(root, path, lists)][:BROKEN_LIMIT]
+        if site
+        else [],
     }
 
 
@@ -270,6 +284,16 @@ def find_components(root: Root, includes: Sequence[str], *, has_compiler: bool) 
         ):
             found.append(name)
     return found
+
+
+def _lost_parts(root: Root, path: str, lists: Sequence[str]) -> list[str]:
+    """What wheels leave out of a whole toolkit: a part of nvcc's own version, and the stub that programs link with."""
+    versions = dict(re.findall(r"/nvidia_(cuda_nvcc|cuda_crt|nvvm)-([\d.]+)\.dist-info", "\n".join(lists)))
+    nvcc = versions.get("cuda_nvcc")
+    names = {"cuda_crt": "nvidia-cuda-crt", "nvvm": "nvidia-nvvm"}
+    lost = [f"{name} {nvcc}" for part, name in names.items() if nvcc and versions.get(part, nvcc) != nvcc]
+    is_linked = root.exists(f"{path}/{STUB}") or not root.exists(f"{path}/include/cuda.h")
+    return [*lost, *([] if is_linked or not nvcc else [STUB])]
 
 
 def _broken_toolkit(root: Root, path: str, site: str, lists: Sequence[str]) -> list[str]:

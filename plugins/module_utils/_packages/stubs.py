@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Iterable
 
@@ -13,8 +14,10 @@ SONAME = "libcuda.so.1"  # what a program that is linked with the stub asks the 
 STUB_LIBRARY = 34  # CUDA_ERROR_STUB_LIBRARY, which NVIDIA's own stubs answer
 
 _DECLARED = re.compile(r"\bCUDAAPI\s+(cu[A-Z]\w*)\s*\(")
-_RENAMED = re.compile(r"^#\s*define\s+cu[A-Z]\w*\s+(?:__CUDA_API_\w+\((cu[A-Z]\w*)\)|(cu[A-Z]\w*))\s*$", re.MULTILINE)
-_PER_THREAD = re.compile(r"^#\s*define\s+cu[A-Z]\w*\s+__CUDA_API_(PTDS|PTSZ)\((cu[A-Z]\w*)\)", re.MULTILINE)
+_RENAMED = re.compile(
+    r"^\s*#\s*define\s+cu[A-Z]\w*\s+(?:__CUDA_API_\w+\((cu[A-Z]\w*)\)|(cu[A-Z]\w*))\s*$", re.MULTILINE
+)
+_PER_THREAD = re.compile(r"^\s*#\s*define\s+cu[A-Z]\w*\s+__CUDA_API_(PTDS|PTSZ)\((cu[A-Z]\w*)\)", re.MULTILINE)
 
 
 def driver_functions(headers: Iterable[str]) -> tuple[str, ...]:
@@ -29,6 +32,15 @@ def driver_functions(headers: Iterable[str]) -> tuple[str, ...]:
         found.update(name for names in _RENAMED.findall(text) for name in names if name)
         found.update(f"{name}_{kind.lower()}" for kind, name in _PER_THREAD.findall(text))
     return tuple(sorted(found))
+
+
+def is_complete(path: pathlib.Path, names: Iterable[str]) -> bool:
+    """Whether a library has all these names; one that is not there has none."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return all(b"\0" + name.encode() + b"\0" in data for name in names)
 
 
 def stub_source(names: Iterable[str]) -> str:
