@@ -76,7 +76,7 @@ def header_rows(index: Any, releases: Iterable[str], served: Callable[..., Any],
         wanted = [version for version in files if release_of(version) in set(releases)]
         chosen += [(project, version, served(files[version], "x86_64")) for version in wanted]
     with ThreadPoolExecutor(4) as pool:
-        rows = pool.map(lambda one: _header_row(*one, kept), [one for one in chosen if one[2]])
+        rows = pool.map(lambda one: _header_row(one[0], one[1], one[2], kept), [one for one in chosen if one[2]])
         return {row.pop("version"): row for row in rows}
 
 

@@ -51,7 +51,7 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
         "use a newer toolkit, or remove that architecture from TORCH_CUDA_ARCH_LIST",
     ),
     (
-        r"exception specification is incompatible with that of previous function \"(?P<what>\w+)\"",
+        r"exception specification is incompatible with that of previous function \"(?P<what>\w+)",
         "the host's glibc declares {what} differently from this toolkit's headers, so that nothing compiles with them",
         "use a newer CUDA release, or a host with an older glibc; another g++ changes nothing",
     ),

@@ -135,13 +135,13 @@ def _apt_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refus
         return Refusal(f"NVIDIA's repository has no CUDA {release} for {system_name(case.host)}")
     rows, dashed = case.known["cuda"]["components"], release.replace(".", "-")
     names = (name for part in request.toolkit.components for name in rows[part]["apt"])
-    packages: tuple[str, ...] | Refusal = tuple(dict.fromkeys(name.replace("{release}", dashed) for name in names))
+    packages = tuple(dict.fromkeys(name.replace("{release}", dashed) for name in names))
     exact = None
     if patch:
-        packages = pin_packages(packages, release, patch, case.known)
-        if isinstance(packages, Refusal):
-            return packages
-        exact = str(case.known["toolkits"]["patches"][patch]["nvcc"])
+        pinned = pin_packages(packages, release, patch, case.known)
+        if isinstance(pinned, Refusal):
+            return pinned
+        packages, exact = pinned, str(case.known["toolkits"]["patches"][patch]["nvcc"])
     path = f"/usr/local/cuda-{release}"
     parts = request.toolkit.components
     return Toolkit(release, exact, "apt", path, parts, packages, _missing_compiler(case), repository, patch)
@@ -264,7 +264,7 @@ def _first_toolkit(
 
     :param may_differ: whether a newer release of the same major serves as well, as for extensions of PyTorch.
     """
-    found, unfit = Refusal("no CUDA release is known to compile with"), {}
+    found, unfit = Refusal("no CUDA release is known to compile with"), dict[str, Refusal]()
     for release in releases:
         provided = provide_toolkit(case, release)
         provided = suit_toolkit(case, provided) if isinstance(provided, Toolkit) else provided

@@ -103,7 +103,8 @@ def observe_recording(folder: Path) -> Facts:
     )
     if "cuinit" in host:
         facts["loader"] = _loader(host)
-    for key in ("driver", "extensions", "environment", "environments", "generations", "wheels", "files", "state"):
+    unread = ("driver", "extensions", "environment", "environments", "generations", "wheels", "files", "state", "compilers")
+    for key in unread:
         del facts["installed"][key]
     for known, key in ((platform, "memory_free_gib"), (platform["tools"], "ccache")):  # older recordings lack these
         del known[key]
