@@ -35,8 +35,11 @@ PROJECTS = ("nvidia-cuda-nvcc-cu11", "nvidia-cuda-nvcc-cu12", "nvidia-cuda-crt")
 HEADERS = ("crt/host_config.h", "crt/math_functions.h")
 PARTS = ("nvcc", "cudart", "cccl", "nvrtc", "nvml")  # extras of cuda-toolkit, each of one package that has its name
 COMPILER = ("nvidia-cuda-crt", "nvidia-nvvm")  # what nvcc calls and includes; of another release, two compilers mix
-# Function -> the glibc that declares it first, with noexcept: https://sourceware.org/glibc/wiki/Release/2.41, /2.42
-DECLARED = {"sinpi": "2.41", "cospi": "2.41", "rsqrt": "2.42"}
+# Function -> the glibc that declares it first, with noexcept.
+DECLARED = {
+    name: row["glibc"]
+    for name, row in yaml.safe_load((FILE.parent / "cuda.yml").read_text(encoding="utf-8"))["math_functions"].items()
+}
 
 
 def host_bounds(text: str) -> dict[str, int | None]:

@@ -32,6 +32,8 @@ COMPONENT_HEADERS = {
     "libraries": LIBRARY_HEADERS,
     "full": ("nvrtc.h", *LIBRARY_HEADERS, "cupti.h", "nvtx3/nvToolsExt.h", "cuda_profiler_api.h", "nvml.h"),
 }  # what a component brings, of which one header each is looked for; of several names one is enough
+MATH_FUNCTIONS = ("cospi", "rsqrt", "sinpi")
+MATH_HEADER, MATH_LIMIT = "crt/math_functions.h", 2 * 1024 * 1024  # bytes; the oldest has 1.1 MiB
 STUB = "lib/stubs/libcuda.so"
 COMPILER_LIMIT = 24  # compilers that are listed
 COMPILER = re.compile(r"^(?:g\+\+|clang\+\+)(?:-(?P<version>\d+(?:\.\d+)*))?$")
@@ -63,6 +65,15 @@ def parse_patch(text: str) -> str | None:
     except (ValueError, TypeError, KeyError):
         return None
     return found if re.fullmatch(r"\d+\.\d+\.\d{1,2}", found) else None
+
+
+def parse_math_functions(text: str) -> list[str] | None:
+    """Functions that a toolkit's math_functions.h declares without noexcept, of those that glibc may declare with it.
+
+    None where the text declares none of them: it is another header, or there is none.
+    """
+    found = re.findall(rf"\bdouble\s+({'|'.join(MATH_FUNCTIONS)})\(double x\)\s*(;?)", text)
+    return sorted({name for name, end in found if end}) if found else None
 
 
 def parse_cuda_header(text: str) -> str | None:
@@ -257,10 +268,14 @@ def _toolkit(root: Root, path: str, site: str | None, ask_nvcc: Callable[[str], 
     has_header = any(root.exists(f"{folder}/cuda_runtime_api.h") for folder in includes)
     cudart = has_header and any(name.startswith(("libcudart.so", "libcudart_static.a")) for name in libraries)
     patch = parse_patch(root.read(f"{path}/version.json"))
+    # That of wheels is as it was published; that of an image may have been patched for a newer glibc.
+    math = next((root.read(f"{folder}/{MATH_HEADER}", MATH_LIMIT) for folder in includes if has_nvcc and not site), "")
+    may_throw = parse_math_functions(math)
     return {
         "version": version,
         "release": release,
         **({"patch": patch} if patch else {}),
+        **({} if may_throw is None else {"may_throw": may_throw}),
         "path": path,
         "provider": "pypi" if site else "apt" if is_packaged else "image",
         "cudart": cudart,

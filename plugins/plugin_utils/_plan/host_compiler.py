@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
@@ -92,19 +93,31 @@ def choose_compiler(case: Case, release: str, exact: str | None = None) -> HostC
     return None if fitting == found[0] and not case.host.compiler_missing else fitting
 
 
-def cannot_compile(case: Case, release: str, exact: str | None = None) -> Refusal | None:
+def cannot_compile(case: Case, release: str, exact: str | None = None, path: str | None = None) -> Refusal | None:
     """Why nvcc of a release compiles nothing on this host, by its C library and its compilers; None: it may.
+
+    :param path: of a toolkit that is there: what was read of its own header counts, which may have been patched.
 
     Source: https://github.com/NVIDIA/cuda-samples/issues/378, and crt/math_functions.h of each release.
     """
-    bounds, glibc = find_bounds(release, exact, case.known), case.host.glibc
-    below = bounds["glibc_below"] if bounds else None
+    below, glibc = _glibc_below(case, release, exact, path), case.host.glibc
     if below and glibc and parse_version(glibc) >= parse_version(below):
         declared = "whose math.h declares functions that the toolkit's headers declare differently"
         because = f"CUDA {release} compiles nothing with glibc {below} or newer, {declared}; found glibc {glibc}"
         return Refusal(because, f"Use an image or a host with a glibc older than {below}.")
     chosen = choose_compiler(case, release, exact)
     return chosen if isinstance(chosen, Refusal) else None
+
+
+def _glibc_below(case: Case, release: str, exact: str | None, path: str | None) -> str | None:
+    """The oldest glibc with which the toolkit's headers do not compile; None: none is known."""
+    there = next((row for row in case.host.toolkits if path and row.get("path") == path), None) or {}
+    functions = case.known["cuda"]["math_functions"]
+    if isinstance(there.get("may_throw"), Sequence):
+        found = [str(functions[name]["glibc"]) for name in there["may_throw"] if name in functions]
+        return min(found, key=parse_version, default=None)
+    bounds = find_bounds(release, exact, case.known)
+    return str(bounds["glibc_below"]) if bounds and bounds["glibc_below"] else None
 
 
 def explain_compiler(case: Case, release: str, chosen: HostCompiler) -> str:

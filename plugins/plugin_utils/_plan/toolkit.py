@@ -193,12 +193,18 @@ def _missing_compiler(case: Case) -> tuple[str, ...]:
 
 def suit_toolkit(case: Case, toolkit: Toolkit) -> Toolkit | Refusal:
     """The toolkit with the host's compiler that its nvcc supports, or why nothing compiles with it here."""
-    if refusal := cannot_compile(case, toolkit.version, toolkit.exact):
+    if refusal := cannot_compile(case, toolkit.version, toolkit.exact, toolkit.path):
         return refusal
     chosen = choose_compiler(case, toolkit.version, toolkit.exact)
     if not isinstance(chosen, HostCompiler):
         return toolkit
     return replace(toolkit, compiler=chosen, system_packages=())
+
+
+def obtain_toolkit(case: Case, wanted: str) -> Toolkit | Refusal:
+    """The toolkit of a release, or of a patch release, that can be had and compiles here, or why there is none."""
+    provided = provide_toolkit(case, wanted)
+    return suit_toolkit(case, provided) if isinstance(provided, Toolkit) else provided
 
 
 # --- which of them ---
@@ -240,8 +246,7 @@ def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolk
         refused[name] = next(iter(unfit.values()))
     beside = []
     for release in request.toolkit.also:
-        provided = provide_toolkit(case, release)
-        provided = suit_toolkit(case, provided) if isinstance(provided, Toolkit) else provided
+        provided = obtain_toolkit(case, release)
         if isinstance(provided, Toolkit):
             beside.append(provided)
         else:
@@ -264,22 +269,20 @@ def _first_toolkit(
 
     :param may_differ: whether a newer release of the same major serves as well, as for extensions of PyTorch.
     """
-    found, unfit = Refusal("no CUDA release is known to compile with"), dict[str, Refusal]()
+    refusal, unfit = Refusal("no CUDA release is known to compile with"), dict[str, Refusal]()
     for release in releases:
         provided = provide_toolkit(case, release)
-        provided = suit_toolkit(case, provided) if isinstance(provided, Toolkit) else provided
-        if isinstance(provided, Toolkit):
-            return provided, found, unfit
-        found = provided
-        if refusal := cannot_compile(case, *_exact(case, release)):
-            unfit[release] = refusal
-    if unfit and may_differ:
-        for release in _newer(case, next(iter(unfit))):
-            provided = provide_toolkit(case, release)
-            provided = suit_toolkit(case, provided) if isinstance(provided, Toolkit) else provided
-            if isinstance(provided, Toolkit):
-                return provided, found, unfit
-    return None, next(iter(unfit.values()), found), unfit
+        suited = suit_toolkit(case, provided) if isinstance(provided, Toolkit) else None
+        if isinstance(suited, Toolkit):
+            return suited, refusal, unfit
+        refusal = provided if isinstance(provided, Refusal) else refusal
+        if why := suited or cannot_compile(case, *_exact(case, release)):
+            unfit[release] = why
+    for release in _newer(case, next(iter(unfit))) if unfit and may_differ else ():
+        other = obtain_toolkit(case, release)
+        if isinstance(other, Toolkit):
+            return other, refusal, unfit
+    return None, next(iter(unfit.values()), refusal), unfit
 
 
 def _exact(case: Case, wanted: str) -> tuple[str, str | None]:
@@ -300,9 +303,11 @@ def _with_way_out(case: Case, wanted: str, refusal: Refusal) -> Refusal:
     """With the next newer release that compiles here, that this driver runs, and that can be had; else as it is."""
     release, every = split_patch(wanted)[0], sorted(case.known["cuda"]["releases"], key=parse_version)
     for other in every if case.request.pytorch == "none" else published_cudas(case):
-        if parse_version(other) <= parse_version(release) or cannot_compile(case, other) or driver_floor(case, other):
+        codes = case.known["cuda"]["releases"][other]["gpu_code"]
+        lacks = any(int(capability.replace(".", "")) not in codes for capability in case.host.capabilities)
+        if parse_version(other) <= parse_version(release) or lacks or driver_floor(case, other):
             continue
-        if isinstance(provide_toolkit(case, other), Toolkit):
+        if isinstance(obtain_toolkit(case, other), Toolkit):
             return replace(refusal, remedy=f'Ask for cuda: "{other}", which compiles here.', wish={"cuda": other})
     return refusal
 

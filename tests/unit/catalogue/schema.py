@@ -173,6 +173,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "sizes_mib": _mapping(_one_of("minimal_pypi", "minimal_apt", "full_apt", "compat"), NUMBER),
             },
         ),
+        "math_functions": (NAME, {"glibc": RELEASE}),
         "host_compilers": (_one_of("gcc", "clang"), {"least": NUMBER}),
         "components": (NAME, {"apt": _list(PACKAGE), "pypi": _list(PACKAGE)}),
         "patch_packages": (PACKAGE, {"part": _one_of("nvcc", "cudart", "cccl", "nvrtc", "nvml")}),

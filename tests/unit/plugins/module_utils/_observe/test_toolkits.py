@@ -21,6 +21,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits imp
     parse_cuda_header,
     parse_cutlass_version,
     parse_dpkg_status,
+    parse_math_functions,
     parse_nvcc_version,
     parse_patch,
     parse_version_json,
@@ -376,6 +377,29 @@ def test_wheels_that_were_built_here(tmp_path: Path) -> None:
         ("fedcba9876543210", "torch", "2.13.0+cu130.src0a1b2c3d"),
     ]
     assert found[0]["path"] == f"{store}/0123456789abcdef/Flash_Attn-2.8.3-cp312-cp312-linux_x86_64.whl"
+
+
+PLAIN = "extern __device_builtin__ double                 {}(double x){};\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "may_throw"),
+    [
+        pytest.param(
+            "".join(PLAIN.format(name, "") for name in ("rsqrt", "sinpi", "cospi")), ["cospi", "rsqrt", "sinpi"]
+        ),
+        pytest.param(PLAIN.format("rsqrt", "") + PLAIN.format("sinpi", " __NV_SPECIFIER"), ["rsqrt"]),
+        pytest.param(PLAIN.format("rsqrt", " noexcept(true)"), []),
+        pytest.param("", None),
+        pytest.param("extern double rsqrtf(float x);", None),
+    ],
+)
+def test_the_functions_of_a_toolkits_own_header(text: str, may_throw: list[str] | None, tmp_path: Path) -> None:
+    """An image's header may have been patched for a newer glibc, and one of wheels never was."""
+    assert parse_math_functions(text) == may_throw
+    header = "include/crt/math_functions.h"
+    (toolkit,) = find_toolkits(write(tmp_path, {**image_toolkit(), f"/usr/local/cuda-13.0/{header}": text}), [], {})
+    assert toolkit.get("may_throw") == may_throw
 
 
 # --- the C++ compilers beside it ---

@@ -210,10 +210,26 @@ def test_a_toolkit_in_the_image_that_compiles_nothing_is_not_used_as_it_is(machi
     assert decision["extensions"]["flash-attn"] == {"skipped": told}
 
 
+def test_a_header_that_was_patched_for_a_newer_glibc_compiles(machine: Any, decide: Decide) -> None:
+    """Distributions and users patch crt/math_functions.h: what it says itself counts, not what NVIDIA published."""
+    wished = {"cuda": "12.8", "pytorch": "2.9.1"}
+    patched = machine("debian 13", "2.41", "13.3.0", toolkits=[toolkit("12.8.93", may_throw=["rsqrt"])])
+    decision = decide(patched, **wished)
+    assert (decision["verdict"], decision["toolkit"]["provider"]) == ("ok", "adopt")
+    newer = machine("debian 13", "2.42", "13.3.0", toolkits=[toolkit("12.8.93", may_throw=["rsqrt"])])
+    assert {"option": "CUDA toolkit 12.8", "because": too_new("12.8", "2.42", "2.42")} in decide(newer, **wished)[
+        "rejected"
+    ]
+    whole = machine("debian 13", "2.42", "13.3.0", toolkits=[toolkit("12.8.93", may_throw=[])])
+    assert decide(whole, **wished)["verdict"] == "ok"
+
+
 def test_a_release_that_compiles_here_is_named_where_this_driver_runs_it(machine: Any, decide: Decide) -> None:
     newer = machine("debian 13", "2.41", "14.2.0", driver="580.95.05", toolkits=[toolkit("12.8.93")])
     assert 'Ask for cuda: "13.0", which compiles here.' in decide(newer, cuda="12.8", pytorch="2.9.1")["remedies"]
     assert decide(newer, cuda="13.0", pytorch="2.9.1")["verdict"] == "ok"
+    older = machine("debian 13", "2.41", "14.2.0", gpu="V100", toolkits=[toolkit("12.8.93")])
+    assert not any("Ask for cuda" in told for told in decide(older, cuda="12.8", pytorch="none")["remedies"])
     alone = machine(**UBUNTU_2510, driver="615.71.09")
     assert decide(alone, cuda="13.1", pytorch="none")["remedies"] == ['Ask for cuda: "13.2", which compiles here.']
     assert decide(alone, cuda="13.2", pytorch="none")["verdict"] == "ok"
