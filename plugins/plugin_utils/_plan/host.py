@@ -77,6 +77,8 @@ class Host:
     state: Row | None
     conflicts: tuple[Row, ...]
     target: bool = False  # an image under build: driver and GPUs are those that it is for, and nothing runs on them yet
+    compiler_path: str | None = None
+    compilers: tuple[Row, ...] = ()  # every C++ compiler that was seen, the default too
     kernel: str | None = None
     disk: Row | None = None  # the driver on the disk; None where nobody looked
     ways: Mapping[str, Way] | None = None  # None: nobody looked; empty: there is no libcuda to ask
@@ -85,8 +87,6 @@ class Host:
     native: Answer | None = None  # of the driver's own in a clean environment; None where nobody had to ask
     shm_mib: float | None = None  # of /dev/shm
     flavor: str | None = None  # of the driver: open, proprietary, windows
-    compiler_path: str | None = None
-    compilers: tuple[Row, ...] = ()  # every C++ compiler that was seen, the default too
 
     @property
     def wsl(self) -> bool:
@@ -141,6 +141,8 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         pythons=_pythons(platform),
         compiler=_version(_mapping(platform, "compiler").get("version")),
         compiler_missing="compiler" in platform and platform["compiler"] is None,
+        compiler_path=_text(_mapping(platform, "compiler").get("path")),
+        compilers=_rows(installed.get("compilers")),
         missing_tools=frozenset(str(name) for name, path in _mapping(platform, "tools").items() if path is None),
         free_gib={str(path): float(free) for path, free in _mapping(platform, "free_gib").items() if free is not None},
         memory_free_gib=_number(platform.get("memory_free_gib") or platform.get("memory_gib")),
@@ -172,8 +174,6 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         searched="libcuda" in driver,
         native=read_answer(driver.get("native")),
         flavor=_text(driver.get("flavor")),
-        compiler_path=_text(_mapping(platform, "compiler").get("path")),
-        compilers=_rows(installed.get("compilers")),
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
     )
 
