@@ -106,7 +106,8 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     installed["state"] = read_state(root, live_prefix(root, places), driver["version"])
     conflicts = find_conflicts(root, home, own_environ, driver, devices, installed["pytorch"])
     compiler = _compiler(root, own_environ, children.get("compiler"))
-    installed["compilers"] = find_compilers(root, [*split_path(own_environ.get("PATH")), *BIN_DIRS], compiler)
+    if root.is_live:  # a recorded root has few programs, so that of others nothing is known
+        installed["compilers"] = find_compilers(root, [*split_path(environ.get("PATH")), *BIN_DIRS], compiler)
     facts: Record = {
         "schema": SCHEMA,
         "platform": {**platform, "compiler": compiler},

@@ -105,7 +105,6 @@ def observe_recording(folder: Path) -> Facts:
         facts["loader"] = _loader(host)
     for key in ("driver", "extensions", "environment", "environments", "generations", "wheels", "files", "state"):
         del facts["installed"][key]
-    del facts["installed"]["compilers"]  # programs are not recorded
     for known, key in ((platform, "memory_free_gib"), (platform["tools"], "ccache")):  # older recordings lack these
         del known[key]
     for toolkit in facts["installed"]["toolkits"]:
