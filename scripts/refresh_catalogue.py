@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import toolkit_headers
 import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -204,7 +205,10 @@ def describe(index: Index, project: str, version: str, files: list[File]) -> Row
 
 def describe_toolkit(index: Index, version: str, files: list[File], components: Mapping[str, Any]) -> Row:
     """The row of a cuda-toolkit release: the extras that components of ours name, and the size of the compiler's."""
-    extras = extras_of(index.wheel(files[0]).metadata)
+    extras = toolkit_headers.complete_compiler(
+        extras_of(index.wheel(files[0]).metadata),
+        lambda name, pin: any(file.version == pin for file in index.files(name)),
+    )
     used = {extra for component in components.values() for extra in component["pypi"]}
     row: Row = {
         "extras": {extra: pins for extra, pins in extras.items() if extra in used},
@@ -368,7 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     path = CATALOGUE / "pypi.yml"
     if options.check:
-        problem = verify(path.read_text(encoding="utf-8"))
+        problem = verify(path.read_text(encoding="utf-8")) or toolkit_headers.verify(_Dumper)
         print(problem or "catalogue/pypi.yml is as the script wrote it.")
         return 1 if problem else 0
     hand = {
@@ -376,7 +380,10 @@ def main(arguments: list[str] | None = None) -> int:
         for name in ("cuda", "pytorch", "extensions", "cutlass", "tools")
     }
     old = yaml.safe_load(path.read_text(encoding="utf-8"))["packages"] if options.package else {}
-    path.write_text(render(collect(Index(), hand, old, options.package)), encoding="utf-8")
+    index = Index()
+    path.write_text(render(collect(index, hand, old, options.package)), encoding="utf-8")
+    if options.package in (None, "cuda-toolkit"):
+        toolkit_headers.refresh(index, hand["cuda"]["releases"], served, CACHE, _Dumper)
     return 0
 
 

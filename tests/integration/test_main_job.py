@@ -60,6 +60,17 @@ def test_the_shell_that_sources_the_activation_has_everything(site: Site) -> Non
     assert done.stdout.splitlines()[-1].startswith("2.")
 
 
+def test_programs_that_call_the_driver_link_in_the_activated_shell(site: Site, tmp_path: Path) -> None:
+    """The wheels have neither libcuda.so nor libcudart.so; what is linked asks for the driver's library alone."""
+    (tmp_path / "driver.cu").write_text("#include <cuda.h>\nint main() { return cuInit(0); }\n", encoding="utf-8")
+    script = f". {site.prefix}/activate.sh && cd {tmp_path} && nvcc -cudart shared driver.cu -o driver -lcuda"
+    done = site.sh(script)
+    assert done.returncode == 0, done.stderr
+    linked = (tmp_path / "driver").read_bytes()
+    assert b"\0libcuda.so.1\0" in linked
+    assert b"stubs" not in linked
+
+
 def test_the_environment_needs_no_shell(site: Site) -> None:
     assert site.sh(f"{site.current}/bin/python -c 'import torch; torch.ones(2).sum().item()'").returncode == 0
 
@@ -161,7 +172,7 @@ def test_a_setting_reaches_every_process_and_rewrites_two_files(site: Site) -> N
 BAD_INPUT = {
     "unknown-key": ({"request": {"cudaa": "13.0"}}, ["cudaa", "did you mean cuda"]),
     "malformed-version": ({"request": {"pytorch": "2.9; rm -rf /"}}, ["2.9; rm -rf /"]),
-    "cuda-that-the-catalogue-lacks": ({"request": {"cuda": "13.7"}}, ["13.7", "13.4"]),
+    "cuda-that-the-catalogue-lacks": ({"request": {"cuda": "13.7"}}, ["13.7", "13.5"]),
     "torch-that-the-catalogue-lacks": ({"request": {"pytorch": "2.99"}}, ["2.99", "2.15"]),
     "unknown-variable": ({"pytorch_proivder": "pypi"}, ["pytorch_proivder", "pytorch_provider"]),
     "no-usable-python": ({"request": {"python": "3.42"}}, ["3.42"]),

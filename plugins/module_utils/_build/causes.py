@@ -51,9 +51,17 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
         "use a newer toolkit, or remove that architecture from TORCH_CUDA_ARCH_LIST",
     ),
     (
-        r"unsupported GNU version|gcc versions later than \d+ are not supported",
-        "this nvcc does not support the host's C++ compiler, which is too new",
-        "install an older g++ and set CXX and CUDAHOSTCXX to it in the build's environment, or use a newer toolkit",
+        r"exception specification is incompatible with that of previous function \"(?P<what>\w+)",
+        "the host's glibc declares {what} differently from this toolkit's headers, so that nothing compiles with them",
+        "use a newer CUDA release, or a host with an older glibc; another g++ changes nothing",
+    ),
+    (
+        r"unsupported (?P<what>GNU|clang) version",
+        "this nvcc does not support the host's C++ compiler ({what}): it is too new",
+        (
+            "install an older one and set NVCC_CCBIN, CUDAHOSTCXX, CXX and CC to it in the build's environment, or use"
+            " a newer toolkit"
+        ),
     ),
     (
         r"detected CUDA version.*mismatches the version that was used to compile",

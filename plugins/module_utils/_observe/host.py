@@ -57,6 +57,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.pythons impo
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.startup_files import digest_files, find_conflicts
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import (
     find_compat,
+    find_compilers,
     find_cutlasses,
     find_toolkits,
     find_wheels,
@@ -105,9 +106,12 @@ def observe(sysroot: str, timeout: float, prefixes: Sequence[str], environ: Mapp
     timings = {"driver": time.monotonic() - driver_begin}
     installed["state"] = read_state(root, live_prefix(root, places), driver["version"])
     conflicts = find_conflicts(root, home, own_environ, driver, devices, installed["pytorch"])
+    compiler = _compiler(root, own_environ, children.get("compiler"))
+    if root.is_live:  # a recorded root has few programs, so that of others nothing is known
+        installed["compilers"] = find_compilers(root, [*split_path(environ.get("PATH")), *BIN_DIRS], compiler)
     facts: Record = {
         "schema": SCHEMA,
-        "platform": {**platform, "compiler": _compiler(root, own_environ, children.get("compiler"))},
+        "platform": {**platform, "compiler": compiler},
         "driver": driver,
         "devices": devices,
         "sources": sources,

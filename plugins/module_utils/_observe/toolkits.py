@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CUDA toolkits, compatibility libraries and CUTLASS: what is installed, by whom, and what is missing from it."""
+"""CUDA toolkits, their compilers, compat libraries and CUTLASS: what is installed, by whom, and what of it is gone."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ COMPONENT_HEADERS = {
     "libraries": LIBRARY_HEADERS,
     "full": ("nvrtc.h", *LIBRARY_HEADERS, "cupti.h", "nvtx3/nvToolsExt.h", "cuda_profiler_api.h", "nvml.h"),
 }  # what a component brings, of which one header each is looked for; of several names one is enough
+MATH_FUNCTIONS = ("cospi", "rsqrt", "sinpi")
+MATH_HEADER, MATH_LIMIT = "crt/math_functions.h", 2 * 1024 * 1024  # bytes; the oldest has 1.1 MiB
+STUB = "lib/stubs/libcuda.so"
+COMPILER_LIMIT = 24  # compilers that are listed
+COMPILER = re.compile(r"^(?:g\+\+|clang\+\+)(?:-(?P<version>\d+(?:\.\d+)*))?$")
+TOOLSETS = ("/opt/rh/gcc-toolset-*/root/usr/bin", "/opt/rh/devtoolset-*/root/usr/bin", "/usr/lib/llvm-*/bin")
+NUMBERED = re.compile(r"(?:g\+\+|clang|toolset|llvm)-(\d+(?:\.\d+)*)")
 CUTLASS_HEADERS = ("include/cutlass/version.h", "include/cutlass/cutlass.h", "include/cute/tensor.hpp")
 
 
@@ -49,6 +56,24 @@ def parse_version_json(text: str) -> str | None:
     except (ValueError, TypeError, KeyError):
         return None
     return names[0] if names and isinstance(names[0], str) else None
+
+
+def parse_patch(text: str) -> str | None:
+    """The toolkit's own patch release in its ``version.json``, 13.0.2; a build's date in its place is none."""
+    try:
+        found = str(json.loads(text)["cuda"]["version"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return found if re.fullmatch(r"\d+\.\d+\.\d{1,2}", found) else None
+
+
+def parse_math_functions(text: str) -> list[str] | None:
+    """Functions that a toolkit's math_functions.h declares without noexcept, of those that glibc may declare with it.
+
+    None where the text declares none of them: it is another header, or there is none.
+    """
+    found = re.findall(rf"\bdouble\s+({'|'.join(MATH_FUNCTIONS)})\(double x\)\s*(;?)", text)
+    return sorted({name for name, end in found if end}) if found else None
 
 
 def parse_cuda_header(text: str) -> str | None:
@@ -242,9 +267,15 @@ def _toolkit(root: Root, path: str, site: str | None, ask_nvcc: Callable[[str], 
     libraries = [name for folder in ("lib64", "lib") for name in root.listdir(f"{path}/{folder}")]
     has_header = any(root.exists(f"{folder}/cuda_runtime_api.h") for folder in includes)
     cudart = has_header and any(name.startswith(("libcudart.so", "libcudart_static.a")) for name in libraries)
+    patch = parse_patch(root.read(f"{path}/version.json"))
+    # That of wheels is as it was published; that of an image may have been patched for a newer glibc.
+    math = next((root.read(f"{folder}/{MATH_HEADER}", MATH_LIMIT) for folder in includes if has_nvcc and not site), "")
+    may_throw = parse_math_functions(math)
     return {
         "version": version,
         "release": release,
+        **({"patch": patch} if patch else {}),
+        **({} if may_throw is None else {"may_throw": may_throw}),
         "path": path,
         "provider": "pypi" if site else "apt" if is_packaged else "image",
         "cudart": cudart,
@@ -252,7 +283,9 @@ def _toolkit(root: Root, path: str, site: str | None, ask_nvcc: Callable[[str], 
         "components": find_components(
             root, [*includes, f"{path}/extras/CUPTI/include"], has_compiler=has_nvcc and cudart
         ),
-        "broken": _broken_toolkit(root, path, site, lists)[:BROKEN_LIMIT] if site else [],
+        "broken": [*_broken_toolkit(root, path, site, lists), *_lost_parts(root, path, lists)][:BROKEN_LIMIT]
+        if site
+        else [],
     }
 
 
@@ -266,6 +299,16 @@ def find_components(root: Root, includes: Sequence[str], *, has_compiler: bool) 
         ):
             found.append(name)
     return found
+
+
+def _lost_parts(root: Root, path: str, lists: Sequence[str]) -> list[str]:
+    """What wheels leave out of a whole toolkit: a part of nvcc's own version, and the stub that programs link with."""
+    versions = dict(re.findall(r"/nvidia_(cuda_nvcc|cuda_crt|nvvm)-([\d.]+)\.dist-info", "\n".join(lists)))
+    nvcc = versions.get("cuda_nvcc")
+    names = {"cuda_crt": "nvidia-cuda-crt", "nvvm": "nvidia-nvvm"}
+    lost = [f"{name} {nvcc}" for part, name in names.items() if nvcc and versions.get(part, nvcc) != nvcc]
+    is_linked = root.exists(f"{path}/{STUB}") or not root.exists(f"{path}/include/cuda.h")
+    return [*lost, *([] if is_linked or not nvcc else [STUB])]
 
 
 def _broken_toolkit(root: Root, path: str, site: str, lists: Sequence[str]) -> list[str]:
@@ -291,3 +334,52 @@ def _listed(root: Root, infos: Sequence[str]) -> tuple[dict[str, int | None], li
 def _broken(root: Root, folder: str, rows: Mapping[str, int | None]) -> list[str]:
     damage = find_damage(root, folder, rows, measured_from=MEASURED_FROM)
     return [*damage.missing, *damage.resized]
+
+
+def find_compilers(root: Root, path: Sequence[str], default: Mapping[str, Any] | None = None) -> list[Record]:
+    """Every g++ and clang++, with its version by names and folders alone: none of them is started.
+
+    ``[{kind: gcc|clang, path, version}]``, each real file once, in the order of the path.
+
+    :param path: folders with programs.
+    :param default: ``{path, version}`` of the compiler that a build takes, which was asked; its version is known.
+    """
+    folders = [folder for folder in path if not folder.endswith("/shims")]
+    folders += [folder for pattern in TOOLSETS for folder in sorted(root.glob(pattern))]
+    found: dict[str, Record] = {}
+    for folder in dict.fromkeys(folders):
+        for name in sorted(root.listdir(folder)):
+            match = COMPILER.match(name)
+            real = root.real(f"{folder}/{name}") if match else ""
+            if not match or real in found or not root.is_executable(f"{folder}/{name}"):
+                continue
+            kind = "clang" if "clang" in os.path.basename(real) + name else "gcc"
+            found[real] = {
+                "kind": kind,
+                "path": f"{folder}/{name}",
+                "version": match["version"] or _version_of(root, kind, real),
+            }
+    _add_default(root, found, default)
+    return list(found.values())[:COMPILER_LIMIT]
+
+
+def _add_default(root: Root, found: dict[str, Record], default: Mapping[str, Any] | None) -> None:
+    """What was asked says its version itself, and a program of its real file is listed by the same path."""
+    if not default or not default.get("path"):
+        return
+    path, version = str(default["path"]), default.get("version")
+    record = found.get(root.real(path))
+    if record:
+        record.update(path=path, version=version or record["version"])
+
+
+def _version_of(root: Root, kind: str, real: str) -> str | None:
+    """By the real file's path, or by the only folder of libraries that this gcc can have."""
+    numbered = NUMBERED.search(real)
+    if numbered:
+        return numbered[1]
+    if kind == "clang" or not real.startswith("/usr/bin/"):
+        return None
+    folders = {name for folder in root.glob("/usr/lib/gcc/*-linux*") for name in root.listdir(folder)}
+    versions: Sequence[str] = sorted(name for name in folders if re.match(r"^\d+(\.\d+)*$", name))
+    return versions[0] if len(versions) == 1 else None

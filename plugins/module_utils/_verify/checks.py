@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify import health, judge, judge_parts
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify import health, judge, judge_parts, toolkit_parts
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import fit_remedies
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.readings import find_libraries, read_health
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome, shell_argv
@@ -189,7 +189,10 @@ def _read(settings: Settings, name: str) -> bytes:
 def _plan_nvcc(settings: Settings) -> Check:
     def judged(outcomes: Mapping[str, Outcome]) -> Finding:
         text = outcomes["nvcc"].output
-        return Finding(judge.judge_nvcc(text, settings.expected.get("nvcc")), judge.parse_nvcc(text) or {})
+        found, parts = judge.parse_nvcc(text) or {}, toolkit_parts.read_versions(settings.cuda_home or "")
+        problems = judge.judge_nvcc(text, settings.expected.get("nvcc"))
+        problems += toolkit_parts.judge_parts(str(found.get("exact") or ""), parts)
+        return Finding(problems, {**found, **parts})
 
     return Check("nvcc", (Job("nvcc", (f"{settings.cuda_home}/bin/nvcc", "--version"), settings.timeout),), judged)
 

@@ -100,7 +100,16 @@ ADVICE: Sequence[tuple[str, str]] = (
     ),
     ("No space left on device", "Free some space in the temporary folder, or set TMPDIR to a larger one."),
     ("Permission denied", "Use a temporary folder from which programs may be run (mounted without noexec)."),
+    # https://github.com/NVIDIA/cuda-samples/issues/378; https://github.com/ggml-org/llama.cpp/issues/19100
+    (
+        "exception specification is incompatible",
+        (
+            "The host's glibc declares a function of math.h differently from this toolkit's headers: use a newer CUDA"
+            " release, or a host with an older glibc. Another g++ changes nothing."
+        ),
+    ),
     ("unsupported GNU version", "Install a g++ that this CUDA release supports, and set NVCC_CCBIN to it."),
+    ("unsupported clang version", "Install a clang or g++ that this CUDA release supports; set NVCC_CCBIN to it."),
     ("Failed to preprocess host compiler", "Install g++: nvcc needs it even for device code alone."),
     ("Unsupported gpu architecture", "Remove this architecture, or use a CUDA release that supports it."),
     ("cute/tensor.hpp: No such file", "Run the cutlass role again: the headers are missing or incomplete."),

@@ -147,7 +147,8 @@ def host_variables(decision: Decision, observed: Observed, request: Mapping[str,
 
 def pin(request: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     """The request with the releases that were decided: what is newest may be another when the bundle is used."""
-    decided = {"cuda": decision.get("cuda")}
+    patch = (decision.get("toolkit") or {}).get("patch")
+    decided = {"cuda": patch if str(patch).startswith(f"{decision.get('cuda')}.") else decision.get("cuda")}
     decided |= {name: (decision.get(name) or {}).get("version") for name in ("pytorch", "cutlass")}
     wished = {name: value for name, value in decided.items() if value and request.get(name) != "none"}
     return {**request, **wished}

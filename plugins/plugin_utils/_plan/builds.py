@@ -14,6 +14,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Python
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.patches import check_patch, split_patch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
@@ -170,9 +171,11 @@ def published_cudas(case: Case) -> list[str]:
 def check_cuda(request: Request, known: Catalogue) -> None:
     """Raise RequestError where a wished CUDA release is not in the catalogue."""
     releases = sorted(known["cuda"]["releases"], key=parse_version)
-    for where, cuda in (("cuda", request.cuda), *(("toolkit.also", cuda) for cuda in request.toolkit.also)):
+    for where, wanted in (("cuda", request.cuda), *(("toolkit.also", cuda) for cuda in request.toolkit.also)):
+        cuda = split_patch(wanted)[0]
         if cuda not in ("newest", "none") and cuda not in releases:
             raise unlisted(where, cuda, releases)
+        check_patch(where, request.toolkit.patch or wanted if where == "cuda" else wanted, known)
 
 
 def matches(version: str, wish: str) -> bool:

@@ -117,13 +117,14 @@ def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
         row = next((row for row in host.toolkits if row.get("path") == toolkit.path), None)
         whole = row is not None and not row.get("broken") and bool(row.get("nvcc"))
         components_seen = _has_components(toolkit, row) or has_passed(wanted, host)
-        if row is not None and whole and components_seen:
+        other = bool(row and toolkit.patch and toolkit.exact and str(row.get("version")) != toolkit.exact)
+        if row is not None and whole and components_seen and not other:
             continue
         lost = _lost(row)
         new = f"{toolkit.exact or toolkit.version} from {'PyPI' if toolkit.provider == 'pypi' else toolkit.provider}"
         mib = _toolkit_mib(toolkit, case.known)
         place = "/" if toolkit.provider == "apt" else toolkit.path
-        action = INSTALL if row is None else REPAIR
+        action = INSTALL if row is None else REPLACE if other else REPAIR
         old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
         yield Change(
             "cuda_toolkit", action, f"CUDA toolkit {toolkit.version}", old, new, mib, int(mib * UNPACKED), place

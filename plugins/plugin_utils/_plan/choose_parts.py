@@ -35,6 +35,10 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
     choose_extensions,
     split_companions,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import (
+    compiler_settings,
+    explain_compiler,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
@@ -78,7 +82,10 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
         torch=torch,
         extensions=extensions,
         source=None if draft.blocked else wheels.plan_source(case, compiled, torch, toolkit),
-        settings=run_time.choose_settings(request.settings, version, case.known, case.host.kind),
+        settings=(
+            *run_time.choose_settings(request.settings, version, case.known, case.host.kind),
+            *(compiler_settings(case, toolkit.version, toolkit.compiler) if toolkit else ()),
+        ),
         targets=targets(case),
     )
 
@@ -171,7 +178,13 @@ def _toolkits(draft: Draft, choice: Choice, torch: PyTorch | None) -> tuple[Tool
         draft.block(chosen.missing)
     if chosen.unusable and chosen.toolkit:
         draft.block(chosen.unusable, option=f"CUDA toolkit {chosen.toolkit.version}")
-    draft.warnings += chosen.warnings
+    draft.rejected += [
+        Rejection(option, refusal.because) for option, refusal in chosen.unfit.items() if option not in chosen.refused
+    ]
+    if chosen.toolkit and chosen.toolkit.compiler:
+        text = explain_compiler(draft.case, chosen.toolkit.version, chosen.toolkit.compiler)
+        source = str(draft.case.known["cuda"]["host_compilers"][chosen.toolkit.compiler.kind]["source"])
+        draft.reasons.append(Reason("host-compiler", text, source))
     if chosen.toolkit:
         draft.reasons.append(_toolkit_reason(draft.case, chosen.toolkit, torch))
     return chosen.toolkit, chosen.beside

@@ -194,7 +194,7 @@ def meets(version: str, wish: str) -> bool:
 def newest_of(branch: str, known: Catalogue) -> str:
     """The newest driver of a branch that the catalogue names; the repository may have a newer one."""
     rows = known["cuda"]["releases"].values()
-    named = {version for row in rows for version in (row["driver"], *row["updates"])}
+    named = {version for row in rows for version in (row["driver"], *row["updates"]) if version}
     named |= {str(row["version"]) for row in known["drivers"]["compat"].values()}
     return max((version for version in named if version.partition(".")[0] == branch), key=parse_version, default=branch)
 

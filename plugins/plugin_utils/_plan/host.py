@@ -79,6 +79,8 @@ class Host:
     state: Row | None
     conflicts: tuple[Row, ...]
     target: bool = False  # an image under build: driver and GPUs are those that it is for, and nothing runs on them yet
+    compiler_path: str | None = None
+    compilers: tuple[Row, ...] = ()  # every C++ compiler that was seen, the default too
     kernel: str | None = None
     disk: Row | None = None  # the driver on the disk; None where nobody looked
     ways: Mapping[str, Way] | None = None  # None: nobody looked; empty: there is no libcuda to ask
@@ -154,6 +156,8 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         pythons=_pythons(platform),
         compiler=_version(_mapping(platform, "compiler").get("version")),
         compiler_missing="compiler" in platform and platform["compiler"] is None,
+        compiler_path=_text(_mapping(platform, "compiler").get("path")),
+        compilers=_rows(installed.get("compilers")),
         missing_tools=frozenset(str(name) for name, path in _mapping(platform, "tools").items() if path is None),
         free_gib=_sizes(platform, "free_gib"),
         memory_free_gib=_number(platform.get("memory_free_gib") or platform.get("memory_gib")),

@@ -14,6 +14,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, Settings
 
+HOST_COMPILER = "host_compiler"  # the setting that follows from the toolkit, which has a reason of its own
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -93,7 +95,7 @@ def explain(settings: tuple[Setting, ...]) -> list[Reason]:
     return [
         Reason("setting", f"{one.variable}={one.value}: {one.what}; without it: {one.default}", one.source)
         for one in settings
-        if one.variable
+        if one.variable and one.setting != HOST_COMPILER
     ]
 
 

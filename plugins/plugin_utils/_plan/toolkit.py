@@ -5,21 +5,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Build, index_cuda, torch_indexes
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import (
+    Build,
+    index_cuda,
+    published_cudas,
+    torch_indexes,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import (
+    HostCompiler,
+    cannot_compile,
+    choose_compiler,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import (
     find_repository,
     is_ours,
     no_apt,
     system_name,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.patches import (
+    NVCC,
+    is_whole,
+    other_patch,
+    pin_packages,
+    split_patch,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import no_sbsa_toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import driver_floor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
@@ -39,6 +57,8 @@ class Toolkit:
     packages: tuple[str, ...]
     system_packages: tuple[str, ...]
     repository: str | None
+    patch: str | None = None  # the patch release that was asked for
+    compiler: HostCompiler | None = None  # that nvcc is to call; None: the one of the path
 
 
 def check_components(request: Request, known: Catalogue) -> None:
@@ -49,13 +69,14 @@ def check_components(request: Request, known: Catalogue) -> None:
             raise unlisted("toolkit.components", name, components)
 
 
-def provide_toolkit(case: Case, release: str) -> Toolkit | Refusal:
-    """Where the toolkit of a release comes from, or why it cannot be had."""
+def provide_toolkit(case: Case, wanted: str) -> Toolkit | Refusal:
+    """Where the toolkit of a release, or of a patch release such as 13.0.2, comes from, or why it cannot be had."""
     request = case.request
+    release, patch = split_patch(wanted)
     refused = []
     for name, provider in _PROVIDERS.items():
         if request.toolkit.provider in ("auto", name):
-            found = provider(case, release)
+            found = provider(case, release, patch)
             if isinstance(found, Toolkit):
                 return found
             refused.append(found)
@@ -63,9 +84,10 @@ def provide_toolkit(case: Case, release: str) -> Toolkit | Refusal:
     return Refusal("; ".join(because), next((refusal.remedy for refusal in refused if refusal.remedy), ""))
 
 
-def _adopt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
+def _adopt_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refusal:
     """A toolkit that is there, is whole and is not ours."""
     request = case.request
+    strict = request.toolkit.provider != "adopt"
     for row in case.host.toolkits:
         if str(row.get("release")) != release or is_ours(row, case.layout):
             continue
@@ -74,6 +96,8 @@ def _adopt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
         if not row.get("nvcc") or row.get("cudart") is False:
             return Refusal(f"the one at {row['path']} has no compiler")
         if refusal := _lacks_components(row, request):
+            return refusal
+        if patch and (refusal := other_patch(row, patch, case.known, strict=strict)):
             return refusal
         exact = str(row["version"]) if row.get("version") else None
         return Toolkit(
@@ -85,6 +109,7 @@ def _adopt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
             (),
             _missing_compiler(case),
             None,
+            patch,
         )
     return Refusal(f"the host has no CUDA toolkit {release}")
 
@@ -102,7 +127,7 @@ def _lacks_components(row: Row, request: Request) -> Refusal | None:
     return Refusal(f"the one at {row['path']} lacks the headers of {', '.join(lacking)}") if lacking else None
 
 
-def _apt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
+def _apt_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refusal:
     """NVIDIA's packages."""
     request = case.request
     if refusal := no_sbsa_toolkit(case, release) or no_apt(case):
@@ -113,28 +138,38 @@ def _apt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
     rows, dashed = case.known["cuda"]["components"], release.replace(".", "-")
     names = (name for part in request.toolkit.components for name in rows[part]["apt"])
     packages = tuple(dict.fromkeys(name.replace("{release}", dashed) for name in names))
+    exact = None
+    if patch:
+        pinned = pin_packages(packages, release, patch, case.known)
+        if isinstance(pinned, Refusal):
+            return pinned
+        packages, exact = pinned, str(case.known["toolkits"]["patches"][patch]["nvcc"])
     path = f"/usr/local/cuda-{release}"
-    return Toolkit(
-        release, None, "apt", path, request.toolkit.components, packages, _missing_compiler(case), repository
-    )
+    parts = request.toolkit.components
+    return Toolkit(release, exact, "apt", path, parts, packages, _missing_compiler(case), repository, patch)
 
 
-def _pypi_toolkit(case: Case, release: str) -> Toolkit | Refusal:
-    """The components on PyPI, inside the prefix."""
+def _pypi_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refusal:
+    """The components on PyPI, inside the prefix: of the newest patch release whose compiler is of one piece."""
     request, known = case.request, case.known
     if refusal := no_sbsa_toolkit(case, release):
         return refusal
-    versions = [
-        version for version in known["pypi"]["packages"].get("cuda-toolkit", {}) if version.startswith(f"{release}.")
-    ]
-    if not known["cuda"]["releases"][release]["pypi"] or not versions:
+    rows = known["pypi"]["packages"].get("cuda-toolkit", {})
+    versions = [version for version in rows if version == patch or (not patch and version.startswith(f"{release}."))]
+    if not known["cuda"]["releases"][release]["pypi"] or not (versions or patch):
         return Refusal(f"PyPI has no compiler of CUDA {release}")
-    extras = known["pypi"]["packages"]["cuda-toolkit"][max(versions, key=parse_version)]["extras"]
+    if not versions:
+        return Refusal(f"PyPI has no cuda-toolkit {patch}")
+    whole = [version for version in versions if is_whole(rows[version]["extras"])]
+    if not whole:
+        because = "leaves the parts of its compiler to the installer, which takes those of other releases"
+        return Refusal(f"cuda-toolkit {max(versions, key=parse_version)} on PyPI {because}")
+    extras = rows[max(whole, key=parse_version)]["extras"]
     wanted = {}
     for part in request.toolkit.components:
         for extra in known["cuda"]["components"][part]["pypi"]:
             wanted.update(extras.get(extra, {}))
-    exact = wanted.get("nvidia-cuda-nvcc")
+    exact = wanted.get(NVCC)
     return Toolkit(
         version=release,
         exact=str(exact) if exact else None,
@@ -144,10 +179,11 @@ def _pypi_toolkit(case: Case, release: str) -> Toolkit | Refusal:
         packages=tuple(f"{name}=={version}" for name, version in sorted(wanted.items())),
         system_packages=_missing_compiler(case),
         repository=None,
+        patch=patch,
     )
 
 
-_PROVIDERS: dict[str, Callable[[Case, str], Toolkit | Refusal]] = {
+_PROVIDERS: dict[str, Callable[[Case, str, str | None], Toolkit | Refusal]] = {
     "adopt": _adopt_toolkit,
     "apt": _apt_toolkit,
     "pypi": _pypi_toolkit,
@@ -159,18 +195,20 @@ def _missing_compiler(case: Case) -> tuple[str, ...]:
     return COMPILER_PACKAGES if case.host.compiler_missing and not no_apt(case) else ()
 
 
-def unfit_compiler(case: Case, toolkit: Toolkit) -> Refusal | None:
-    """A C++ compiler that the toolkit, or PyTorch's extension builder, does not support."""
-    host = case.host
-    bounds = case.known["cuda"]["releases"][toolkit.version].get("gcc")
-    if not bounds or not host.compiler:
-        return None
-    major = parse_version(host.compiler)[0]
-    if bounds["least"] <= major < bounds["below"]:
-        return None
-    expected = f"{bounds['least']} to {bounds['below'] - 1}"
-    because = f"CUDA {toolkit.version} supports g++ {expected}; found {host.compiler}"
-    return Refusal(because, "Install one of these beside it.")
+def suit_toolkit(case: Case, toolkit: Toolkit) -> Toolkit | Refusal:
+    """The toolkit with the host's compiler that its nvcc supports, or why nothing compiles with it here."""
+    if refusal := cannot_compile(case, toolkit.version, toolkit.exact, toolkit.path):
+        return refusal
+    chosen = choose_compiler(case, toolkit.version, toolkit.exact)
+    if not isinstance(chosen, HostCompiler):
+        return toolkit
+    return replace(toolkit, compiler=chosen, system_packages=())
+
+
+def obtain_toolkit(case: Case, wanted: str) -> Toolkit | Refusal:
+    """The toolkit of a release, or of a patch release, that can be had and compiles here, or why there is none."""
+    provided = provide_toolkit(case, wanted)
+    return suit_toolkit(case, provided) if isinstance(provided, Toolkit) else provided
 
 
 # --- which of them ---
@@ -181,7 +219,8 @@ class Toolkits:
     """The active toolkit and those beside it; what could not be had, and why.
 
     ``refused``: option → refusal, each of which leaves a part of the request unmet. ``missing``: there is no active
-    toolkit. ``unusable``: there is one, and nvcc cannot compile with what the host has.
+    toolkit. ``unusable``: there is one, and nvcc cannot compile with what the host has. ``unfit``: release → why it
+    compiles nothing here, where another one of its major release is taken.
     """
 
     toolkit: Toolkit | None = None
@@ -189,7 +228,7 @@ class Toolkits:
     refused: dict[str, Refusal] = field(default_factory=dict)
     missing: Refusal | None = None
     unusable: Refusal | None = None
-    warnings: tuple[str, ...] = ()
+    unfit: dict[str, Refusal] = field(default_factory=dict)
 
 
 def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolkits:
@@ -199,36 +238,83 @@ def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolk
         return Toolkits()
     refused: dict[str, Refusal] = {}
     releases = wanted_releases(case, build, fallback=fallback)
-    found = Refusal("no CUDA release is known to compile with")
-    toolkit, missing = None, None
-    for release in releases:
-        provided = provide_toolkit(case, release)
-        if isinstance(provided, Toolkit):
-            toolkit = provided
-            break
-        found = provided
+    extends = build is not None and build.torch is not None and request.wheels.provider != "source"
+    toolkit, found, unfit = _first_toolkit(case, releases, may_differ=extends)
+    name = f"CUDA toolkit {next(iter(releases), '')}".strip()
+    missing = None
     if toolkit is None:
-        name = f"CUDA toolkit {next(iter(releases), '')}".strip()
-        remedy = found.remedy or NO_TOOLKIT
-        refused[name] = replace(found, remedy=remedy)
-        missing = Refusal(f"{name} is not available: {found.because}", remedy)
+        other = replace(found, remedy=found.remedy or NO_TOOLKIT)
+        found = _with_way_out(case, releases[0], found) if unfit else other
+        refused[name] = found
+        missing = replace(found, because=f"{name} is not available: {found.because}")
+    elif unfit and request.cuda != "newest" and not fallback:
+        refused[name] = next(iter(unfit.values()))
     beside = []
     for release in request.toolkit.also:
-        provided = provide_toolkit(case, release)
+        provided = obtain_toolkit(case, release)
         if isinstance(provided, Toolkit):
             beside.append(provided)
         else:
-            remedy = provided.remedy or f"Remove {release} from toolkit.also, or use an image that has it."
-            refused[f"CUDA toolkit {release}"] = replace(provided, remedy=remedy)
-    unfit = unfit_compiler(case, toolkit) if toolkit else None
+            remedy = f"Remove {release} from toolkit.also, or use an image that has it."
+            refused[f"CUDA toolkit {release}"] = replace(provided, remedy=provided.remedy or remedy)
     return Toolkits(
         toolkit=toolkit,
-        beside=tuple(entry for entry in beside if toolkit is None or entry.version != toolkit.version),
+        beside=tuple(entry for entry in beside if toolkit is None or entry.path != toolkit.path),
         refused=refused,
         missing=missing,
         unusable=no_compiler_at_all(case, toolkit) if toolkit else None,
-        warnings=(f"{unfit.because}. {unfit.remedy}",) if unfit else (),
+        unfit={f"CUDA toolkit {release}": refusal for release, refusal in unfit.items() if toolkit},
     )
+
+
+def _first_toolkit(
+    case: Case, releases: list[str], *, may_differ: bool
+) -> tuple[Toolkit | None, Refusal, dict[str, Refusal]]:
+    """The first toolkit that can be had and compiles here; the last refusal; release → why it compiles nothing here.
+
+    :param may_differ: whether a newer release of the same major serves as well, as for extensions of PyTorch.
+    """
+    refusal, unfit = Refusal("no CUDA release is known to compile with"), dict[str, Refusal]()
+    for release in releases:
+        provided = provide_toolkit(case, release)
+        suited = suit_toolkit(case, provided) if isinstance(provided, Toolkit) else None
+        if isinstance(suited, Toolkit):
+            return suited, refusal, unfit
+        refusal = provided if isinstance(provided, Refusal) else refusal
+        if why := suited or cannot_compile(case, *_exact(case, release)):
+            unfit[release] = why
+    for release in _newer(case, next(iter(unfit))) if unfit and may_differ else ():
+        other = obtain_toolkit(case, release)
+        if isinstance(other, Toolkit):
+            return other, refusal, unfit
+    return None, next(iter(unfit.values()), refusal), unfit
+
+
+def _exact(case: Case, wanted: str) -> tuple[str, str | None]:
+    """The release and the version of nvcc that a patch release has, as far as it is known."""
+    release, patch = split_patch(wanted)
+    return release, case.known["toolkits"]["patches"].get(patch, {}).get("nvcc") if patch else None
+
+
+def _newer(case: Case, wanted: str) -> Iterator[str]:
+    """The newer releases of the same major, the next one first."""
+    release = parse_version(split_patch(wanted)[0])
+    for other in sorted(case.known["cuda"]["releases"], key=parse_version):
+        if parse_version(other) > release and parse_version(other)[0] == release[0]:
+            yield other
+
+
+def _with_way_out(case: Case, wanted: str, refusal: Refusal) -> Refusal:
+    """With the next newer release that compiles here, that this driver runs, and that can be had; else as it is."""
+    release, every = split_patch(wanted)[0], sorted(case.known["cuda"]["releases"], key=parse_version)
+    for other in every if case.request.pytorch == "none" else published_cudas(case):
+        codes = case.known["cuda"]["releases"][other]["gpu_code"]
+        lacks = any(int(capability.replace(".", "")) not in codes for capability in case.host.capabilities)
+        if parse_version(other) <= parse_version(release) or lacks or driver_floor(case, other):
+            continue
+        if isinstance(obtain_toolkit(case, other), Toolkit):
+            return replace(refusal, remedy=f'Ask for cuda: "{other}", which compiles here.', wish={"cuda": other})
+    return refusal
 
 
 def wanted_releases(case: Case, build: Build | None, *, fallback: bool) -> list[str]:
@@ -236,7 +322,7 @@ def wanted_releases(case: Case, build: Build | None, *, fallback: bool) -> list[
     host, request, known = case.host, case.request, case.known
     every = sorted(known["cuda"]["releases"], key=parse_version, reverse=True)
     if request.cuda != "newest" and not fallback:
-        return [request.cuda]
+        return [request.toolkit.patch or request.cuda]
     if build is None or build.cuda is None:
         torch = build.torch if build and build.torch in known["pytorch"]["releases"] else None
         indexes = torch_indexes(torch, known) if torch else []
@@ -251,7 +337,7 @@ def wanted_releases(case: Case, build: Build | None, *, fallback: bool) -> list[
 
 def no_compiler_at_all(case: Case, toolkit: Toolkit) -> Refusal | None:
     """nvcc needs a C++ compiler on the host."""
-    if not case.host.compiler_missing or toolkit.system_packages:
+    if not case.host.compiler_missing or toolkit.system_packages or toolkit.compiler:
         return None
     return Refusal(
         "the host has no C++ compiler, which nvcc needs", "Install g++ on the host, or set toolkit.provider: none."

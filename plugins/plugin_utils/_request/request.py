@@ -30,6 +30,7 @@ LOADINGS = ("lazy", "eager")
 KEEP = "keep"
 
 _RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
+_PATCH = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?")
 _DOTTED = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9}){1,3}")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
@@ -51,6 +52,7 @@ class Toolkit:
     provider: str = "auto"
     components: tuple[str, ...] = ("compiler",)
     also: tuple[str, ...] = ()
+    patch: str | None = None  # of the request's CUDA release; None: any
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,9 @@ def parse_request(given: Mapping[str, Any]) -> Request:
     toolkit = _mapping(f"{NAME}.toolkit", values.get("toolkit", {}), Toolkit.__dataclass_fields__)
     wheels = _mapping(f"{NAME}.wheels", values.get("wheels", {}), Wheels.__dataclass_fields__)
     base = Request()
+    cuda, patch = _cuda(values.get("cuda", base.cuda), toolkit.get("patch"))
     return Request(
-        cuda=_version("cuda", values.get("cuda", base.cuda), _RELEASE, "13.0"),
+        cuda=cuda,
         pytorch=_version("pytorch", values.get("pytorch", base.pytorch), _DOTTED, "2.9 or 2.9.1"),
         on_old_driver=_policy(values.get("on_old_driver", base.on_old_driver)),
         forward_compat=_choice("forward_compat", values.get("forward_compat", base.forward_compat), COMPAT_USES),
@@ -135,7 +138,8 @@ def parse_request(given: Mapping[str, Any]) -> Request:
             components=_strings(
                 "toolkit.components", toolkit.get("components", base.toolkit.components), _COMPONENT, "compiler"
             ),
-            also=_strings("toolkit.also", toolkit.get("also", ()), _RELEASE, "12.8"),
+            also=_strings("toolkit.also", toolkit.get("also", ()), _PATCH, "12.8"),
+            patch=patch,
         ),
         wheels=Wheels(_choice("wheels.provider", wheels.get("provider", base.wheels.provider), WHEEL_PROVIDERS)),
         driver=_driver(values.get("driver", base.driver)),
@@ -185,6 +189,7 @@ def restore_request(complete: Mapping[str, Any]) -> Request:
                 complete["toolkit"]["provider"],
                 tuple(complete["toolkit"]["components"]),
                 tuple(complete["toolkit"]["also"]),
+                complete["toolkit"]["patch"],
             ),
             "wheels": Wheels(**complete["wheels"]),
             "source": Source(**{**source, "extensions": tuple(source["extensions"])}),
@@ -222,6 +227,21 @@ def _version(where: str, value: Any, form: re.Pattern[str], example: str) -> str
     if text in ("newest", "none") or form.fullmatch(text):
         return text
     raise RequestError(f"{NAME}.{where} is {show(text)}; expected a version such as {example}, newest or none.")
+
+
+def _cuda(value: Any, patch: Any) -> tuple[str, str | None]:
+    """The CUDA release and, where one is named, the patch release of the toolkit: "13.0.2" is ("13.0", "13.0.2")."""
+    text = _version("cuda", value, _PATCH, "13.0")
+    release = ".".join(text.split(".")[:2])
+    named = text if release != text else None
+    if patch is None:
+        return release, named
+    wanted = _text("toolkit.patch", patch, "13.0.2")
+    if not _PATCH.fullmatch(wanted) or not wanted.startswith(f"{release}.") or named not in (None, wanted):
+        raise RequestError(
+            f"{NAME}.toolkit.patch is {show(wanted)}; expected a patch release of {NAME}.cuda, which is {show(text)}."
+        )
+    return release, wanted
 
 
 def _choice(where: str, value: Any, choices: Sequence[str]) -> str:

@@ -177,7 +177,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         "releases": (
             RELEASE,
             {
-                "driver": VERSION,
+                "driver": _or_null(VERSION),
                 "driver_windows": _or_null(VERSION),
                 "updates": _list(VERSION),
                 "least_driver": VERSION,
@@ -188,7 +188,10 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "sizes_mib": _mapping(_one_of("minimal_pypi", "minimal_apt", "full_apt", "compat"), NUMBER),
             },
         ),
+        "math_functions": (NAME, {"glibc": RELEASE}),
+        "host_compilers": (_one_of("gcc", "clang"), {"least": NUMBER}),
         "components": (NAME, {"apt": _list(PACKAGE), "pypi": _list(PACKAGE)}),
+        "patch_packages": (PACKAGE, {"part": _one_of("nvcc", "cudart", "cccl", "nvrtc", "nvml")}),
         "forbidden": (PACKAGES, {"because": TEXT}),
         "bases": (NAME, {"url": URL}),
         "architectures": (ARCHITECTURE, {"folder": NAME, "package": NAME}),
@@ -493,6 +496,19 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
         "bases": (RELEASE, {"tag": VERSION, "image": TEXT, "systems": _list(NAME)}),
     },
+    "toolkits": {
+        "generated": (_one_of("checksum"), {"sha256": _pattern("a sha256 sum", r"[0-9a-f]{64}")}),
+        "headers": (
+            VERSION,
+            {
+                "release": RELEASE,
+                "gcc_below": _or_null(NUMBER),
+                "clang_below": _or_null(NUMBER),
+                "glibc_below": _or_null(RELEASE),
+            },
+        ),
+        "patches": (VERSION, dict.fromkeys(("nvcc", "cudart", "cccl", "nvrtc", "nvml"), VERSION)),
+    },
     "pypi": {"generated": (_one_of("checksum"), {"sha256": _pattern("a sha256 sum", r"[0-9a-f]{64}")})},
 }
 
@@ -588,7 +604,8 @@ def _check_cuda(catalogue: Catalogue) -> Iterator[str]:
     )
     for release, row in cuda["releases"].items():
         where = f"cuda.yml: releases: {release}"
-        yield from _branch_of(f"{where}: driver", row["driver"], release, branches)
+        if row["driver"]:
+            yield from _branch_of(f"{where}: driver", row["driver"], release, branches)
         for capability, gpu in capabilities.items():
             compiled = _between(release, gpu["first_cuda"], gpu["last_cuda"])
             if (int(capability.replace(".", "")) in row["gpu_code"]) != compiled:
@@ -812,7 +829,18 @@ def _between(release: str, first: str | None, last: str | None) -> bool:
     return (first is None or parse_version(first) <= wanted) and (last is None or wanted <= parse_version(last))
 
 
+def _check_toolkits(catalogue: Catalogue) -> Iterator[str]:
+    headers, releases = catalogue["toolkits"]["headers"], catalogue["cuda"]["releases"]
+    for release in releases.keys() - {row["release"] for row in headers.values()}:
+        yield f"cuda.yml: releases: {release}: toolkits.yml has no headers of it; refresh it."
+    for version, row in headers.items():
+        yield from _absent(f"toolkits.yml: headers: {version}: release", row["release"], releases, "cuda.yml releases")
+    for patch, row in catalogue["toolkits"]["patches"].items():
+        yield from _absent(f"toolkits.yml: patches: {patch}: nvcc", row["nvcc"], headers, "toolkits.yml headers")
+
+
 _CHECKS = (
+    _check_toolkits,
     _check_cuda,
     _check_components,
     _check_drivers,

@@ -90,7 +90,7 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         pytest.param(
             "cuda/releases/13.0/driver",
             GONE,
-            f"cuda.yml: releases: 13.0 lacks driver; add it: {VERSION}.",
+            f"cuda.yml: releases: 13.0 lacks driver; add it: {VERSION} or null.",
             id="field",
         ),
         pytest.param(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
@@ -16,10 +16,11 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.archite
     targets,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.estimate import choose_jobs
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import cannot_compile
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import no_apt
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, unfit_compiler
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 
 
@@ -53,11 +54,13 @@ def no_cuda(_case: Case, job: Job) -> Refusal | None:
     return None
 
 
-def no_toolkit(_case: Case, job: Job) -> Refusal | None:
+def no_toolkit(case: Case, job: Job) -> Refusal | None:
     """nvcc of PyTorch's own CUDA major; another one is refused by PyTorch's extension builder."""
     cuda, toolkit = job.torch.cuda, job.toolkit
     if cuda is None or (toolkit and parse_version(toolkit.version)[0] == parse_version(cuda)[0]):
         return None
+    if toolkit is None and case.request.toolkit.provider != "none" and (refusal := cannot_compile(case, cuda)):
+        return replace(refusal, because=f"compiling it needs nvcc of CUDA {cuda}, and {refusal.because}")
     found = f"CUDA {toolkit.version}" if toolkit else "no CUDA toolkit"
     remedy = f'Set cuda: "{cuda}" and toolkit.provider: auto.'
     return Refusal(f"compiling it needs nvcc of CUDA {cuda}; found {found}", remedy)
@@ -82,10 +85,10 @@ def no_targets(case: Case, job: Job) -> Refusal | None:
 
 
 def no_compiler(case: Case, job: Job) -> Refusal | None:
-    """A C++ compiler that nvcc supports is there, or can be installed."""
-    if case.host.compiler_missing and not (job.toolkit and job.toolkit.system_packages):
+    """A C++ compiler is there, or can be installed; whether nvcc supports it decides which toolkit there is."""
+    if case.host.compiler_missing and not (job.toolkit and (job.toolkit.system_packages or job.toolkit.compiler)):
         return Refusal("compiling it needs a C++ compiler; found none", "Install g++ on the host.")
-    return unfit_compiler(case, job.toolkit) if job.toolkit else None
+    return None
 
 
 def no_headers(case: Case, job: Job) -> Refusal | None:

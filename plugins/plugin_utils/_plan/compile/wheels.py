@@ -27,6 +27,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.feature
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.preflight import header_package
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import PROVIDER, TORCH
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import compiler_environment
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import no_apt
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PythonChoice, PyTorch
@@ -202,7 +203,12 @@ def _build(case: Case, name: str, version: str, torch: PyTorch, toolkit: Toolkit
         version=version,
         origin=_origin(case, name, version),
         requirement=f"{name}=={version}",
-        environment={**fixed, **(written if architectures else {}), "MAX_JOBS": str(jobs)},
+        environment={
+            **fixed,
+            **(written if architectures else {}),
+            **compiler_environment(toolkit.compiler if toolkit else None),
+            "MAX_JOBS": str(jobs),
+        },
         build_requires=tuple(package["build_requires"]),
         links={},
         torch=torch.local,

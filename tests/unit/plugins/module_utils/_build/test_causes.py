@@ -26,8 +26,21 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._build.progress impor
         ("nvcc fatal   : Unsupported gpu architecture 'compute_120'", "does not support compute_120", "newer toolkit"),
         (
             "#error -- unsupported GNU version! gcc versions later than 13 are not supported!",
-            "which is too new",
+            "does not support the host's C++ compiler (GNU): it is too new",
             "CUDAHOSTCXX",
+        ),
+        (
+            "#error -- unsupported clang version! clang version must be less than 21 and greater than 3.2 .",
+            "does not support the host's C++ compiler (clang)",
+            "NVCC_CCBIN",
+        ),
+        (
+            (
+                "/usr/include/bits/mathcalls.h(79): error: exception specification is incompatible with that of previous"
+                ' function "cospi" (declared at line 2601 of /usr/local/cuda-12.9/include/crt/math_functions.h)'
+            ),
+            "the host's glibc declares cospi differently from this toolkit's headers",
+            "another g++ changes nothing",
         ),
         (
             "The detected CUDA version (13.0) mismatches the version that was used to compile",
@@ -62,7 +75,11 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._build.progress impor
             "could not be downloaded",
             "mirrors",
         ),
-        ("ERROR: No matching distribution found for flash-attn==9", "no source distribution of flash-attn==9", "pip configuration"),
+        (
+            "ERROR: No matching distribution found for flash-attn==9",
+            "no source distribution of flash-attn==9",
+            "pip configuration",
+        ),
         ("podsmith: the build produced x-2-py3-none-any.whl; expected x 1.", "the build produced x-2", "entry"),
     ],
 )

@@ -240,3 +240,7 @@ def test_this_machine_is_observed_whole_and_cheaply(count_calls: Callable[[Calla
     assert facts["platform"]["limits"].keys() == {"shm_mib", "open_files", "memlock_kib"}
     assert json.loads(json.dumps(facts)) == facts
     assert any(python["path"].startswith("/") for python in facts["platform"]["pythons"])
+    default = facts["platform"]["compiler"]
+    kinds = {row["path"]: row["kind"] for row in facts["installed"]["compilers"]}
+    assert set(kinds.values()) <= {"gcc", "clang"}
+    assert default is None or default["path"] in kinds

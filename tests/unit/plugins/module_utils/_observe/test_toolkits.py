@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Roo
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.toolkits import (
     LIBRARY_HEADERS,
     find_compat,
+    find_compilers,
     find_cutlasses,
     find_toolkits,
     find_wheels,
     parse_cuda_header,
     parse_cutlass_version,
     parse_dpkg_status,
+    parse_math_functions,
     parse_nvcc_version,
+    parse_patch,
     parse_version_json,
 )
 
@@ -188,6 +191,7 @@ def pypi_toolkit() -> dict[str, str | bytes]:
     listed = "nvidia/cu13/bin/nvcc,sha256=a,10\nnvidia/cu13/include/cuda.h,sha256=b,27\n"
     return {
         **image_toolkit(f"{site}/nvidia/cu13"),
+        f"{site}/nvidia/cu13/lib/stubs/libcuda.so": "",
         f"{site}/nvidia_cuda_nvcc-13.0.88.dist-info/RECORD": listed,
         f"{site}/nvidia_cuda_runtime-13.0.96.dist-info/RECORD": "nvidia/cu13/lib64/libcudart.so.13,sha256=c,0\n",
     }
@@ -203,6 +207,42 @@ def test_what_our_toolkit_lacks_is_named(tmp_path: Path) -> None:
     (tmp_path / f"{PREFIX}/toolkits/13.0/nvidia/cu13/bin/nvcc".lstrip("/")).unlink()
     (toolkit,) = find_toolkits(root, [PREFIX], {})
     assert (toolkit["nvcc"], toolkit["broken"], toolkit["version"]) == (False, ["bin/nvcc"], "13.0.88")
+
+
+@pytest.mark.parametrize(
+    ("more", "gone", "broken"),
+    [
+        pytest.param([], "nvidia/cu13/lib/stubs/libcuda.so", ["lib/stubs/libcuda.so"], id="stub"),
+        pytest.param(["nvidia_nvvm-13.0.88"], None, [], id="one-compiler"),
+        pytest.param(["nvidia_nvvm-13.2.86"], None, ["nvidia-nvvm 13.0.88"], id="nvvm-of-another-release"),
+        pytest.param(["nvidia_cuda_crt-13.5.37"], None, ["nvidia-cuda-crt 13.0.88"], id="crt-of-another-release"),
+    ],
+)
+def test_what_wheels_leave_out_of_a_toolkit_is_named(
+    tmp_path: Path, more: list[str], gone: str | None, broken: list[str]
+) -> None:
+    site = f"{PREFIX}/toolkits/13.0"
+    listed = "nvidia/cu13/bin/nvcc,sha256=a,10\n"
+    files = {**pypi_toolkit(), **{f"{site}/{name}.dist-info/RECORD": listed for name in more}}
+    root = write(tmp_path, {path: text for path, text in files.items() if not gone or not path.endswith(gone)})
+    (toolkit,) = find_toolkits(root, [PREFIX], {})
+    assert toolkit["broken"] == broken
+
+
+@pytest.mark.parametrize(
+    ("text", "patch"),
+    [
+        ('{"cuda": {"name": "CUDA SDK", "version": "13.0.2"}}', "13.0.2"),
+        ('{"cuda": {"version": "11.8.20220929"}}', None),
+        ('{"cuda_nvcc": {"version": "13.0.88"}}', None),
+        ("[]", None),
+        ("", None),
+    ],
+)
+def test_the_patch_release_that_a_toolkit_says_it_is(text: str, patch: str | None, tmp_path: Path) -> None:
+    files = {**image_toolkit(), "/usr/local/cuda-13.0/version.json": text}
+    (toolkit,) = find_toolkits(write(tmp_path, files), [], {})
+    assert (parse_patch(text), toolkit.get("patch", None)) == (patch, patch)
 
 
 def test_our_toolkit_without_any_file_is_still_ours(tmp_path: Path) -> None:
@@ -337,3 +377,112 @@ def test_wheels_that_were_built_here(tmp_path: Path) -> None:
         ("fedcba9876543210", "torch", "2.13.0+cu130.src0a1b2c3d"),
     ]
     assert found[0]["path"] == f"{store}/0123456789abcdef/Flash_Attn-2.8.3-cp312-cp312-linux_x86_64.whl"
+
+
+PLAIN = "extern __device_builtin__ double                 {}(double x){};\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "may_throw"),
+    [
+        pytest.param(
+            "".join(PLAIN.format(name, "") for name in ("rsqrt", "sinpi", "cospi")), ["cospi", "rsqrt", "sinpi"]
+        ),
+        pytest.param(PLAIN.format("rsqrt", "") + PLAIN.format("sinpi", " __NV_SPECIFIER"), ["rsqrt"]),
+        pytest.param(PLAIN.format("rsqrt", " noexcept(true)"), []),
+        pytest.param("", None),
+        pytest.param("extern double rsqrtf(float x);", None),
+    ],
+)
+def test_the_functions_of_a_toolkits_own_header(text: str, may_throw: list[str] | None, tmp_path: Path) -> None:
+    """An image's header may have been patched for a newer glibc, and one of wheels never was."""
+    assert parse_math_functions(text) == may_throw
+    header = "include/crt/math_functions.h"
+    (toolkit,) = find_toolkits(write(tmp_path, {**image_toolkit(), f"/usr/local/cuda-13.0/{header}": text}), [], {})
+    assert toolkit.get("may_throw") == may_throw
+
+
+# --- the C++ compilers beside it ---
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Callable[..., Root]:
+    """A root with these programs, each a file that may be run or, with an arrow, a link to another one."""
+
+    def make(*names: str, folders: tuple[str, ...] = ()) -> Root:
+        for folder in folders:
+            (tmp_path / folder).mkdir(parents=True)
+        for name in names:
+            path, _arrow, target = name.partition(" -> ")
+            place = tmp_path / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if target:
+                place.symlink_to(target)
+            else:
+                place.write_text("")
+                place.chmod(0o755)
+        return Root(str(tmp_path))
+
+    return make
+
+
+DEBIAN = (
+    "usr/bin/x86_64-linux-gnu-g++-12",
+    "usr/bin/g++-12 -> x86_64-linux-gnu-g++-12",
+    "usr/bin/g++ -> g++-12",
+    "usr/bin/g++-11",
+    "usr/lib/llvm-14/bin/clang",
+    "usr/lib/llvm-14/bin/clang++ -> clang",
+    "usr/bin/clang++-14 -> ../lib/llvm-14/bin/clang++",
+    "usr/bin/g++.real",
+    "usr/bin/clang++-format",
+)
+FEDORA = ("usr/bin/g++", "usr/bin/c++ -> g++", "usr/bin/clang-20", "usr/bin/clang++ -> clang-20")
+RHEL = ("usr/bin/g++", "opt/rh/gcc-toolset-13/root/usr/bin/g++")
+
+
+@pytest.mark.parametrize(
+    ("names", "folders", "found"),
+    [
+        pytest.param(
+            DEBIAN,
+            (),
+            [
+                ("clang", "/usr/bin/clang++-14", "14"),
+                ("gcc", "/usr/bin/g++", "12"),
+                ("gcc", "/usr/bin/g++-11", "11"),
+            ],
+            id="debian",
+        ),
+        pytest.param(
+            FEDORA,
+            ("usr/lib/gcc/x86_64-redhat-linux/16",),
+            [("clang", "/usr/bin/clang++", "20"), ("gcc", "/usr/bin/g++", "16")],
+            id="fedora",
+        ),
+        pytest.param(
+            RHEL,
+            ("usr/lib/gcc/x86_64-redhat-linux/8", "usr/lib/gcc/x86_64-redhat-linux/11"),
+            [("gcc", "/usr/bin/g++", None), ("gcc", "/opt/rh/gcc-toolset-13/root/usr/bin/g++", "13")],
+            id="rhel-with-a-toolset",
+        ),
+        pytest.param((), (), [], id="none"),
+    ],
+)
+def test_every_compiler_by_its_name_alone(
+    names: tuple[str, ...], folders: tuple[str, ...], found: list[tuple[str, str, str | None]], programs: Any
+) -> None:
+    root = programs(*names, folders=folders)
+    rows = find_compilers(root, ["/usr/local/bin", "/usr/bin", "/opt/shims", "/bin"])
+    assert [(row["kind"], row["path"], row["version"]) for row in rows] == found
+
+
+def test_what_the_default_compiler_said_counts(programs: Any) -> None:
+    root = programs("usr/bin/g++", "usr/bin/c++ -> g++")
+    rows = find_compilers(root, ["/usr/bin"], {"path": "/usr/bin/c++", "version": "16.1.1"})
+    assert rows == [{"kind": "gcc", "path": "/usr/bin/c++", "version": "16.1.1"}]
+
+
+def test_a_folder_of_many_compilers_is_not_listed_without_end(programs: Any) -> None:
+    root = programs(*(f"usr/bin/g++-{number}" for number in range(40)))
+    assert len(find_compilers(root, ["/usr/bin"])) == 24

@@ -216,3 +216,13 @@ def test_tile_has_the_shape_of_the_kernel(proof: dict[str, Any]) -> None:
     source = (PROOF.parent / "cutlass.cu").read_text()
     for name, value in (("kRows", "ROWS"), ("kColumns", "COLUMNS"), ("kDepth", "DEPTH")):
         assert f"constexpr int {name} = {proof[value]};" in source
+
+
+@pytest.mark.parametrize(("cicc", "problems"), [("13.0.88", 0), ("13.2.86", 1)])
+def test_the_parts_of_the_compiler_are_of_one_version(cicc: str, problems: int, tmp_path: Path) -> None:
+    (tmp_path / "nvvm/bin").mkdir(parents=True)
+    (tmp_path / "nvvm/bin/cicc").write_text(f"Cuda compilation tools, release 13.0, V{cicc}")
+    said = "Cuda compilation tools, release 13.0, V13.0.88"
+    chosen = settings(cuda_home=str(tmp_path), expected={"nvcc": "13.0"})
+    found = plan_check("nvcc", chosen).judge({"nvcc": Outcome(0, said, 1.0, 9.0)})
+    assert (len(found.problems), found.evidence["exact"], found.evidence["cicc"]) == (problems, "13.0.88", cicc)

@@ -167,6 +167,14 @@ def test_the_pinned_wish_reaches_the_same_decision() -> None:
     assert to_decision(resolve(observed, pinned, load_catalogue()))["digest"] == decision["digest"]
 
 
+def test_a_patch_release_that_was_wished_stays_pinned() -> None:
+    observed = observe(ADOPTED)
+    observed["installed"].update(pytorch=[], toolkits=[])
+    decision = decide(observed, cuda="13.0.2", toolkit={"provider": "pypi"})
+    assert bundle.pin(WISH | {"cuda": "13.0.2"}, decision)["cuda"] == "13.0.2"
+    assert bundle.pin(WISH | {"cuda": "13.0"}, decide(observed, cuda="13.0"))["cuda"] == "13.0"
+
+
 def test_a_part_that_was_not_wished_is_not_pinned() -> None:
     observed = observe(ADOPTED)
     decision = decide(observed, cutlass="none")

@@ -129,10 +129,19 @@ def test_a_missing_compiler_blocks_without_root(host: Any, decide: Decide) -> No
     assert decide(observed, cuda="13.0", toolkit={"provider": "none"})["verdict"] == "ok"
 
 
-def test_a_compiler_that_is_too_new_is_named(host: Any, decide: Decide) -> None:
+def test_a_compiler_that_is_too_new_leads_to_a_newer_toolkit_and_the_named_one_is_not_met(
+    host: Any, decide: Decide
+) -> None:
     observed = host()
     observed["platform"]["compiler"]["version"] = "16.1.0"
-    assert "CUDA 13.0 supports g++ 6 to 15; found 16.1.0" in texts(decide(observed, cuda="13.0"), "warnings")
+    decision = decide(observed, cuda="13.0")
+    assert (decision["verdict"], decision["pytorch"]["cuda"], decision["toolkit"]["version"]) == (
+        "degraded",
+        "13.0",
+        "13.4",
+    )
+    told = "CUDA 13.0 supports g++ 6 to 15 and clang 7 to 20; found g++ 16.1.0"
+    assert {"option": "CUDA toolkit 13.0", "because": told} in decision["rejected"]
 
 
 def test_without_a_gpu_the_toolkit_follows_the_newest_cuda_of_torch(host: Any, decide: Decide) -> None:

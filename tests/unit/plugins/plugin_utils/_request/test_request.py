@@ -143,7 +143,7 @@ def test_what_cannot_be_understood_is_refused_in_one_sentence(wished: Any, told:
     [
         (
             {"cuda": "13.9"},
-            'stack_plan_request.cuda names "13.9", which the catalogue does not have; the nearest is 13.4.',
+            'stack_plan_request.cuda names "13.9", which the catalogue does not have; the nearest is 13.5.',
         ),
         ({"cuda": "9.0"}, "the nearest is 11.8."),
         (
