@@ -153,7 +153,7 @@ def _too_old(case: Case, cuda: str) -> Refusal:
 
 def _without_torch(build: Build) -> Build:
     """Forward compatibility depends on the CUDA release alone: it is the same for every PyTorch on it."""
-    return Build(None, build.index, build.cuda, (), False, (), None, "")
+    return Build(None, build.index, build.cuda, (), (), (), None, "")
 
 
 def _main_first(builds: Iterable[Build], known: Catalogue) -> list[Build]:

@@ -118,7 +118,7 @@ def _covers(case: Case, row: Row) -> bool:
     if not case.host.gpus or not case.request.overrides.arch_list or not row.get("cuda"):
         return True
     archs = _archs(case, row)
-    return bool(archs) and no_machine_code(case, archs, ptx=False) is None
+    return bool(archs) and no_machine_code(case, archs, ptx=False, cuda=str(row["cuda"])) is None
 
 
 def _archs(case: Case, row: Row) -> tuple[str, ...]:

@@ -101,7 +101,10 @@ PACKAGES = _pattern("a pattern of packages' names, such as cuda-drivers*", r"[a-
 HEX = _pattern("four hexadecimal digits in quotes", r"[0-9a-f]{4}")
 DIGITS = _pattern("digits in quotes", r"\d+")
 NAME = _pattern("a name", r"[A-Za-z0-9][A-Za-z0-9 ._{}-]*")
-CODE = _record(linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")), ptx=BOOLEAN)
+CODE = _record(
+    linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")),
+    ptx=_list(_pattern("a target of PTX, such as compute_90", r"compute_\d+")),
+)
 CASE = _pattern("a case of the benchmark, such as gemm/8192-fp16", r"[a-z_0-9]+/[A-Za-z0-9_*-]+")
 VARIABLE = _pattern("a variable of the environment", r"[A-Z][A-Z0-9_]*")
 WISH = _one_of("true", "false", *LOADINGS)
@@ -251,6 +254,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "least_driver_windows": _or_null(VERSION),
                 "last_branch": _or_null(NUMBER),
                 "tegra": BOOLEAN,
+                "discrete_code": _optional(RELEASE),
                 "open_module": _or_null(BOOLEAN),
                 "arch_specific": _or_null(_pattern('a target in quotes, such as "9.0a"', r"\d+\.\da")),
             },
