@@ -175,14 +175,20 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         ),
         pytest.param(
             "settings/variables/PYTORCH_ALLOC_CONF/unless_platform",
-            {"true": {"kinds": ["windows"], "because": "it breaks", "source": "https://x.org/"}},
-            "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform is {'true': {'kinds': ['windows'], 'because':"
-            " 'it breaks', 'source': 'https://x.org/'}}; it must be a mapping, each key one of true, false, lazy,"
-            " eager, each value a mapping of kinds (a list, each one of bare_metal, vm, container, wsl2), because"
-            " (text), source (an address, or several).",
+            {"true": [{"kinds": ["windows"], "because": "it breaks", "source": "https://x.org/"}]},
+            "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform is {'true': [{'kinds': ['windows'],"
+            " 'because': 'it breaks', 'source': 'https://x.org/'}]}; it must be a mapping, each key one of true,"
+            " false, lazy, eager, version, warn, info, each value a list, each a mapping of kinds (a list, each one of"
+            " bare_metal, vm, container, wsl2, vgpu, tegra), because (text), source (an address, or several).",
             id="a-kind-of-host-that-is-none",
         ),
         # What rows say of each other
+        pytest.param(
+            "settings/assemblers/3.9/ptxas",
+            "12.7",
+            f"settings.yml: assemblers: 3.9: ptxas is 12.7, which cuda.yml releases lacks; {ADD}",
+            id="ptxas-of-no-release",
+        ),
         pytest.param(
             "drivers/errors/34/words",
             ["system not yet initialized"],
@@ -197,7 +203,7 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         ),
         pytest.param(
             "settings/variables/PYTORCH_ALLOC_CONF/unless_platform",
-            {"lazy": {"kinds": ["wsl2"], "because": "it breaks", "source": "https://x.org/"}},
+            {"lazy": [{"kinds": ["wsl2"], "because": "it breaks", "source": "https://x.org/"}]},
             "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform has lazy, which values has not; correct"
             " one of them.",
             id="a-value-that-is-never-set",
