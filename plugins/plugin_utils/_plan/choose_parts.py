@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import devices, triton
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import collectives, devices, triton
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
@@ -102,7 +102,7 @@ def _settings(draft: Draft, torch: PyTorch | None, toolkits: tuple[Toolkit, ...]
     version, kinds = torch.version if torch else None, devices.kinds(case)
     for setting, refusal in run_time.refuse(wished, version, case.known, kinds).items():
         draft.degrade(f"settings.{setting}", refusal)
-    draft.warnings += run_time.note(wished, None if case.host.gpus is None else len(case.host.gpus), case.known)
+    draft.warnings += collectives.note(case, torch)
     needed = triton.choose_assemblers(case, triton.find_gaps(case, torch), toolkits)
     return (*run_time.choose_settings(wished, version, case.known, kinds), *needed)
 

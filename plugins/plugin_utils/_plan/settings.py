@@ -14,7 +14,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, NCCL_LEVELS, Settings
 
-BETWEEN_HOSTS = "nccl_ib"  # whatever the number of GPUs
 SWITCHES = ("tf32", "module_loading", "expandable_segments", "cudnn_benchmark")
 
 
@@ -107,18 +106,6 @@ def warn(settings: tuple[Setting, ...]) -> list[str]:
         for one in settings
         if not one.variable
     ]
-
-
-def note(wished: Settings, gpus: int | None, known: Catalogue) -> list[str]:
-    """What is wished of NCCL and changes nothing on a host with so many GPUs; None: unknown."""
-    rows, found = known["settings"]["collectives"], []
-    for name in _wishes(wished):
-        if name not in rows or gpus is None or (gpus >= rows[name]["gpus"] and name != BETWEEN_HOSTS):
-            continue
-        there = "this host has one GPU" if gpus == 1 else f"this host has {gpus or 'no'} GPUs"
-        alone = "it changes nothing in a program that runs on this host alone" if gpus else "it changes nothing here"
-        found.append(f"settings.{name} is set: {rows[name]['told']}, and {there}; {alone}.")
-    return found
 
 
 def all_choices(

@@ -393,6 +393,16 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
             },
         ),
         "collectives": (_one_of(*(field.name for field in fields(Settings))), {"gpus": NUMBER, "told": TEXT}),
+        "collective_faults": (
+            NAME,
+            {
+                "torch": SPECIFIER,
+                "capabilities": _or_null(_list(RELEASE)),
+                "kinds": _or_null(_list(_one_of(*KINDS))),
+                "gpus": NUMBER,
+                "told": SENTENCES,
+            },
+        ),
         "assemblers": (
             RELEASE,
             {

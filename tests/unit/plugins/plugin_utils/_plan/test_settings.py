@@ -92,6 +92,30 @@ def test_what_changes_nothing_on_a_host_is_told(
     assert all(text.startswith(start) for text, start in zip(found, words, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("gpus", "torch", "words"),
+    [
+        pytest.param(["RTX5090", "RTX5090"], "2.7.1", "NCCL 2.26.2, which PyTorch 2.7 requires", id="two-rtx-5090"),
+        pytest.param(["RTX5090"], "2.7.1", "", id="one"),
+        pytest.param(["RTX5090", "RTX5090"], "2.8", "", id="a-newer-nccl"),
+        pytest.param(["H100", "H100"], "2.7.1", "", id="hopper"),
+    ],
+)
+def test_a_fault_of_nccl_is_told_where_it_is_to_be_expected(
+    gpus: list[str], torch: str, words: str, host: Callable[..., Any], decide: Callable[..., Any]
+) -> None:
+    warnings = decide(host(gpus), pytorch=torch, cuda="12.8")["warnings"]
+    assert [text[: len(words)] for text in warnings if "NCCL" in text] == ([words] if words else [])
+
+
+def test_vgpus_have_no_peer_to_peer(host: Callable[..., Any], decide: Callable[..., Any]) -> None:
+    facts = host(["A6000", "A6000"], kind="vm")
+    assert not any("vGPUs" in text for text in decide(facts, cuda="13.0")["warnings"])
+    for device in facts["devices"]:
+        device["name"] = "NVIDIA RTXA6000-24Q"
+    assert any("Between vGPUs there is no peer-to-peer" in text for text in decide(facts, cuda="13.0")["warnings"])
+
+
 def test_without_pytorch_there_is_no_nccl(known: Catalogue) -> None:
     assert chosen(known, None, nccl_p2p=False, nccl_debug="info") == {}
 
