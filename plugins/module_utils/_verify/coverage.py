@@ -95,7 +95,7 @@ def _same_kind(number: int, capability: str, cuda: str | None, split: Split) -> 
     code = split.is_tegra(f"{number // 10}.{number % 10}")
     if code == split.is_tegra(capability):
         return True
-    since = None if code else split.joined_since(capability)
+    since = split.joined_since(capability)  # of integrated GPUs alone
     return bool(since and cuda and tuple(int(part) for part in cuda.split(".")) >= since)
 
 

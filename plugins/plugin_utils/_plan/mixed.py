@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import misfit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, is_consumer
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import choose
 
@@ -47,7 +48,7 @@ def _kind(gpu: Gpu) -> tuple[str | None, int | None, bool]:
 
 def _choose(case: Case) -> str | None:
     """What runs as it was wished, by name; None where nothing does."""
-    if rules.gpu_floor(case) or rules.gpu_dropped(case):
+    if rules.gpu_floor(case) or rules.gpu_dropped(case) or misfit(case):
         return None
     choice = choose(case)
     return choice.build.name if choice.build and not choice.fallback else None

@@ -270,6 +270,7 @@ def test_the_ptxas_is_no_edit_of_ours(host: Observe, decide: Decide, applied: An
         ("NVIDIA A10G", "8.6", None),
         ("NVIDIA A100X", "8.0", None),
         ("NVIDIA A1000", None, None),
+        ("NVIDIA NVL2", None, None),
         ("NVIDIA RTX A1000 Laptop GPU", "8.6", None),
         ("NVIDIA RTX A4000", "8.6", None),
         ("NVIDIA RTX 2000 Ada Generation", "8.9", None),
@@ -447,6 +448,12 @@ def test_requested_architectures(
     assert words or "architectures is" not in told(decision)
     if verdict == "blocked":
         assert any(text.startswith("Set architectures: auto for this host") for text in decision["remedies"])
+
+
+def test_hiding_a_gpu_makes_no_architecture_fit_another(machine: Observe, decide: Decide) -> None:
+    decision = decide(machine(["RTX5090", "A100"]), cuda="13.0", architectures=["9.0a"])
+    assert decision["verdict"] == "blocked"
+    assert "Leave out" not in told(decision)
 
 
 def test_architectures_fit_no_gpu_that_is_unknown(machine: Observe, decide: Decide) -> None:
