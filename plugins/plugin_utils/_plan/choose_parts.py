@@ -48,6 +48,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
     describe_torch,
 )
 
+Assemblers = tuple[tuple[triton.Gap, ...], tuple[Toolkit, ...]]  # what Triton lacks, and the toolkits that may have it
+
 
 def choose_parts(draft: Draft, choice: Choice) -> Stack:
     """The parts for the chosen build; what cannot be had blocks the draft or degrades it."""
@@ -62,7 +64,9 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
         torch = _compile_torch(draft, torch, toolkit)
     extensions, compiled = _extensions(draft, torch, toolkit)
     toolkits = tuple(filter(None, (toolkit, *beside)))
-    extensions = _triton(draft, torch, extensions, toolkits)
+    level = choice.compat.cuda if choice.compat else draft.case.host.driver_cuda
+    tools = (triton.find_gaps(draft.case, torch, level), toolkits)
+    extensions = _triton(draft, torch, extensions, tools)
     if torch and not torch.adopt:
         torch = split_companions(torch, extensions)
     if torch and torch.python.version is None:
@@ -70,7 +74,7 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
             "The host's Python versions are unknown; the newest that fits is looked for when it is installed."
         )
     case = draft.case
-    settings = _settings(draft, torch, toolkits)
+    settings = _settings(draft, torch, tools)
     return Stack(
         toolkit=toolkit,
         beside=beside,
@@ -81,30 +85,32 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
         source=None if draft.blocked else wheels.plan_source(case, compiled, torch, toolkit),
         settings=settings,
         targets=targets(case),
+        triton=devices.too_old(case, triton.NAME) is None and triton.not_assembled(case, *tools) is None,
     )
 
 
-def _triton(draft: Draft, torch: PyTorch | None, extensions: Set, toolkits: tuple[Toolkit, ...]) -> Set:
-    """The extensions, without a Triton that does not know a GPU; what runs without it all the same is told."""
+def _triton(draft: Draft, torch: PyTorch | None, extensions: Set, tools: Assemblers) -> Set:
+    """The extensions, without a Triton that does not work on a GPU; what runs without it all the same is told."""
     case = draft.case
-    gaps = triton.find_gaps(case, torch)
-    refusal = triton.not_assembled(case, gaps, toolkits)
-    draft.warnings += triton.note(case, torch, gaps, toolkits)
+    refusal = triton.not_assembled(case, *tools)
+    draft.warnings += triton.note(case, torch, refusal)
     found = triton.refuse(case, extensions, refusal)
     if refusal and found is not extensions:
         draft.degrade(triton.NAME, refusal)
     return found
 
 
-def _settings(draft: Draft, torch: PyTorch | None, toolkits: tuple[Toolkit, ...]) -> tuple[run_time.Setting, ...]:
+def _settings(draft: Draft, torch: PyTorch | None, tools: Assemblers) -> tuple[run_time.Setting, ...]:
     """The run-time settings: those that are wished and that this host can have, and what Triton needs for its GPUs."""
     case, wished = draft.case, draft.case.request.settings
     version, kinds = torch.version if torch else None, devices.kinds(case)
     for setting, refusal in run_time.refuse(wished, version, case.known, kinds).items():
         draft.degrade(f"settings.{setting}", refusal)
     draft.warnings += collectives.note(case, torch)
-    needed = triton.choose_assemblers(case, triton.find_gaps(case, torch), toolkits)
-    return (*run_time.choose_settings(wished, version, case.known, kinds), *needed)
+    return (
+        *run_time.choose_settings(wished, version, case.known, kinds),
+        *triton.choose_assemblers(case, *tools),
+    )
 
 
 def _cutlass(draft: Draft, toolkits: tuple[Toolkit, ...]) -> Cutlass | None:

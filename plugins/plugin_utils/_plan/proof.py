@@ -16,7 +16,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.archite
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.triton import may_run
 
 OF_SEVERAL = "peers"  # goes with the number of GPUs, which is not wished for and makes no other stack
 
@@ -80,7 +79,7 @@ def choose_checks(case: Case, stack: Stack, *, gpu: bool) -> tuple[str, ...]:
         "torch": torch is not None,
         "matmul": torch is not None,
         "nvrtc": on_gpu,
-        "triton": on_gpu and may_run(case, torch, stack.toolkits),
+        "triton": on_gpu and stack.triton,
         OF_SEVERAL: on_gpu and len(case.host.gpus or ()) > 1,
         "workers": torch is not None and not case.host.target,
         "extension": toolkit is not None and torch is not None and same_major and headers is not False,

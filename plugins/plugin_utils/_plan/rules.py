@@ -126,7 +126,13 @@ def _joined_since(row: Row) -> tuple[int, ...] | None:
 
 
 def no_machine_code(case: Case, archs: tuple[str, ...], *, ptx: bool, cuda: str | None = None) -> Refusal | None:
-    """A GPU that the compiled code does not cover. All GPUs of a host must be."""
+    """A GPU that the compiled code does not cover. All GPUs of a host must be.
+
+    That an integrated GPU runs code for discrete ones needs a driver of that CUDA release as well.
+    """
+    level = case.host.driver_cuda
+    if level and cuda and parse_version(level) < parse_version(cuda):
+        cuda = level
     for gpu in case.host.gpus or ():
         if gpu.capability and not covers(archs, gpu.capability, ptx=ptx, known=case.known, cuda=cuda):
             code = gpu.capability.replace(".", "")

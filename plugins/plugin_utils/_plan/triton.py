@@ -26,19 +26,24 @@ VARIABLE = "TRITON_PTXAS_PATH"
 
 @dataclass(frozen=True)
 class Gap:
-    """A GPU that Triton's own ptxas does not know: the variable that names another, and the release that it brings."""
+    """A GPU for which Triton's own ptxas is of no use, and the variable that names another one."""
 
     gpu: Gpu
     triton: str
     own: str  # the CUDA release of its ptxas
     variable: str
+    level: str | None  # the CUDA release of the driver, or of the compat library that is used
+    is_known: bool  # whether its ptxas knows the GPU: then its code is of a newer CUDA major than the driver
     source: str
 
     @property
-    def target(self) -> str:
-        """What Triton asks ptxas for: from Hopper on with the instructions of that architecture alone."""
+    def fault(self) -> str:
+        """What is wrong with Triton's own ptxas, as a relative clause."""
         number = sm_number(str(self.gpu.capability))
-        return f"sm_{number}a" if number >= 90 else f"sm_{number}"
+        target = f"sm_{number}a" if number >= 90 else f"sm_{number}"  # from Hopper on with its own instructions
+        if not self.is_known:
+            return f"which does not know {target} ({self.gpu.name})"
+        return f"whose code a driver of CUDA {self.level} is not made for ({self.gpu.name})"
 
 
 def find_version(case: Case, torch: PyTorch) -> str | None:
@@ -54,8 +59,12 @@ def find_version(case: Case, torch: PyTorch) -> str | None:
     return max(found, key=parse_version, default=None)
 
 
-def find_gaps(case: Case, torch: PyTorch | None) -> tuple[Gap, ...]:
-    """The GPUs that Triton compiles for and whose target its own ptxas does not know, one for each capability."""
+def find_gaps(case: Case, torch: PyTorch | None, level: str | None) -> tuple[Gap, ...]:
+    """The GPUs that Triton compiles for and for which its own ptxas is of no use, one for each capability.
+
+    It does not know a GPU that is newer than itself, and what it makes is of its own CUDA major: an older driver calls
+    that an invalid image. ``level`` is the CUDA release of the driver, or of the compat library that is used.
+    """
     version = find_version(case, torch) if torch else None
     row = _assembler(case, version)
     if version is None or row is None:
@@ -70,50 +79,42 @@ def find_gaps(case: Case, torch: PyTorch | None) -> tuple[Gap, ...]:
             own, variable = newer["ptxas"], newer["variable"]
         else:
             own, variable = row["ptxas"], VARIABLE
-        if not _knows(case, own, gpu.capability):
-            found.setdefault(gpu.capability, Gap(gpu, version, own, variable, str(row["source"])))
+        if not _serves(case, own, gpu.capability, level):
+            is_known = _knows(case, own, gpu.capability)
+            found.setdefault(gpu.capability, Gap(gpu, version, own, variable, level, is_known, str(row["source"])))
     return tuple(found.values())
 
 
 def choose_assemblers(case: Case, gaps: tuple[Gap, ...], toolkits: tuple[Toolkit, ...]) -> tuple[Setting, ...]:
-    """The variables that point Triton at a ptxas of the plan's toolkits, for the GPUs that its own does not know."""
+    """The variables that point Triton at a ptxas of the plan's toolkits, for the GPUs that its own does not serve."""
     found: dict[str, Setting] = {}
     for gap in gaps:
         toolkit = _find_toolkit(case, gap, toolkits)
         if toolkit is None:
             continue
-        told = f"Triton {gap.triton} assembles for {gap.target} with CUDA {toolkit.version}"
-        default = f"Triton's own ptxas of CUDA {gap.own}, which does not know {gap.target} ({gap.gpu.name})"
+        told = f"Triton {gap.triton} assembles with CUDA {toolkit.version}"
+        default = f"Triton's own ptxas of CUDA {gap.own}, {gap.fault}"
         path = f"{toolkit.path}/bin/ptxas"
         found.setdefault(gap.variable, Setting(NAME, gap.variable, path, told, default, (), gap.source))
     return tuple(found.values())
 
 
 def not_assembled(case: Case, gaps: tuple[Gap, ...], toolkits: tuple[Toolkit, ...]) -> Refusal | None:
-    """Why Triton does not work on a GPU: its own ptxas does not know it, and no toolkit of the plan does."""
+    """Why Triton does not work on a GPU: neither its own ptxas nor one of the plan's toolkits serves it here."""
     for gap in gaps:
         if _find_toolkit(case, gap, toolkits):
             continue
-        because = (
-            f"Triton {gap.triton} has a ptxas of CUDA {gap.own}, which does not know {gap.target} ({gap.gpu.name})"
-        )
-        releases = case.known["cuda"]["releases"]
-        newer = [release for release in releases if _knows(case, release, str(gap.gpu.capability))]
-        least = min(newer, key=parse_version, default=None)
-        remedy = (
-            f"Triton and torch.compile need {gap.variable} on this GPU: the path of a ptxas of CUDA {least} or newer."
-        )
-        return Refusal(because, remedy if least else "")
+        because = f"Triton {gap.triton} has a ptxas of CUDA {gap.own}, {gap.fault}"
+        releases = sorted(case.known["cuda"]["releases"], key=parse_version)
+        fit = [release for release in releases if _serves(case, release, str(gap.gpu.capability), gap.level)]
+        which = f"{fit[0]} or newer" if fit[-1:] == releases[-1:] else " to ".join(dict.fromkeys((*fit[:1], *fit[-1:])))
+        remedy = f"Triton and torch.compile need {gap.variable} on this GPU: the path of a ptxas of CUDA {which}."
+        return Refusal(because, remedy if fit else "Use PyTorch without Triton and torch.compile on this driver.")
     return None
 
 
-def may_run(case: Case, torch: PyTorch | None, toolkits: tuple[Toolkit, ...]) -> bool:
-    """Whether Triton compiles for every GPU of this host, as far as is known."""
-    return too_old(case, NAME) is None and not_assembled(case, find_gaps(case, torch), toolkits) is None
-
-
-def note(case: Case, torch: PyTorch | None, gaps: tuple[Gap, ...], toolkits: tuple[Toolkit, ...]) -> Iterator[str]:
-    """That torch.compile does not run on a GPU, which PyTorch itself serves."""
+def note(case: Case, torch: PyTorch | None, refusal: Refusal | None) -> Iterator[str]:
+    """That torch.compile does not run on a GPU that PyTorch serves; ``refusal`` is of :func:`not_assembled`."""
     if torch is None or torch.cuda is None:
         return
     gpu = too_old(case, NAME)
@@ -121,7 +122,6 @@ def note(case: Case, torch: PyTorch | None, gaps: tuple[Gap, ...], toolkits: tup
         least = case.known["extensions"]["packages"][NAME]["least_capability"]
         least = f"Triton and torch.compile need compute capability {least}"
         yield f"{least}: on {gpu.name} ({gpu.capability}) they do not run, and the proof leaves them out."
-    refusal = not_assembled(case, gaps, toolkits)
     if refusal:
         yield f"{refusal.because}. {refusal.remedy} The proof leaves Triton out."
 
@@ -139,8 +139,15 @@ def _assembler(case: Case, version: str | None) -> Row | None:
 
 
 def _find_toolkit(case: Case, gap: Gap, toolkits: tuple[Toolkit, ...]) -> Toolkit | None:
-    """The first toolkit of the plan whose ptxas knows the GPU."""
-    return next((one for one in toolkits if _knows(case, one.version, str(gap.gpu.capability))), None)
+    """The first toolkit of the plan whose ptxas serves the GPU."""
+    fit = (one for one in toolkits if _serves(case, one.version, str(gap.gpu.capability), gap.level))
+    return next(fit, None)
+
+
+def _serves(case: Case, release: str, capability: str, level: str | None) -> bool:
+    """Whether what ptxas of a CUDA release makes for a capability loads on a driver of ``level``; unknown: it does."""
+    loads = level is None or parse_version(release)[0] <= parse_version(level)[0]
+    return loads and _knows(case, release, capability)
 
 
 def _knows(case: Case, release: str, capability: str) -> bool:

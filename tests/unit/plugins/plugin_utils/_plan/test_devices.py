@@ -76,6 +76,10 @@ def told(decision: dict[str, Any]) -> str:
             [ORIN], "595.58.03", {"cuda": "13.0", "pytorch": "2.13"}, "degraded", "2.13.0+cu132",
             "no machine code for Orin (nvgpu) (sm_87)", id="orin-needs-13.2",
         ),
+        pytest.param(
+            [ORIN], "580.95.05", {"cuda": "13.2", "on_old_driver": ["fail"]}, "blocked", None,
+            "no machine code for Orin (nvgpu) (sm_87)", id="orin-needs-a-driver-of-13.2-as-well",
+        ),
         pytest.param([THOR], "580.00", {"pytorch": "2.9.1"}, "ok", "2.9.1+cu130", "", id="thor-has-code-of-its-own"),
         pytest.param(
             ["H100"], "580.95.05", {"pytorch": "2.9.1", "cuda": "13.0"}, "ok", "2.9.1+cu130", "", id="a-server-with-arm"
@@ -225,6 +229,50 @@ def test_a_gpu_that_is_newer_than_triton_s_own_ptxas(
     assert "triton" in decision["proof"]["checks"]
 
 
+@pytest.mark.parametrize(
+    ("model", "driver", "wish", "variable", "words"),
+    [
+        pytest.param(
+            "A100",
+            "470.256.02",
+            {"pytorch": "2.7", "cuda": "11.8"},
+            "TRITON_PTXAS_PATH",
+            "ptxas of CUDA 12.8, whose code a driver of CUDA 11.4 is not made for (NVIDIA A100-SXM4-80GB)",
+            id="cuda-11",
+        ),
+        pytest.param(
+            "RTX5090",
+            "575.57.08",
+            {"pytorch": "2.13", "cuda": "12.9"},
+            "TRITON_PTXAS_BLACKWELL_PATH",
+            "ptxas of CUDA 13.1, whose code a driver of CUDA 12.9 is not made for (NVIDIA GeForce RTX 5090)",
+            id="cuda-12",
+        ),
+        pytest.param("A100", "535.183.01", {"pytorch": "2.13", "cuda": "12.6"}, None, "", id="the-older-of-the-two"),
+        pytest.param("B200", "570.133.20", {"pytorch": "2.13", "cuda": "13.0"}, None, "", id="a-compat-library"),
+    ],
+)
+def test_triton_s_own_ptxas_is_of_a_newer_cuda_than_the_driver(
+    model: str, driver: str, wish: Any, variable: str | None, words: str, host: Observe, decide: Decide
+) -> None:
+    """A driver calls what a ptxas of a newer major makes an invalid image: pytorch issue 119054."""
+    decision = decide(host(model, driver, os="ubuntu 22.04"), **wish)
+    assert decision["verdict"] == "ok"
+    rows = [row for row in decision["settings"] if row["setting"] == "triton"]
+    assert [row["variable"] for row in rows] == ([variable] if variable else [])
+    assert all(words in row["default"] for row in rows)
+    assert all(row["value"].startswith(f"/usr/local/cuda-{wish['cuda']}/") for row in rows)
+
+
+def test_no_toolkit_of_the_driver_s_major_leaves_triton_out(host: Observe, decide: Decide) -> None:
+    decision = decide(
+        host("A100", "470.256.02"), pytorch="2.7", cuda="11.8", extensions=["triton"], toolkit={"provider": "none"}
+    )
+    assert decision["verdict"] == "degraded"
+    assert "triton" not in decision["proof"]["checks"]
+    assert "the path of a ptxas of CUDA 11.8." in told(decision)
+
+
 def test_without_a_toolkit_triton_does_not_run_on_a_newer_gpu(host: Observe, decide: Decide) -> None:
     decision = decide(
         host("GB10", arch="aarch64"), pytorch="2.9.1", extensions=["triton"], toolkit={"provider": "none"}
@@ -233,7 +281,8 @@ def test_without_a_toolkit_triton_does_not_run_on_a_newer_gpu(host: Observe, dec
     because = "Triton 3.5.1 has a ptxas of CUDA 12.8, which does not know sm_121a (NVIDIA GB10)"
     assert decision["extensions"]["triton"] == {"skipped": because}
     assert "triton" not in decision["proof"]["checks"]
-    assert any("TRITON_PTXAS_PATH" in text and "12.9" in text for text in decision["remedies"])
+    remedy = "Triton and torch.compile need TRITON_PTXAS_PATH on this GPU: the path of a ptxas of CUDA 12.9 or newer."
+    assert remedy in decision["remedies"]
 
 
 def test_the_ptxas_is_no_edit_of_ours(host: Observe, decide: Decide, applied: Any) -> None:
