@@ -50,8 +50,9 @@ def _choose(case: Case) -> str | None:
     """What runs as it was wished, by name; None where nothing does."""
     if rules.gpu_floor(case) or rules.gpu_dropped(case) or misfit(case):
         return None
-    choice = choose(case)
-    return choice.build.name if choice.build and not choice.fallback else None
+    policies = tuple(policy for policy in case.request.on_old_driver if policy != "fallback")
+    choice = choose(replace(case, request=replace(case.request, on_old_driver=policies)))
+    return choice.build.name if choice.build else None
 
 
 def _tell(case: Case, hidden: list[Gpu], kept: Gpus, name: str) -> str:

@@ -262,6 +262,7 @@ def test_triton_s_own_ptxas_is_of_a_newer_cuda_than_the_driver(
     assert [row["variable"] for row in rows] == ([variable] if variable else [])
     assert all(words in row["default"] for row in rows)
     assert all(row["value"].startswith(f"/usr/local/cuda-{wish['cuda']}/") for row in rows)
+    assert "triton" in decision["proof"]["checks"]
 
 
 def test_no_toolkit_of_the_driver_s_major_leaves_triton_out(host: Observe, decide: Decide) -> None:
