@@ -40,9 +40,8 @@ def list_builds(known: Catalogue) -> Iterator[Build]:
         for index, rows in release["indexes"].items():
             if ARCHITECTURE in rows:
                 code = tuple(rows[ARCHITECTURE]["linux"])
-                newest = [code[-1].replace("sm", "compute")] if rows[ARCHITECTURE]["ptx"] else []
                 cuda = known["pytorch"]["indexes"][index]["cuda"]
-                codes[cuda] = (*code, *newest)
+                codes[cuda] = (*code, *rows[ARCHITECTURE]["ptx"])
                 yield Build(torch, index, cuda, codes[cuda])
         default = known["pypi"]["packages"]["torch"].get(torch)
         if default and default["cuda"] in codes:

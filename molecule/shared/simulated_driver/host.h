@@ -39,6 +39,8 @@ struct host {
     int cuinit; /* what cuInit answers where nothing else is wrong */
     int shown;  /* GPUs that CUDA shows at most; NVML counts all */
     int slices; /* of each GPU in MIG mode */
+    bool is_virtual;  /* each GPU is a vGPU */
+    int compute_mode; /* nvmlComputeMode_t of each GPU */
     int gpu_count;
     struct gpu gpus[MAX_GPUS];
 };
@@ -108,6 +110,7 @@ static inline bool parse_word(struct host *host, const char *word, const char *v
     static const char *const flavors[] = {"open", "proprietary", NULL};
     static const char *const machines[] = {"container", "bare_metal", NULL}; /* of interest to files alone */
     static const char *const answers[] = {"no", "yes", NULL};
+    static const char *const modes[] = {"default", "exclusive_thread", "prohibited", "exclusive_process", NULL};
     int choice = 0;
     bool is_known = true;
 
@@ -121,6 +124,10 @@ static inline bool parse_word(struct host *host, const char *word, const char *v
         is_known = parse_choice(value, flavors, &choice);
     else if (strcmp(word, "wsl2") == 0)
         host->is_wsl2 = (is_known = parse_choice(value, answers, &choice)) && choice == 1;
+    else if (strcmp(word, "virtual") == 0)
+        host->is_virtual = (is_known = parse_choice(value, answers, &choice)) && choice == 1;
+    else if (strcmp(word, "compute_mode") == 0)
+        host->compute_mode = (is_known = parse_choice(value, modes, &choice)) ? choice : 0;
     else if (strcmp(word, "machine") == 0)
         is_known = parse_choice(value, machines, &choice);
     else if (strcmp(word, "cuinit") == 0)

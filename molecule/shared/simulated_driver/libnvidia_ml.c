@@ -286,7 +286,14 @@ EXPORT nvmlReturn_t nvmlDeviceGetPersistenceMode(nvmlDevice_t device, unsigned *
 EXPORT nvmlReturn_t nvmlDeviceGetComputeMode(nvmlDevice_t device, unsigned *mode)
 {
     (void)device;
-    *mode = 0; /* default */
+    *mode = (unsigned)host.compute_mode;
+    return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetVirtualizationMode(nvmlDevice_t device, unsigned *mode)
+{
+    (void)device;
+    *mode = host.is_virtual ? 2 : 0; /* a vGPU in a virtual machine, or bare metal */
     return NVML_SUCCESS;
 }
 

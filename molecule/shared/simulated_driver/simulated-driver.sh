@@ -31,7 +31,7 @@ check() { # WORD VALUE CHOICE ...
 }
 
 # Puts the values of the file into shell variables; gpus gets a line with the name of each GPU, xids one with each "CODE INDEX".
-# What CUDA answers (cuinit, shown, slices) is for the libraries alone.
+# What CUDA and NVML answer (cuinit, shown, slices, virtual, compute_mode) is for the libraries alone.
 read_conf() {
   driver='' cuda='' library='' flavor=open wsl2=no fault=none machine=container library_dir=$system_dir gpus='' xids=''
   [ -e "$conf" ] || return 0
@@ -47,7 +47,7 @@ read_conf() {
       fault) fault=$value ;;
       machine) machine=$value ;;
       folder) library_dir=$value ;;
-      cuinit | shown | slices) ;;
+      cuinit | shown | slices | virtual | compute_mode) ;;
       xid)
         case $value in [1-9]*' '[0-9]) ;; *) fail "$conf: found xid $value, wanted its code and the index of a GPU" ;; esac
         xids="$xids$value
@@ -55,7 +55,7 @@ read_conf() {
         ;;
       gpu) gpus="$gpus$(echo "$value" | cut -d' ' -f5-)
 " ;;
-      *) fail "$conf: found the word \"$word\", wanted driver, cuda, flavor, wsl2, fault, library, machine, folder, cuinit, shown, slices, xid or gpu" ;;
+      *) fail "$conf: found the word \"$word\", wanted driver, cuda, flavor, wsl2, fault, library, machine, folder, cuinit, shown, slices, virtual, compute_mode, xid or gpu" ;;
     esac
   done <"$conf"
   check flavor "$flavor" open proprietary

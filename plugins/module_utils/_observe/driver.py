@@ -51,6 +51,9 @@ BRANDS = {
     16: "titan_rtx",
 }  # nvmlBrandType_t
 
+COMPUTE_MODES = {0: "default", 2: "prohibited", 3: "exclusive_process"}  # nvmlComputeMode_t; 1 is gone
+VIRTUAL = 2  # nvmlGpuVirtualizationMode_t: a vGPU inside a virtual machine; 1 is a whole GPU passed through to one
+
 SMI_NO_DEVICES = 6  # nvidia-smi's exit status; the others are of nvmlReturn_t
 
 SMI_FIELDS = (
@@ -290,6 +293,8 @@ def _nvml_device(nvml: Nvml, index: int, handle: ctypes.c_void_p) -> Record:
     capability = nvml.pair("nvmlDeviceGetCudaComputeCapability", handle)
     mig, ecc = nvml.pair("nvmlDeviceGetMigMode", handle), nvml.pair("nvmlDeviceGetEccMode", handle)
     brand = nvml.number("nvmlDeviceGetBrand", handle)
+    virtualization = nvml.number("nvmlDeviceGetVirtualizationMode", handle)
+    compute_mode = nvml.number("nvmlDeviceGetComputeMode", handle)
     memory = (ctypes.c_ulonglong * 3)()  # nvmlMemory_t: total, free, used
     has_memory = nvml.call("nvmlDeviceGetMemoryInfo", handle, memory) == 0
     pci = ctypes.create_string_buffer(128)  # nvmlPciInfo_t: 16 bytes, five integers, then 32 bytes of address
@@ -305,6 +310,8 @@ def _nvml_device(nvml: Nvml, index: int, handle: ctypes.c_void_p) -> Record:
         mig=bool(mig and mig[0]),
         pci_id=parse_pci(pci.raw[36:68].split(b"\0")[0].decode("ascii", "replace")) if has_pci else None,
         ecc=bool(ecc[0]) if ecc else None,
+        virtual=None if virtualization is None else virtualization == VIRTUAL,
+        compute_mode=None if compute_mode is None else COMPUTE_MODES.get(compute_mode),
     )
 
 
@@ -400,6 +407,8 @@ def _device(**known: Any) -> Record:
         "mig",
         "pci_id",
         "ecc",
+        "virtual",
+        "compute_mode",
         "xid",
     )
     return {key: known.get(key) for key in keys}

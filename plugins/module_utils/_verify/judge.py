@@ -255,7 +255,7 @@ def judge_torch_devices(found: Record) -> list[str]:
     return problems + [
         f"torch has no code for device {index} (compute capability {device}); it has {', '.join(found['arch_list'])}."
         for index, device in enumerate(found["devices"])
-        if not covers(found["arch_list"], device, ptx=False)
+        if not covers(found["arch_list"], device, ptx=True, cuda=found["cuda"])
     ]
 
 

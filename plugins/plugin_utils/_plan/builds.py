@@ -31,7 +31,7 @@ class Build:
     index: str  # cu130, cpu
     cuda: str | None
     archs: tuple[str, ...]
-    ptx: bool
+    ptx: tuple[str, ...]  # compute_120: what the driver compiles for newer GPUs
     pythons: tuple[str, ...]
     glibc: str | None
     source: str
@@ -55,7 +55,7 @@ def why_not_build(case: Case, build: Build, *, ptx: bool) -> Refusal | None:
         wish = "" if request.python == "auto" else f" and {request.python} is asked for"
         return Refusal(f"has wheels for Python {span(build.pythons)}; found {found}{wish}")
     if build.cuda and switches.arch_list:
-        return no_machine_code(case, build.archs, ptx=build.ptx and ptx)
+        return no_machine_code(case, (*build.archs, *build.ptx), ptx=ptx, cuda=build.cuda)
     return None
 
 
@@ -229,14 +229,14 @@ def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False
     if torch is None:
         row = known["cuda"]["releases"][str(cuda)]
         archs = tuple(f"sm_{code}" for code in row["gpu_code"])
-        yield Build(None, index, cuda, archs, False, (), None, str(row["source"]))
+        yield Build(None, index, cuda, archs, (), (), None, str(row["source"]))
         return
     row = known["pytorch"]["releases"][torch]
     if compiled:
         code = known["cuda"]["releases"][cuda]["gpu_code"] if cuda else ()
         archs = tuple(f"sm_{number}" for number in code)
         source = str(known["source"]["packages"]["torch"]["source"])
-        yield Build(torch, index, cuda, archs, False, tuple(row["pythons"]), None, source)
+        yield Build(torch, index, cuda, archs, (), tuple(row["pythons"]), None, source)
         return
     content = row["indexes"][index].get(case.host.arch)
     if content is None:
@@ -246,7 +246,7 @@ def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False
         index,
         cuda,
         tuple(content["linux"]),
-        bool(content["ptx"]),
+        tuple(content["ptx"]),
         tuple(row["pythons"]),
         row.get("glibc"),
         str(row["source"]),

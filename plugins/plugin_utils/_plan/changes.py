@@ -293,7 +293,7 @@ def _record(wanted: Wanted, host: Host) -> Iterator[Change]:
 def _of_other_settings(wanted: Wanted, known: Catalogue) -> set[tuple[str, str]]:
     """Path and digest of what this generation's files would be with any other wish for the settings."""
     torch = wanted.stack.torch.version if wanted.stack.torch else None
-    choices = set(all_choices(torch, known))
+    choices = set(all_choices(torch, known, wanted.environment.settings))
     environments = (dataclasses.replace(wanted.environment, settings=choice) for choice in choices)
     return {item for one in environments for item in generation_digests(dataclasses.asdict(one)).items()}
 

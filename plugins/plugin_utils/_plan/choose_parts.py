@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import collectives, devices, triton
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
@@ -27,7 +28,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request
     releases,
     wished_extensions,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass, provide_cutlass
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass, provide_cutlass, unknown_target
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
     Extension,
@@ -51,6 +52,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
     describe_torch,
 )
 
+Assemblers = tuple[tuple[triton.Gap, ...], tuple[Toolkit, ...]]  # what Triton lacks, and the toolkits that may have it
+
 
 def choose_parts(draft: Draft, choice: Choice) -> Stack:
     """The parts for the chosen build; what cannot be had blocks the draft or degrades it."""
@@ -64,6 +67,10 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
     if torch and request.wheels.provider == PROVIDER:
         torch = _compile_torch(draft, torch, toolkit)
     extensions, compiled = _extensions(draft, torch, toolkit)
+    toolkits = tuple(filter(None, (toolkit, *beside)))
+    level = choice.compat.cuda if choice.compat else draft.case.host.driver_cuda
+    tools = (triton.find_gaps(draft.case, torch, level), toolkits)
+    extensions = _triton(draft, torch, extensions, tools)
     if torch and not torch.adopt:
         torch = split_companions(torch, extensions)
     if torch and torch.python.version is None:
@@ -71,30 +78,55 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
             "The host's Python versions are unknown; the newest that fits is looked for when it is installed."
         )
     case = draft.case
-    version = torch.version if torch else None
-    for setting, refusal in run_time.refuse(request.settings, version, case.known, case.host.kind).items():
-        draft.degrade(f"settings.{setting}", refusal)
+    settings = _settings(draft, torch, tools)
     return Stack(
         toolkit=toolkit,
         beside=beside,
         compat=provide_compat(case, choice.compat, _standby(draft, choice)),
-        cutlass=_cutlass(draft),
+        cutlass=_cutlass(draft, toolkits),
         torch=torch,
         extensions=extensions,
         source=None if draft.blocked else wheels.plan_source(case, compiled, torch, toolkit),
         settings=(
-            *run_time.choose_settings(request.settings, version, case.known, case.host.kind),
+            *settings,
             *(compiler_settings(case, toolkit.version, toolkit.compiler) if toolkit else ()),
         ),
         targets=targets(case),
+        triton=devices.too_old(case, triton.NAME) is None and triton.not_assembled(case, *tools) is None,
     )
 
 
-def _cutlass(draft: Draft) -> Cutlass | None:
+def _triton(draft: Draft, torch: PyTorch | None, extensions: Set, tools: Assemblers) -> Set:
+    """The extensions, without a Triton that does not work on a GPU; what runs without it all the same is told."""
+    case = draft.case
+    refusal = triton.not_assembled(case, *tools)
+    draft.warnings += triton.note(case, torch, refusal)
+    found = triton.refuse(case, extensions, refusal)
+    if refusal and found is not extensions:
+        draft.degrade(triton.NAME, refusal)
+    return found
+
+
+def _settings(draft: Draft, torch: PyTorch | None, tools: Assemblers) -> tuple[run_time.Setting, ...]:
+    """The run-time settings: those that are wished and that this host can have, and what Triton needs for its GPUs."""
+    case, wished = draft.case, draft.case.request.settings
+    version, kinds = torch.version if torch else None, devices.kinds(case)
+    for setting, refusal in run_time.refuse(wished, version, case.known, kinds).items():
+        draft.degrade(f"settings.{setting}", refusal)
+    draft.warnings += collectives.note(case, torch)
+    return (
+        *run_time.choose_settings(wished, version, case.known, kinds),
+        *triton.choose_assemblers(case, *tools),
+    )
+
+
+def _cutlass(draft: Draft, toolkits: tuple[Toolkit, ...]) -> Cutlass | None:
     cutlass = provide_cutlass(draft.case)
     if isinstance(cutlass, Refusal):
         draft.degrade("cutlass", cutlass)
         return None
+    if cutlass and (refusal := unknown_target(draft.case, cutlass, toolkits)):
+        draft.degrade("cutlass", refusal)
     return cutlass
 
 
@@ -161,6 +193,9 @@ def _extensions(draft: Draft, torch: PyTorch | None, toolkit: Toolkit | None) ->
             draft.remedies.append(refusal.remedy)
     wished = tuple(dict.fromkeys((*case.request.extensions, *built)))
     extensions = choose_extensions(case, wished, torch, built)
+    for name, entry in extensions.items():
+        if isinstance(entry, Refusal) and devices.too_old(case, name) and name not in built and torch and torch.cuda:
+            draft.degrade(name, entry)
     compiled = {
         name: entry.version
         for name, entry in extensions.items()

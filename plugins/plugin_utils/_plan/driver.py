@@ -16,6 +16,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import guest_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, find_model, level
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import not_on_jetson
@@ -62,7 +63,7 @@ def plan_driver(case: Case) -> Driver | Refusal:
     host, request = case.host, case.request
     if request.driver == KEEP:
         return Driver(KEEP, str(host.branch) if host.branch else None, host.driver, loaded=host.driver)
-    for rule in (in_container, on_wsl2, not_on_jetson):
+    for rule in (in_container, on_wsl2, not_on_jetson, guest_driver):
         if refusal := rule(case):
             return refusal
     wish = request.driver

@@ -14,6 +14,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import too_old
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -81,7 +83,9 @@ def choose_extensions(
             chosen[name] = _compiled(around, name, built[name])
         elif torch.adopt:
             missing = Refusal(f"it does not lie beside the PyTorch at {torch.adopt}, which is used as it is")
-            chosen[name] = Extension(adopted[name], None, "adopt") if name in adopted else missing
+            found = Extension(adopted[name], None, "adopt") if name in adopted else missing
+            gpu = too_old(case, name) if packages[name]["bundled"] else None
+            chosen[name] = _too_old(gpu, packages[name]) if gpu else found
         else:
             chosen[name] = _choose(around, name)
         if isinstance(found := chosen[name], Extension):
@@ -138,7 +142,8 @@ def _choose(around: Around, name: str) -> Extension | Refusal:
     known, torch = around.case.known, around.torch
     about = known["extensions"]["packages"][name]
     if name in around.bundled:
-        return Extension(around.bundled[name], None, torch.index)
+        gpu = too_old(around.case, name)
+        return _too_old(gpu, about) if gpu else Extension(around.bundled[name], None, torch.index)
     if refusal := _hardware(around, about):
         return refusal
     releases = known["pypi"]["packages"].get(name, {})
@@ -167,10 +172,17 @@ def _hardware(around: Around, about: Row) -> Refusal | None:
         return None
     if torch.cuda is None:
         return Refusal("it needs CUDA, and this environment is for the CPU")
-    for capability in around.case.host.capabilities:
-        if parse_version(capability) < parse_version(least):
-            return Refusal(f"it needs compute capability {least}; found {capability}")
-    return None
+    gpu = next((gpu for gpu in around.case.host.gpus or () if _is_below(gpu, least)), None)
+    return _too_old(gpu, about) if gpu else None
+
+
+def _is_below(gpu: Gpu, least: str) -> bool:
+    return gpu.capability is not None and parse_version(gpu.capability) < parse_version(least)
+
+
+def _too_old(gpu: Gpu, about: Row) -> Refusal:
+    because = f"it needs compute capability {about['least_capability']}; found {gpu.capability} ({gpu.name})"
+    return Refusal(because, "Leave it out of extensions for this host.")
 
 
 def _is_near(release: Release, torch: PyTorch) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.jetson import J
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import Answer, Way, read_answer, read_ways
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Overrides
 
+VGPU = re.compile(r"-(?:\d-)?\d+[ABCQ](?:ME)?$")  # memory in GB and kind; of a MIG-backed one the slices come before
 CONSUMER = ("geforce", "titan")  # in NVML's name; never a data-centre GPU, whatever brand is reported
 
 
@@ -31,6 +33,8 @@ class Gpu:
     xids: tuple[int, ...] = ()  # in the kernel's log since it started
     uuid: str | None = None
     memory_mib: float | None = None
+    virtual: bool | None = None  # a vGPU: a share of a GPU, that a virtual machine was given; None: unknown
+    compute_mode: str | None = None  # default, exclusive_process, prohibited
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Host:
     container: Row | None = None  # which runtime, and how the driver's libraries came in; None: none, or nobody looked
     provider: str | None = None  # whose pod it is
     jetson: Jetson | None = None
+    hidden: tuple[Gpu, ...] = ()  # GPUs that no program sees, see _plan/devices.py; not among `gpus` then
 
     @property
     def wsl(self) -> bool:
@@ -207,12 +212,20 @@ def level(driver: str | None, known: Catalogue) -> str | None:
 
 
 def find_model(name: str, known: Catalogue) -> Row | None:
-    """The catalogue's row for NVML's name of a GPU: the exact one, or the longest part that the name contains."""
+    """The catalogue's row for NVML's name of a GPU: the exact one, or that of the longest designation in the name."""
     models = known["gpus"]["models"]
     if name in models:
         return models[name]
-    parts = [part for part, row in models.items() if row.get("match") == "part" and part in name]
+    parts = [part for part, row in models.items() if row["match"] != "exact" and _names(part, name, row["match"])]
     return models[max(parts, key=len)] if parts else None
+
+
+def _names(part: str, name: str, match: str) -> bool:
+    """Whether a designation stands in a GPU's name by itself, or as the begin of one where it is a series."""
+    if part not in name:
+        return False
+    before, _part, after = name.partition(part)
+    return not before[-1:].isalnum() and (match == "series" or not after[:1].isdigit())
 
 
 def _gpus(devices: Any, overrides: Overrides, known: Catalogue) -> tuple[Gpu, ...] | None:
@@ -241,7 +254,16 @@ def _gpu(device: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> G
         xids=tuple(int(str(code)) for code in _rows(device.get("xid")) if str(code).isdecimal()),
         uuid=_text(device.get("uuid")),
         memory_mib=_number(device.get("memory_mib")),
+        virtual=_virtual(device.get("virtual"), name),
+        compute_mode=_text(device.get("compute_mode")),
     )
+
+
+def _virtual(observed: Any, name: str) -> bool | None:
+    """Whether it is a vGPU: as NVML says, else by the name of a type, such as GRID A100D-16C or NVIDIA A16-8Q."""
+    if isinstance(observed, bool):
+        return observed
+    return True if VGPU.search(name) else None
 
 
 def is_consumer(gpu: Gpu) -> bool:

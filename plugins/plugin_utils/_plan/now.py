@@ -31,6 +31,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.causes import (
     list_possible,
     look,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.device_state import (
+    compute_prohibited,
+    exclusive_process,
+    grave_xid,
+    lesser_xid,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import BROKEN_DRIVER, broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
@@ -46,7 +52,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
 
-FAILURE, WARNING = "failure", "warning"  # severities of catalogue/health.yml
 PROOF = "command"  # the way by which a run comes into the host, and its proof starts
 SOME = "some_devices"  # kind of a foreign setting that is a choice
 NO_DEVICE = 100
@@ -157,14 +162,6 @@ def driver_does_not_answer(case: Case) -> Refusal | None:
     return broken_driver(case)
 
 
-def grave_xid(case: Case) -> Refusal | None:
-    """The driver has reported an error after which a GPU has to be reset or returned; the proof fails by it, too."""
-    for index, code, row in _xids(case, FAILURE):
-        because = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started: {halve(str(row['cause']))}"
-        return Refusal(because, containers.remedy_of(case.host, row))
-    return None
-
-
 def mig_without_slice(case: Case) -> Refusal | None:
     """MIG is on, and no slice was made or given to this host: CUDA has nothing to run on."""
     host = case.host
@@ -217,6 +214,7 @@ def no_library_at_all(case: Case) -> Refusal | None:
 DRIVER_RULES: tuple[Callable[[Case], Refusal | None], ...] = (
     driver_does_not_answer,
     grave_xid,
+    compute_prohibited,
     mig_without_slice,
     own_library_fails,
     own_library_failed,
@@ -339,13 +337,6 @@ WAY_RULES: tuple[Callable[[Case, Way], Refusal | None], ...] = (
 # --- what works and should be known ---
 
 
-def lesser_xid(case: Case) -> Iterator[str]:
-    """Errors after which a GPU still works. They make no verdict: the kernel's log keeps one until the next boot."""
-    for index, code, row in _xids(case, WARNING):
-        when = f"GPU {index} had Xid {code} ({row['name']}) since the kernel started"
-        yield f"{when}: {halve(str(row['cause']))}. {containers.remedy_of(case.host, row)}"
-
-
 def silent_shell(case: Case) -> Iterator[str]:
     """An interactive shell that does not come as far as CUDA, which is no fault by itself."""
     way = (case.host.ways or {}).get(INTERACTIVE)
@@ -375,7 +366,13 @@ def small_shared_memory(case: Case) -> Iterator[str]:
     yield f"{row['what'].format(value=f'{size:g} MiB')}: {halve(str(row['cause']))}. {remedy}"
 
 
-NOTES: tuple[Callable[[Case], Iterator[str]], ...] = (lesser_xid, silent_shell, chosen_devices, small_shared_memory)
+NOTES: tuple[Callable[[Case], Iterator[str]], ...] = (
+    lesser_xid,
+    exclusive_process,
+    silent_shell,
+    chosen_devices,
+    small_shared_memory,
+)
 
 
 def note(case: Case) -> list[str]:
@@ -398,7 +395,7 @@ def note_own_python(case: Case, now: Now) -> list[str]:
 
 def _is_explained(case: Case) -> bool:
     """Whether the driver itself said why CUDA does not work, so that its error adds nothing but guesses."""
-    return any(rule(case) for rule in (driver_does_not_answer, grave_xid, mig_without_slice))
+    return any(rule(case) for rule in (driver_does_not_answer, grave_xid, compute_prohibited, mig_without_slice))
 
 
 def _works_somewhere(case: Case) -> bool:
@@ -430,19 +427,3 @@ def _said(answer: Answer) -> str:
 
 def _error(way: Way) -> str:
     return f" (error {way.answer.code})" if way.answer and way.answer.code else ""
-
-
-def _xids(case: Case, severity: str) -> Iterator[tuple[int, int, Mapping[str, object]]]:
-    """Index, code and row of each Xid of that severity, each once; a code that is not listed is a warning."""
-    rows = case.known["health"]["xids"]
-    unlisted = {
-        "name": "not in the catalogue",
-        "severity": WARNING,
-        "cause": "An error of the driver or the GPU.",
-        "remedy": "Look it up in NVIDIA's Xid catalogue.",
-    }
-    for index, gpu in enumerate(case.host.gpus or ()):
-        for code in dict.fromkeys(gpu.xids):
-            row = rows.get(str(code), unlisted)
-            if row["severity"] == severity:
-                yield index, code, row

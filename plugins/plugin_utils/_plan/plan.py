@@ -15,6 +15,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import (
     builds,
     bus,
     containers,
+    devices,
+    mixed,
     platforms,
     rules,
 )
@@ -27,10 +29,11 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import 
     Wanted,
     find_changes,
     find_repairs_made,
+    is_proven,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_parts import build_reasons, choose_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import wheels
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import architectures, wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import (
     check_source,
     for_other_gpus,
@@ -113,6 +116,7 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     draft = Draft(replace(whole, host=confine(host, layout)), observed=host)
     _judge_now(draft, observed)
     _plan_driver(draft)
+    draft.case = replace(draft.case, host=devices.only_seen(draft.case.host))
     if draft.blocked:
         return _blocked(draft)
     if _cannot_work(draft):
@@ -236,17 +240,17 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
 def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
     """A PyTorch for CUDA that is compiled here, or that extensions are compiled against, for GPUs of other hosts."""
     case = draft.case
-    architectures = case.request.architectures
+    wished = case.request.architectures
     rejected: list[Rejection] = []
-    for build in builds.wished_builds(case) if architectures else ():
+    for build in builds.wished_builds(case) if wished else ():
         refusal = not_offered(case, build) or builds.why_not_build(case, build, ptx=False)
         if refusal is None:
-            others = " ".join(architectures or ())
+            others = " ".join(wished or ())
             text = f"{build.name} is used anyway, for what is compiled for GPUs of other hosts ({others})"
             reasons.append(Reason("other-gpus", text, build.source))
             return Choice("cpu", settle(case, build), tuple(reasons), tuple(rejected))
         rejected.append(Rejection(build.name, refusal.because))
-    found = " ".join(architectures or ("auto",))
+    found = " ".join(wished or ("auto",))
     because = f"compiling PyTorch needs a GPU or a list of architectures; found no GPU, and architectures: {found}"
     remedy = "Set architectures to the compute capabilities it is for, or cuda: none to compile it for the CPU."
     draft.block(Refusal(because, remedy))
@@ -256,22 +260,24 @@ def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
 def _choose_gpu(draft: Draft) -> Choice:
     """The stack of a host with GPUs and a driver."""
     case = draft.case
-    for rule in (rules.gpu_floor, rules.gpu_dropped):
+    for rule in (rules.gpu_floor, rules.gpu_dropped, architectures.misfit):
         if refusal := rule(case):
-            draft.block(refusal)
-            return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
+            draft.block(refusal, *mixed.remedies(case))
+            option = "architectures" if rule is architectures.misfit else "native"
+            return Choice(BLOCKED, None, rejected=(Rejection(option, refusal.because),))
     choice = serve_ptx(case, choose(case))
     if choice.build is None:
         told = platforms.remedies(case) or advice.remedies(case, other_wishes=True)
-        draft.block(platforms.nothing_fits(case), *told)
+        draft.block(platforms.nothing_fits(case), *mixed.remedies(case), *told)
         return choice
-    draft.warnings += advice.unknown_warnings(case.host)
+    draft.warnings += advice.unknown_warnings(case.host) + architectures.note_left_out(case)
     draft.warnings += warn_of_exceptions(case, choice.build)
     for refusal in choice.unmet:
         draft.degrade("PTX", refusal)
     if choice.fallback:
         draft.degraded = True
-        draft.remedies += platforms.remedies(case) or advice.remedies(case, other_wishes=False)
+        told = platforms.remedies(case) or advice.remedies(case, other_wishes=False)
+        draft.remedies += [*mixed.remedies(case), *told]
     elif not case.host.jetson and (better := advice.better(case, choice)):
         draft.remedies.append(better)
     return replace(choice, build=settle(case, choice.build))
@@ -292,19 +298,22 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         draft.reasons.append(Reason("reuse-environment", text, "observed on the host"))
     stack = replace(stack, source=wheels.settle(stack.source, find_built(environment.name, case.host), case.host))
     draft.reasons += build_reasons(case, stack)
-    architectures, left_out = proof_architectures(case, stack)
+    targets, left_out = proof_architectures(case, stack)
     if stack.toolkit:
         lacks = f"CUDA toolkit {stack.toolkit.version} does not compile for"
         draft.warnings += [f"{lacks} {target}; it is left out of the proof." for target in left_out]
     gpu = choice.route != "cpu" and not case.host.target
     checks = choose_checks(case, stack, gpu=gpu)
-    digest = digest_of(stack, environment, architectures, checks)
+    digest = digest_of(stack, environment, targets, checks)
     now = replace(case, host=draft.observed)
+    wanted = Wanted(stack, environment, digest)
     changes = (
         *find_repairs_made(environment),
         *drivers.find_changes(now, draft.driver),
-        *find_changes(case, Wanted(stack, environment, digest)),
+        *find_changes(case, wanted),
     )
+    if gpu and not is_proven(wanted, case.host) and (refusal := devices.assumed_code(case, stack.torch)):
+        draft.degrade("machine code", refusal)
     download = _download(draft, changes)
     if draft.blocked:
         return _blocked(draft)
@@ -329,13 +338,13 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         cutlass=stack.cutlass,
         environment=environment,
         settings=stack.settings,
-        proof=Proof(architectures, gpu, checks, digest),
+        proof=Proof(targets, gpu, checks, digest),
         download=download,
         versions=compare_versions(_versions(case, choice, stack), case.known),
         reasons=tuple(draft.reasons),
         rejected=tuple(draft.rejected),
         remedies=_unique(draft.remedies),
-        warnings=_unique(draft.warnings),
+        warnings=_unique([*draft.warnings, *devices.note_guest_driver(draft.case, draft.remedies)]),
         changes=changes,
         digest=digest,
     )
@@ -432,7 +441,7 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
         reasons=(*draft.reasons, Reason(BLOCKED, because, told)),
         rejected=tuple(rejected),
         remedies=_unique(draft.remedies) or ("Use another host.",),
-        warnings=_unique(draft.warnings),
+        warnings=_unique([*draft.warnings, *devices.note_guest_driver(draft.case, draft.remedies)]),
         changes=(),
         digest="",
     )

@@ -166,7 +166,7 @@ def own_builds(case: Case, *, fallback: bool = False) -> Iterator[Build]:
         release = case.known["cuda"]["releases"].get(jetson.cuda or "")
         if release and request.cuda in ("newest", jetson.cuda):
             archs = tuple(f"sm_{code}" for code in release["gpu_code"])
-            yield Build(None, _index(str(jetson.cuda)), jetson.cuda, archs, False, (), None, str(jetson.row["source"]))
+            yield Build(None, _index(str(jetson.cuda)), jetson.cuda, archs, (), (), None, str(jetson.row["source"]))
         return
     if request.wheels.provider not in (AUTO, ADOPT):
         return
@@ -180,7 +180,7 @@ def own_builds(case: Case, *, fallback: bool = False) -> Iterator[Build]:
             index=_index(cuda),
             cuda=cuda,
             archs=archs or own,
-            ptx=False,
+            ptx=(),
             pythons=(str(row.get("python_version") or ""),),
             glibc=None,
             source=str(jetson.row["source"]),

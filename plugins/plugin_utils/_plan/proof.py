@@ -79,7 +79,7 @@ def choose_checks(case: Case, stack: Stack, *, gpu: bool) -> tuple[str, ...]:
         "torch": torch is not None,
         "matmul": torch is not None,
         "nvrtc": on_gpu,
-        "triton": on_gpu,
+        "triton": on_gpu and stack.triton,
         OF_SEVERAL: on_gpu and len(case.host.gpus or ()) > 1,
         "workers": torch is not None and not case.host.target,
         "extension": toolkit is not None and torch is not None and same_major and headers is not False,

@@ -55,7 +55,7 @@ def read_record(state: Mapping[str, Any] | None) -> Reach | None:
 
 def read_present(host: Host) -> Reach:
     """What the host has now: its driver, the libcuda that the live environment gets, and its GPUs."""
-    uuids = [gpu.uuid for gpu in host.gpus or ()]
+    uuids = [gpu.uuid for gpu in (*(host.gpus or ()), *host.hidden)]
     is_known = host.gpus is not None and None not in uuids
     return Reach(host.driver, _live_library(host), frozenset(uuid for uuid in uuids if uuid) if is_known else None)
 

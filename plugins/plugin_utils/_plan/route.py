@@ -211,7 +211,7 @@ def serve_ptx(case: Case, choice: Choice) -> Choice:
     allowed = "forward_compat" in case.request.on_old_driver
     if isinstance(compat, Refusal):
         search.reject(
-            "forward_compat", Build(None, f"cu{cuda.replace('.', '')}", cuda, (), False, (), None, ""), compat.because
+            "forward_compat", Build(None, f"cu{cuda.replace('.', '')}", cuda, (), (), (), None, ""), compat.because
         )
     elif allowed and not choice.fallback:
         kept = (reason for reason in choice.reasons if reason.rule != "minor-version")
@@ -265,7 +265,7 @@ def _too_old(case: Case, cuda: str) -> Refusal:
 
 def _without_torch(build: Build) -> Build:
     """Forward compatibility depends on the CUDA release alone: it is the same for every PyTorch on it."""
-    return Build(None, build.index, build.cuda, (), False, (), None, "")
+    return Build(None, build.index, build.cuda, (), (), (), None, "")
 
 
 def _main_first(builds: Iterable[Build], known: Catalogue) -> list[Build]:

@@ -108,18 +108,37 @@ def _capability(gpu: Gpu, known: Catalogue) -> Row:
 # --- compiled code and the GPU ---
 
 
-def covers(archs: Iterable[str], capability: str, *, ptx: bool, known: Catalogue) -> bool:
-    """Whether code compiled for ``archs`` runs on ``capability``; with ``ptx`` also what the driver compiles itself."""
+def covers(archs: Iterable[str], capability: str, *, ptx: bool, known: Catalogue, cuda: str | None = None) -> bool:
+    """Whether code compiled for ``archs``, by ``cuda``, runs on ``capability``.
+
+    With ``ptx`` what is PTX (compute_…) counts: the driver compiles it itself.
+    """
     rows = known["gpus"]["capabilities"]
-    return coverage.covers(archs, capability, ptx=ptx, tegra=lambda name: bool(rows.get(name, {}).get("tegra")))
+    split = coverage.Split(
+        is_tegra=lambda name: bool(rows.get(name, {}).get("tegra")),
+        joined_since=lambda name: _joined_since(rows.get(name, {})),
+    )
+    return coverage.covers(archs, capability, ptx=ptx, cuda=cuda, split=split)
 
 
-def no_machine_code(case: Case, archs: tuple[str, ...], *, ptx: bool) -> Refusal | None:
-    """A GPU that the compiled code does not cover. All GPUs of a host must be."""
+def _joined_since(row: Row) -> tuple[int, ...] | None:
+    since = row.get("discrete_code")
+    return tuple(int(part) for part in str(since).split(".")) if since else None
+
+
+def no_machine_code(case: Case, archs: tuple[str, ...], *, ptx: bool, cuda: str | None = None) -> Refusal | None:
+    """A GPU that the compiled code does not cover. All GPUs of a host must be.
+
+    That an integrated GPU runs code for discrete ones needs a driver of that CUDA release as well.
+    """
+    level = case.host.driver_cuda
+    if level and cuda and parse_version(level) < parse_version(cuda):
+        cuda = level
     for gpu in case.host.gpus or ():
-        if gpu.capability and not covers(archs, gpu.capability, ptx=ptx, known=case.known):
+        if gpu.capability and not covers(archs, gpu.capability, ptx=ptx, known=case.known, cuda=cuda):
             code = gpu.capability.replace(".", "")
-            return Refusal(f"no machine code for {gpu.name} (sm_{code}); it has {' '.join(archs) or 'none'}")
+            found = " ".join(name for name in archs if name.startswith("sm_")) or "none"
+            return Refusal(f"no machine code for {gpu.name} (sm_{code}); it has {found}")
     return None
 
 

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, Settings
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, NCCL_LEVELS, Settings
+
+SWITCHES = ("tf32", "module_loading", "expandable_segments", "cudnn_benchmark")
 
 HOST_COMPILER = "host_compiler"  # the setting that follows from the toolkit, which has a reason of its own
 
@@ -31,11 +33,11 @@ class Setting:
 
 
 def choose_settings(
-    wished: Settings, torch: str | None, known: Catalogue, kind: str | None = None
+    wished: Settings, torch: str | None, known: Catalogue, kinds: Collection[str] = ()
 ) -> tuple[Setting, ...]:
     """What is set for the wishes, by the names that this PyTorch reads; without PyTorch those of CUDA alone.
 
-    ``kind`` is the host's; what breaks on such a host is not set, see :func:`refuse`.
+    ``kinds`` is what the host is, see ``devices.kinds``; what breaks on such a host is not set, see :func:`refuse`.
     """
     wishes = _wishes(wished)
     found = [
@@ -51,7 +53,7 @@ def choose_settings(
         for name, row in known["settings"]["variables"].items()
         if wishes.get(row["setting"]) in row["values"]
         and _reads(torch, row["torch"])
-        and not _breaks(row, wishes[row["setting"]], kind)
+        and not _breaks(row, wishes[row["setting"]], kinds)
     ]
     for name, row in known["settings"]["programs"].items():
         if name in wishes:
@@ -60,12 +62,12 @@ def choose_settings(
     return tuple(found)
 
 
-def refuse(wished: Settings, torch: str | None, known: Catalogue, kind: str | None) -> dict[str, Refusal]:
-    """The wishes that are not met because they break programs on this kind of host: setting → why, and what to do."""
+def refuse(wished: Settings, torch: str | None, known: Catalogue, kinds: Collection[str]) -> dict[str, Refusal]:
+    """The wishes that are not met because they break programs on such a host: setting → why, and what to do."""
     wishes, found = _wishes(wished), {}
     for name, row in known["settings"]["variables"].items():
         wish = wishes.get(row["setting"], "")
-        if _reads(torch, row["torch"]) and (because := _breaks(row, wish, kind)):
+        if _reads(torch, row["torch"]) and (because := _breaks(row, wish, kinds)):
             own = f"to try it all the same, set {name}={row['values'][wish]} in your own environment"
             remedy = f"Leave settings.{row['setting']} out of the request for this host; {own}."
             found[row["setting"]] = Refusal(f"{wish} is not set here: {because}", remedy)
@@ -76,10 +78,10 @@ def _wishes(wished: Settings) -> dict[str, str]:
     return {name: _word(value) for name, value in asdict(wished).items() if value is not None}
 
 
-def _breaks(row: Row, wish: str, kind: str | None) -> str | None:
-    """Why a variable must not have the value of a wish on this kind of host; None where it may, or kind is unknown."""
-    barred = row.get("unless_platform", {}).get(wish)
-    return str(barred["because"]) if barred and kind in barred["kinds"] else None
+def _breaks(row: Row, wish: str, kinds: Collection[str]) -> str | None:
+    """Why a variable must not have the value of a wish on such a host; None where it may, or nothing is known of it."""
+    barred = row.get("unless_platform", {}).get(wish, ())
+    return next((str(one["because"]) for one in barred if not set(kinds).isdisjoint(one["kinds"])), None)
 
 
 def _word(value: object) -> str:
@@ -108,8 +110,27 @@ def warn(settings: tuple[Setting, ...]) -> list[str]:
     ]
 
 
-def all_choices(torch: str | None, known: Catalogue) -> Iterator[tuple[Setting, ...]]:
-    """What every possible wish would set on some host, to tell a file of other settings from an edited one."""
+def all_choices(
+    torch: str | None, known: Catalogue, set_now: tuple[Setting, ...] = ()
+) -> Iterator[tuple[Setting, ...]]:
+    """What other wishes would set on some host, to tell a file of other settings from an edited one.
+
+    ``set_now``: those of NCCL and Triton among them are kept, left out, or one of them is changed.
+    """
     switch = (None, True, False)
+    others = tuple(one for one in set_now if one.setting not in SWITCHES)
     for tf32, loading, segments, benchmark in itertools.product(switch, (None, *LOADINGS), switch, switch):
-        yield choose_settings(Settings(tf32, loading, segments, benchmark), torch, known)
+        chosen = choose_settings(Settings(tf32, loading, segments, benchmark), torch, known)
+        yield chosen
+        if others:
+            yield _in_order((*chosen, *others), known)
+    own = tuple(one for one in set_now if one.setting in SWITCHES)
+    for p2p, shm, ib, debug in itertools.product(switch, switch, switch, (None, *NCCL_LEVELS)):
+        wished = Settings(nccl_p2p=p2p, nccl_shm=shm, nccl_ib=ib, nccl_debug=debug)
+        yield _in_order((*own, *choose_settings(wished, torch, known)), known)
+
+
+def _in_order(settings: tuple[Setting, ...], known: Catalogue) -> tuple[Setting, ...]:
+    """Settings in the order of a plan: by the catalogue, then what no variable switches, then Triton's."""
+    names = [*known["settings"]["variables"], None]
+    return tuple(sorted(settings, key=lambda one: names.index(one.variable) if one.variable in names else len(names)))

@@ -29,6 +29,7 @@ class Stack:
     source: Source | None = None  # what is compiled here
     settings: tuple[Setting, ...] = ()
     targets: tuple[str, ...] = ()  # compute capabilities that code is compiled for
+    triton: bool = True  # whether Triton works on every GPU, as far as is known
 
     @property
     def toolkits(self) -> tuple[Toolkit, ...]:

@@ -114,7 +114,7 @@ def adoptable_builds(case: Case) -> list[Build]:
             continue
         torch, index = str(row["version"]).partition("+")[0], f"cu{cuda.replace('.', '')}"
         source = str(row.get("path") or "observed on the host")
-        found.append(Build(torch, index, cuda, _archs(case, row), False, (), None, source, adopt=row))
+        found.append(Build(torch, index, cuda, _archs(case, row), (), (), None, source, adopt=row))
     return sorted(found, key=lambda build: (version_key(build.torch), version_key(build.cuda)), reverse=True)
 
 
@@ -145,7 +145,7 @@ def _covers(case: Case, row: Row) -> bool:
     if not case.host.gpus or not case.request.overrides.arch_list or not row.get("cuda"):
         return True
     archs = _archs(case, row)
-    return bool(archs) and no_machine_code(case, archs, ptx=False) is None
+    return bool(archs) and no_machine_code(case, archs, ptx=False, cuda=str(row["cuda"])) is None
 
 
 def _archs(case: Case, row: Row) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
 WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels", "source")
 SCOPES = ("auto", "system", "user")
 LOADINGS = ("lazy", "eager")
+NCCL_LEVELS = ("version", "warn", "info")
+SETTING_WORDS = {"module_loading": LOADINGS, "nccl_debug": NCCL_LEVELS}  # settings that are no switches
 KEEP = "keep"
 
 _RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
@@ -70,6 +72,10 @@ class Settings:
     module_loading: str | None = None
     expandable_segments: bool | None = None
     cudnn_benchmark: bool | None = None
+    nccl_p2p: bool | None = None
+    nccl_shm: bool | None = None
+    nccl_ib: bool | None = None
+    nccl_debug: str | None = None
 
 
 @dataclass(frozen=True)
@@ -318,10 +324,10 @@ def _settings(value: Any) -> Settings:
     where = f"{NAME}.settings"
     values = _mapping(where, value, Settings.__dataclass_fields__)
     for key, found in values.items():
-        if key != "module_loading" and not isinstance(found, bool):
+        if key in SETTING_WORDS:
+            values[key] = _choice(f"settings.{key}", found, SETTING_WORDS[key])
+        elif not isinstance(found, bool):
             raise RequestError(f"{where}.{key} is {show(found)}; expected true or false, or null to leave it as it is.")
-    if "module_loading" in values:
-        values["module_loading"] = _choice("settings.module_loading", values["module_loading"], LOADINGS)
     return Settings(**values)
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Section
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, Settings
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import TEGRA, VGPU
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import (
+    LOADINGS,
+    NCCL_LEVELS,
+    SETTING_WORDS,
+    Settings,
+)
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,14 @@ PACKAGES = _pattern("a pattern of packages' names, such as cuda-drivers*", r"[a-
 HEX = _pattern("four hexadecimal digits in quotes", r"[0-9a-f]{4}")
 DIGITS = _pattern("digits in quotes", r"\d+")
 NAME = _pattern("a name", r"[A-Za-z0-9][A-Za-z0-9 ._{}-]*")
-CODE = _record(linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")), ptx=BOOLEAN)
+CODE = _record(
+    linux=_list(_pattern("a target, such as sm_90", r"sm_\d+")),
+    ptx=_list(_pattern("a target of PTX, such as compute_90", r"compute_\d+")),
+)
 CASE = _pattern("a case of the benchmark, such as gemm/8192-fp16", r"[a-z_0-9]+/[A-Za-z0-9_*-]+")
 VARIABLE = _pattern("a variable of the environment", r"[A-Z][A-Z0-9_]*")
-WISH = _one_of("true", "false", *LOADINGS)
+WISH = _one_of("true", "false", *LOADINGS, *NCCL_LEVELS)
+KINDS = ("bare_metal", "vm", "container", "wsl2", VGPU, TEGRA)
 SWITCH = _pattern("a switch, such as USE_NCCL", r"[A-Z][A-Z0-9_]+")
 REQUIREMENT = _pattern(
     "a requirement, such as ninja",
@@ -270,6 +280,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "least_driver_windows": _or_null(VERSION),
                 "last_branch": _or_null(NUMBER),
                 "tegra": BOOLEAN,
+                "discrete_code": _optional(RELEASE),
                 "open_module": _or_null(BOOLEAN),
                 "arch_specific": _or_null(_pattern('a target in quotes, such as "9.0a"', r"\d+\.\da")),
             },
@@ -278,9 +289,9 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         "models": (
             NAME,
             {
-                "match": _one_of("exact", "part"),
+                "match": _one_of("exact", "part", "series"),
                 "compute_capability": RELEASE,
-                "brand_id": NUMBER,
+                "brand_id": _or_null(NUMBER),
                 "least_driver": _or_null(VERSION),
                 "open_module": _optional(BOOLEAN),
             },
@@ -426,10 +437,26 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "torch": _or_null(SPECIFIER),
                 "unless": _list(VARIABLE),
                 "unless_platform": _optional(
-                    _mapping(
-                        WISH, _record(kinds=_list(_one_of(*map(str, CONTEXT["kind"]))), because=TEXT, source=CITED)
-                    )
+                    _mapping(WISH, _list(_record(kinds=_list(_one_of(*KINDS)), because=TEXT, source=CITED)))
                 ),
+            },
+        ),
+        "collectives": (_one_of(*(field.name for field in fields(Settings))), {"gpus": NUMBER, "told": TEXT}),
+        "collective_faults": (
+            NAME,
+            {
+                "torch": SPECIFIER,
+                "capabilities": _or_null(_list(RELEASE)),
+                "kinds": _or_null(_list(_one_of(*KINDS))),
+                "gpus": NUMBER,
+                "told": SENTENCES,
+            },
+        ),
+        "assemblers": (
+            RELEASE,
+            {
+                "ptxas": RELEASE,
+                "newer": _or_null(_record(**{"from": RELEASE, "ptxas": RELEASE, "variable": VARIABLE})),
             },
         ),
         "programs": (
@@ -765,13 +792,17 @@ def _check_settings(catalogue: Catalogue) -> Iterator[str]:
         if row["values"].keys() != row["what"].keys():
             told = f"values are for {', '.join(row['values'])}, what is said of {', '.join(row['what'])}"
             yield f"{where}: {told}; say what each value does."
-        wishes = {*LOADINGS} if row["setting"] == "module_loading" else {"true", "false"}
+        wishes = set(SETTING_WORDS.get(row["setting"], ("true", "false")))
         for wish in sorted(row["values"].keys() - wishes):
             yield f"{where}: {row['setting']} is never {wish}; its wishes are {', '.join(sorted(wishes))}."
         for wish in sorted(row.get("unless_platform", {}).keys() - row["values"].keys()):
             yield f"{where}: unless_platform has {wish}, which values has not; correct one of them."
         for other in row["unless"]:
             yield from _absent(f"{where}: unless", other, variables, "settings.yml variables")
+    for version, row in catalogue["settings"]["assemblers"].items():
+        where = f"settings.yml: assemblers: {version}"
+        for release in filter(None, (row["ptxas"], (row["newer"] or {}).get("ptxas"))):
+            yield from _absent(f"{where}: ptxas", release, catalogue["cuda"]["releases"], "cuda.yml releases")
     switched = {row["setting"] for row in variables.values()} | catalogue["settings"]["programs"].keys()
     for name in sorted({field.name for field in fields(Settings)} - switched):
         yield f"settings.yml switches {name} by nothing; add a row to its variables or programs."

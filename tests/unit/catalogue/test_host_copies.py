@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import CUDA_ERRORS, error_name
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import BRANDS
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import TEGRA
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import JOINED, TEGRA
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 
 UNKNOWN = "0"  # NVML_BRAND_UNKNOWN, which an observation tells as no brand
@@ -24,6 +24,13 @@ def test_brands(known: Catalogue) -> None:
 def test_integrated_gpus(known: Catalogue) -> None:
     rows = known["gpus"]["capabilities"]
     assert {int(name.replace(".", "")) for name, row in rows.items() if row["tegra"]} == TEGRA
+
+
+def test_integrated_gpus_that_run_code_for_discrete_ones(known: Catalogue) -> None:
+    rows = {name: row["discrete_code"] for name, row in known["gpus"]["capabilities"].items() if "discrete_code" in row}
+    found = {int(name.replace(".", "")): tuple(map(int, since.split("."))) for name, since in rows.items()}
+    assert found == JOINED
+    assert found.keys() <= TEGRA
 
 
 def test_cuda_errors(known: Catalogue) -> None:

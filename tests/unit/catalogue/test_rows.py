@@ -175,14 +175,20 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         ),
         pytest.param(
             "settings/variables/PYTORCH_ALLOC_CONF/unless_platform",
-            {"true": {"kinds": ["windows"], "because": "it breaks", "source": "https://x.org/"}},
-            "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform is {'true': {'kinds': ['windows'], 'because':"
-            " 'it breaks', 'source': 'https://x.org/'}}; it must be a mapping, each key one of true, false, lazy,"
-            " eager, each value a mapping of kinds (a list, each one of bare_metal, vm, container, wsl2), because"
-            " (text), source (an address, or several).",
+            {"true": [{"kinds": ["windows"], "because": "it breaks", "source": "https://x.org/"}]},
+            "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform is {'true': [{'kinds': ['windows'],"
+            " 'because': 'it breaks', 'source': 'https://x.org/'}]}; it must be a mapping, each key one of true,"
+            " false, lazy, eager, version, warn, info, each value a list, each a mapping of kinds (a list, each one of"
+            " bare_metal, vm, container, wsl2, vgpu, tegra), because (text), source (an address, or several).",
             id="a-kind-of-host-that-is-none",
         ),
         # What rows say of each other
+        pytest.param(
+            "settings/assemblers/3.9/ptxas",
+            "12.7",
+            f"settings.yml: assemblers: 3.9: ptxas is 12.7, which cuda.yml releases lacks; {ADD}",
+            id="ptxas-of-no-release",
+        ),
         pytest.param(
             "drivers/errors/34/words",
             ["system not yet initialized"],
@@ -197,7 +203,7 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         ),
         pytest.param(
             "settings/variables/PYTORCH_ALLOC_CONF/unless_platform",
-            {"lazy": {"kinds": ["wsl2"], "because": "it breaks", "source": "https://x.org/"}},
+            {"lazy": [{"kinds": ["wsl2"], "because": "it breaks", "source": "https://x.org/"}]},
             "settings.yml: variables: PYTORCH_ALLOC_CONF: unless_platform has lazy, which values has not; correct"
             " one of them.",
             id="a-value-that-is-never-set",
@@ -312,7 +318,7 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
         ),
         pytest.param(
             "pytorch/releases/2.15.0/indexes/cpu",
-            {"x86_64": {"linux": ["sm_95"], "ptx": False}},
+            {"x86_64": {"linux": ["sm_95"], "ptx": []}},
             f"pytorch.yml: releases: 2.15.0: cpu: a target is 9.5, which gpus.yml capabilities lacks; {ADD}",
             id="target",
         ),
@@ -631,35 +637,38 @@ SERVER = "80 90 100 110 120"
 @pytest.mark.parametrize(
     ("torch", "index", "arch", "code", "ptx"),
     [
-        ("2.6.0", "cu118", "x86_64", OLD, False),
-        ("2.6.0", "cu124", "x86_64", OLD, False),
-        ("2.6.0", "cu126", "x86_64", OLD, False),
-        ("2.7.1", "cu128", "x86_64", TURING, False),
-        ("2.8.0", "cu126", "x86_64", OLD, False),
-        ("2.8.0", "cu128", "x86_64", VOLTA, False),
-        ("2.8.0", "cu129", "x86_64", VOLTA, True),
-        ("2.9.1", "cu126", "aarch64", "80 90", False),
-        ("2.9.1", "cu128", "x86_64", VOLTA, False),
-        ("2.9.1", "cu129", "x86_64", VOLTA, True),
-        ("2.9.1", "cu130", "x86_64", TURING, True),
-        ("2.9.1", "cu130", "aarch64", SERVER, True),
-        ("2.10.0", "cu128", "x86_64", VOLTA, False),
-        ("2.11.0", "cu128", "x86_64", TURING, False),
-        ("2.11.0", "cu129", "x86_64", TURING, True),
-        ("2.12.1", "cu126", "x86_64", OLD, False),
-        ("2.13.0", "cu132", "x86_64", TURING, True),
-        ("2.14.1", "cu126", "x86_64", OLD, False),
-        ("2.14.1", "cu130", "x86_64", TURING, False),
-        ("2.14.1", "cu132", "aarch64", SERVER, False),
-        ("2.15.0", "cu132", "x86_64", TURING, False),
+        ("2.6.0", "cu118", "x86_64", OLD, ""),
+        ("2.6.0", "cu124", "x86_64", OLD, ""),
+        ("2.6.0", "cu126", "x86_64", OLD, ""),
+        ("2.7.1", "cu128", "x86_64", TURING, "120"),
+        ("2.7.1", "cu128", "aarch64", "90 100 120", ""),
+        ("2.8.0", "cu126", "x86_64", OLD, ""),
+        ("2.8.0", "cu128", "x86_64", VOLTA, ""),
+        ("2.8.0", "cu129", "x86_64", VOLTA, "120"),
+        ("2.9.1", "cu126", "aarch64", "80 90", ""),
+        ("2.9.1", "cu128", "x86_64", VOLTA, ""),
+        ("2.9.1", "cu129", "x86_64", VOLTA, "120"),
+        ("2.9.1", "cu130", "x86_64", TURING, "120"),
+        ("2.9.1", "cu130", "aarch64", SERVER, "120"),
+        ("2.10.0", "cu128", "x86_64", VOLTA, ""),
+        ("2.11.0", "cu128", "x86_64", TURING, ""),
+        ("2.11.0", "cu129", "x86_64", TURING, "120"),
+        ("2.12.1", "cu126", "x86_64", OLD, ""),
+        ("2.10.0", "cu130", "x86_64", TURING, "120"),
+        ("2.11.0", "cu130", "x86_64", TURING, ""),
+        ("2.13.0", "cu129", "x86_64", TURING, "120"),
+        ("2.13.0", "cu130", "aarch64", SERVER, ""),
+        ("2.13.0", "cu132", "x86_64", TURING, ""),
+        ("2.14.1", "cu126", "x86_64", OLD, ""),
+        ("2.14.1", "cu130", "x86_64", TURING, ""),
+        ("2.14.1", "cu132", "aarch64", SERVER, ""),
+        ("2.15.0", "cu132", "x86_64", TURING, ""),
     ],
 )
-def test_the_machine_code_of_a_wheel(
-    torch: str, index: str, arch: str, code: str, *, ptx: bool, known: Catalogue
-) -> None:
+def test_the_machine_code_of_a_wheel(torch: str, index: str, arch: str, code: str, ptx: str, known: Catalogue) -> None:
     build = known["pytorch"]["releases"][torch]["indexes"][index][arch]
     assert " ".join(target.removeprefix("sm_") for target in build["linux"]) == code
-    assert build["ptx"] is ptx
+    assert " ".join(target.removeprefix("compute_") for target in build["ptx"]) == ptx
 
 
 @pytest.mark.parametrize(

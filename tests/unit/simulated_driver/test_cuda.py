@@ -322,7 +322,7 @@ def test_a_hung_driver_never_answers(driver: Any, host: Host, changes: dict[str,
             "gpu H100",
             "gpu 9.0 14 1 2 H100",
         ),
-        *("cuinit never", "cuinit -5", "shown all", "slices", "xid", "folder"),
+        *("cuinit never", "cuinit -5", "shown all", "slices", "xid", "folder", "virtual maybe", "compute_mode 2"),
     ],
 )
 def test_a_line_that_is_not_understood_stops_the_test(driver: Any, line: str) -> None:

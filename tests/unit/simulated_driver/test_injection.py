@@ -213,7 +213,7 @@ def test_somebody_else_s_driver_is_not_overwritten(driver: Any, host: Host, tmp_
             "drivers 580.95.05",
             (
                 'found the word "drivers", wanted driver, cuda, flavor, wsl2, fault, library, machine, folder, '
-                "cuinit, shown, slices, xid or gpu"
+                "cuinit, shown, slices, virtual, compute_mode, xid or gpu"
             ),
         ),
         ("xid 79", "found xid 79, wanted its code and the index of a GPU"),

@@ -57,11 +57,29 @@ def test_nvml_says_what_the_recorded_host_said(driver: Any, host: Host) -> None:
                 "mig": False,
                 "pci_id": "0000:00:06.0",
                 "ecc": True,
+                "virtual": False,
+                "compute_mode": "default",
                 "xid": None,
             }
         ],
         "problems": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "virtual", "mode"),
+    [
+        pytest.param({"virtual": "yes", "gpu": "8.6 10 8192 0 NVIDIA A16-8Q"}, True, "default", id="vgpu"),
+        pytest.param({"compute_mode": "prohibited"}, False, "prohibited", id="prohibited"),
+        pytest.param({"compute_mode": "exclusive_process"}, False, "exclusive_process", id="exclusive"),
+        pytest.param({"compute_mode": "exclusive_thread"}, False, None, id="a-mode-that-is-gone"),
+    ],
+)
+def test_what_a_gpu_is_set_to(driver: Any, host: Host, changes: dict[str, str], virtual: bool, mode: str) -> None:
+    """CUDA starts all the same: only NVML says it."""
+    (gpu,) = read(driver, host(**changes))["devices"]
+    assert (gpu["virtual"], gpu["compute_mode"]) == (virtual, mode)
+    assert driver.ask_cuda(host(**changes))["code"] == 0
 
 
 def test_every_card_has_its_own_properties(driver: Any, host: Host) -> None:
@@ -251,7 +269,7 @@ def test_query_and_nvml_agree(driver: Any, host: Host, gpu: str) -> None:
         assert by_query.pop("driver_version") == "580.159.04"
         mig = by_query.pop("mig")
         assert bool(mig) == by_nvml.pop("mig")
-        unknown = dict.fromkeys(("brand", "brand_id"))
+        unknown = dict.fromkeys(("brand", "brand_id", "virtual", "compute_mode"))
         assert by_query == {**by_nvml, **unknown}
 
 

@@ -10,13 +10,44 @@ from collections.abc import Iterable
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import covers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 
 
 def targets(case: Case) -> tuple[str, ...]:
     """The capabilities to compile for: as wished, or those of the GPUs."""
     return case.request.architectures or case.host.capabilities
+
+
+def misfit(case: Case) -> Refusal | None:
+    """Requested architectures of which none runs on a GPU of this host, whose capabilities are all known."""
+    wished, gpus = case.request.architectures, case.host.gpus or ()
+    uncovered = left_out(case)
+    if not wished or not gpus or len(uncovered) < len(gpus):
+        return None
+    found = ", ".join(dict.fromkeys(f"{gpu.name} ({gpu.capability})" for gpu in uncovered))
+    because = f"architectures is {', '.join(wished)}, and code for it runs on no GPU of this host: {found}"
+    remedy = "Set architectures: auto for this host, or add the compute capability of its GPU to the list."
+    return Refusal(because, remedy, wish={"architectures": "auto"})
+
+
+def left_out(case: Case) -> tuple[Gpu, ...]:
+    """The GPUs for which none of the requested architectures is; none where none are requested."""
+    code = [f"sm_{name.replace('.', '')}" for name in case.request.architectures or ()]
+    return tuple(
+        gpu
+        for gpu in case.host.gpus or ()
+        if code and gpu.capability and not covers(code, gpu.capability, ptx=False, known=case.known)
+    )
+
+
+def note_left_out(case: Case) -> list[str]:
+    """What is compiled here and does not run on a GPU, as the requested architectures leave it out."""
+    names = ", ".join(dict.fromkeys(f"{gpu.name} ({gpu.capability})" for gpu in left_out(case)))
+    wished = ", ".join(case.request.architectures or ())
+    return [f"architectures is {wished}: what is compiled here does not run on {names}."] if names else []
 
 
 def choose_architectures(

@@ -42,7 +42,7 @@ def why_not_compiled(case: Case, name: str, torch: PyTorch, toolkit: Toolkit | N
     if not torch.cuda:
         return None
     architectures = choose_architectures(targets(case), torch.cuda, job.package["offers"], case.known)
-    return architectures if isinstance(architectures, Refusal) else _uncovered(case, architectures)
+    return architectures if isinstance(architectures, Refusal) else _uncovered(case, architectures, torch.cuda)
 
 
 def no_cuda(_case: Case, job: Job) -> Refusal | None:
@@ -134,10 +134,10 @@ RULES: tuple[Callable[[Case, Job], Refusal | None], ...] = (
 )
 
 
-def _uncovered(case: Case, architectures: tuple[str, ...]) -> Refusal | None:
+def _uncovered(case: Case, architectures: tuple[str, ...], cuda: str) -> Refusal | None:
     """Requested architectures under which a GPU of this host would find no machine code."""
     code = tuple(f"sm_{name.replace('.', '')}" for name in architectures)
-    refusal = no_machine_code(case, code, ptx=False)
+    refusal = no_machine_code(case, code, ptx=False, cuda=cuda)
     remedy = "Add the GPU's capability to architectures, or set architectures: auto."
     return Refusal(refusal.because, remedy) if refusal else None
 

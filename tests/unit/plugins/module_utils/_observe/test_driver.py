@@ -160,6 +160,8 @@ def test_rows_of_nvidia_smi() -> None:
         "mig": False,
         "pci_id": "0000:3b:00.0",
         "ecc": True,
+        "virtual": None,
+        "compute_mode": None,
         "xid": None,
         "driver_version": "570.133.20",
     }

@@ -470,6 +470,8 @@ def test_nvml_tells_the_driver_and_a_gpu_off_the_bus(tmp_path: Path) -> None:
                 "mig": False,
                 "pci_id": "0000:3b:00.0",
                 "ecc": True,
+                "virtual": None,
+                "compute_mode": None,
                 "xid": None,
             }
         ],

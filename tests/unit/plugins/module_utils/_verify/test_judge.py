@@ -130,6 +130,23 @@ def test_judge_cutlass_runs(record: dict[str, Any], problems: list[str]) -> None
     assert judge.judge_cutlass_runs(record) == problems
 
 
+@pytest.mark.parametrize(
+    ("cuda", "arch_list", "device", "has_code"),
+    [
+        pytest.param("13.2", ["sm_80", "sm_90", "sm_110"], "8.7", True, id="orin-from-13.2"),
+        pytest.param("13.0", ["sm_80", "sm_90", "sm_110"], "8.7", False, id="orin-before"),
+        pytest.param("13.0", ["sm_87"], "8.9", False, id="tegra-code-on-discrete"),
+        pytest.param("13.0", ["sm_80", "sm_120", "compute_120"], "12.1", True, id="gb10"),
+        pytest.param("12.9", ["sm_80", "sm_120", "compute_120"], "9.0", False, id="ptx-of-a-newer-one"),
+        pytest.param("12.9", ["sm_80", "compute_80"], "9.0", True, id="ptx"),
+    ],
+)
+def test_the_proof_goes_by_the_same_rule_of_code(cuda: str, arch_list: list[str], device: str, has_code: bool) -> None:
+    found = judge.judge_torch_devices(torch(cuda=cuda, arch_list=arch_list, devices=[device]))
+    told = [f"torch has no code for device 0 (compute capability {device}); it has {', '.join(arch_list)}."]
+    assert found == ([] if has_code else told)
+
+
 def torch(**changes: Any) -> dict[str, Any]:
     return {
         "version": "2.9.1+cu130",

@@ -148,6 +148,16 @@ def grave_xid(facts: Facts) -> Facts:
     return wrong(facts)
 
 
+def compute_prohibited(facts: Facts) -> Facts:
+    facts["devices"][0]["compute_mode"] = "prohibited"
+    return wrong(facts)
+
+
+def exclusive_process(facts: Facts) -> Facts:
+    facts["devices"][0]["compute_mode"] = "exclusive_process"
+    return wrong(facts)
+
+
 def mig_without_slice(facts: Facts) -> Facts:
     facts["devices"][0]["mig"] = True
     facts = wrong(facts, *LABELS, code=100)
@@ -195,6 +205,10 @@ def small_shared_memory(facts: Facts) -> Facts:
 DRIVER_FAULTS = {
     "driver_does_not_answer": (driver_does_not_answer, "different versions"),
     "grave_xid": (grave_xid, "GPU 0 had Xid 79 (GPU fell off the bus) since the kernel started"),
+    "compute_prohibited": (
+        compute_prohibited,
+        "is in compute mode Prohibited: CUDA starts, and every program on it fails with error 46",
+    ),
     "mig_without_slice": (mig_without_slice, "MIG is on for GPU 0, and CUDA sees no slice of it"),
     "own_library_fails": (
         own_library_fails,
@@ -228,6 +242,7 @@ WAY_FAULTS = {
 }
 NOTES = {
     "lesser_xid": (lesser_xid, "GPU 0 had Xid 63 (Memory row or page marked for replacement) since the kernel started"),
+    "exclusive_process": (exclusive_process, "GPU 0 is in compute mode Exclusive_Process"),
     "silent_shell": (silent_shell, "The interactive shell ended before CUDA was asked"),
     "chosen_devices": (chosen_devices, 'CUDA_VISIBLE_DEVICES is "1": some of the 2 GPUs are hidden'),
     "small_shared_memory": (small_shared_memory, "/dev/shm has 1 MiB"),

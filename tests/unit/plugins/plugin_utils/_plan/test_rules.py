@@ -115,7 +115,10 @@ def test_every_rule_has_a_table() -> None:
         (["sm_86"], "8.9", False, True),
         (["sm_89"], "8.6", False, False),
         (["sm_90"], "10.0", False, False),
-        (["sm_90"], "10.0", True, True),
+        (["sm_90"], "10.0", True, False),
+        (["sm_90", "compute_90"], "10.0", True, True),
+        (["sm_90", "compute_90"], "10.0", False, False),
+        (["sm_90", "compute_120"], "8.9", True, False),
         (["sm_120"], "10.0", True, False),
         (["sm_100"], "10.3", False, True),
         (["sm_100a"], "10.3", True, False),
@@ -131,6 +134,13 @@ def test_every_rule_has_a_table() -> None:
 )
 def test_covers(archs: list[str], capability: str, ptx: bool, covered: bool, known: Catalogue) -> None:
     assert rules.covers(archs, capability, ptx=ptx, known=known) is covered
+
+
+@pytest.mark.parametrize(("cuda", "covered"), [("12.6", False), ("13.0", False), ("13.2", True), (None, False)])
+def test_code_for_discrete_gpus_on_orin(cuda: str | None, covered: bool, known: Catalogue) -> None:
+    """The catalogue's number and the one that hosts know are compared in test_host_copies."""
+    assert rules.covers(["sm_80", "sm_90"], "8.7", ptx=False, known=known, cuda=cuda) is covered
+    assert not rules.covers(["sm_87"], "8.9", ptx=False, known=known, cuda=cuda)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ def chosen(known: Catalogue, torch: str | None = "2.13.0", **wished: Any) -> dic
         pytest.param({"module_loading": "eager"}, {"CUDA_MODULE_LOADING": "EAGER"}, id="eager"),
         pytest.param({"expandable_segments": True}, {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}, id="segments"),
         pytest.param({"expandable_segments": False}, {"PYTORCH_ALLOC_CONF": "expandable_segments:False"}, id="fixed"),
+        pytest.param({"nccl_p2p": False}, {"NCCL_P2P_DISABLE": "1"}, id="no-peer-to-peer"),
+        pytest.param({"nccl_p2p": True}, {"NCCL_P2P_DISABLE": "0"}, id="peer-to-peer"),
+        pytest.param({"nccl_shm": False}, {"NCCL_SHM_DISABLE": "1"}, id="no-shared-memory"),
+        pytest.param({"nccl_ib": False}, {"NCCL_IB_DISABLE": "1"}, id="no-infiniband"),
+        pytest.param({"nccl_debug": "info"}, {"NCCL_DEBUG": "INFO"}, id="nccl-tells"),
         pytest.param({"cudnn_benchmark": True}, {None: "torch.backends.cudnn.benchmark = True"}, id="no-variable"),
         pytest.param({"cudnn_benchmark": False}, {None: "torch.backends.cudnn.benchmark = False"}, id="nor-for-off"),
     ],
@@ -56,6 +61,63 @@ def test_the_variables_of_a_wish(wished: dict[str, Any], expected: dict[str | No
 )
 def test_the_names_that_this_pytorch_reads(torch: str | None, names: set[str], known: Catalogue) -> None:
     assert set(chosen(known, torch, tf32=True, module_loading="lazy", expandable_segments=True)) == names
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wished", "words"),
+    [
+        pytest.param(
+            ["H100"],
+            {"nccl_p2p": False},
+            ["settings.nccl_p2p is set: it is about two GPUs of one host, and this host has one GPU"],
+            id="one-gpu",
+        ),
+        pytest.param(["H100", "H100"], {"nccl_p2p": False, "nccl_shm": False, "nccl_debug": "warn"}, [], id="two"),
+        pytest.param(
+            ["H100", "H100"],
+            {"nccl_ib": False},
+            ["settings.nccl_ib is set: it is about GPUs of several hosts, and this host has 2 GPUs; it changes"],
+            id="between-hosts",
+        ),
+    ],
+)
+def test_what_changes_nothing_on_a_host_is_told(
+    gpus: list[str], wished: dict[str, Any], words: list[str], host: Callable[..., Any], decide: Callable[..., Any]
+) -> None:
+    decision = decide(host(gpus), cuda="13.0", settings=wished)
+    assert decision["verdict"] == "ok"
+    assert len(decision["settings"]) == len(wished)
+    found = [text for text in decision["warnings"] if text.startswith("settings.")]
+    assert len(found) == len(words)
+    assert all(text.startswith(start) for text, start in zip(found, words, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "torch", "words"),
+    [
+        pytest.param(["RTX5090", "RTX5090"], "2.7.1", "NCCL 2.26.2, which PyTorch 2.7 requires", id="two-rtx-5090"),
+        pytest.param(["RTX5090"], "2.7.1", "", id="one"),
+        pytest.param(["RTX5090", "RTX5090"], "2.8", "", id="a-newer-nccl"),
+        pytest.param(["H100", "H100"], "2.7.1", "", id="hopper"),
+    ],
+)
+def test_a_fault_of_nccl_is_told_where_it_is_to_be_expected(
+    gpus: list[str], torch: str, words: str, host: Callable[..., Any], decide: Callable[..., Any]
+) -> None:
+    warnings = decide(host(gpus), pytorch=torch, cuda="12.8")["warnings"]
+    assert [text[: len(words)] for text in warnings if "NCCL" in text] == ([words] if words else [])
+
+
+def test_vgpus_have_no_peer_to_peer(host: Callable[..., Any], decide: Callable[..., Any]) -> None:
+    facts = host(["A6000", "A6000"], kind="vm")
+    assert not any("vGPUs" in text for text in decide(facts, cuda="13.0")["warnings"])
+    for device in facts["devices"]:
+        device["name"] = "NVIDIA RTXA6000-24Q"
+    assert any("Between vGPUs there is no peer-to-peer" in text for text in decide(facts, cuda="13.0")["warnings"])
+
+
+def test_without_pytorch_there_is_no_nccl(known: Catalogue) -> None:
+    assert chosen(known, None, nccl_p2p=False, nccl_debug="info") == {}
 
 
 def test_an_older_name_of_the_allocator_keeps_the_newer_one_out(known: Catalogue) -> None:
@@ -100,25 +162,28 @@ def test_without_a_wish_nothing_is_set_and_nothing_said(host: Callable[..., Any]
 
 
 @pytest.mark.parametrize(
-    ("kind", "torch", "segments", "variables"),
+    ("kinds", "torch", "segments", "variables"),
     [
-        pytest.param("wsl2", "2.13.0", True, set(), id="wsl"),
-        pytest.param("wsl2", "2.9.1", True, set(), id="wsl-older-name"),
-        pytest.param("wsl2", "2.13.0", False, {"PYTORCH_ALLOC_CONF"}, id="wsl-off"),
-        pytest.param("container", "2.13.0", True, {"PYTORCH_ALLOC_CONF"}, id="container"),
-        pytest.param("bare_metal", "2.9.1", True, {"PYTORCH_CUDA_ALLOC_CONF"}, id="bare-metal"),
-        pytest.param(None, "2.13.0", True, {"PYTORCH_ALLOC_CONF"}, id="kind-unknown"),
-        pytest.param("wsl2", None, True, set(), id="no-pytorch"),
-        pytest.param("wsl2", "2.13.0", None, set(), id="not-requested"),
+        pytest.param({"wsl2"}, "2.13.0", True, set(), id="wsl"),
+        pytest.param({"wsl2"}, "2.9.1", True, set(), id="wsl-older-name"),
+        pytest.param({"wsl2"}, "2.13.0", False, {"PYTORCH_ALLOC_CONF"}, id="wsl-off"),
+        pytest.param({"vm", "vgpu"}, "2.13.0", True, set(), id="vgpu"),
+        pytest.param({"vm", "vgpu"}, "2.13.0", False, {"PYTORCH_ALLOC_CONF"}, id="vgpu-off"),
+        pytest.param({"bare_metal", "tegra"}, "2.13.0", True, set(), id="tegra"),
+        pytest.param({"container"}, "2.13.0", True, {"PYTORCH_ALLOC_CONF"}, id="container"),
+        pytest.param({"bare_metal"}, "2.9.1", True, {"PYTORCH_CUDA_ALLOC_CONF"}, id="bare-metal"),
+        pytest.param(set(), "2.13.0", True, {"PYTORCH_ALLOC_CONF"}, id="kind-unknown"),
+        pytest.param({"wsl2"}, None, True, set(), id="no-pytorch"),
+        pytest.param({"wsl2"}, "2.13.0", None, set(), id="not-requested"),
     ],
 )
 def test_what_breaks_on_a_kind_of_host_is_not_set_there(
-    kind: str | None, torch: str | None, segments: bool | None, variables: set[str], known: Catalogue
+    kinds: set[str], torch: str | None, segments: bool | None, variables: set[str], known: Catalogue
 ) -> None:
-    """Expandable segments fail at the first allocation under WSL2 (error 999)."""
+    """Expandable segments fail at the first allocation under WSL2 (error 999), and on vGPU and Tegra."""
     wished = parse_request({"settings": {"expandable_segments": segments}}).settings
-    assert {one.variable for one in choose_settings(wished, torch, known, kind)} == variables
-    refused = refuse(wished, torch, known, kind)
+    assert {one.variable for one in choose_settings(wished, torch, known, kinds)} == variables
+    refused = refuse(wished, torch, known, kinds)
     assert set(refused) == ({"expandable_segments"} if segments and torch and not variables else set())
 
 

@@ -127,6 +127,8 @@ def test_names_are_normalised_and_kept_once() -> None:
             {"settings": {"module_loading": "LAZY"}},
             'settings.module_loading is "LAZY"; expected one of lazy, eager.',
         ),
+        ({"settings": {"nccl_debug": "trace"}}, 'settings.nccl_debug is "trace"; expected one of version, warn, info.'),
+        ({"settings": {"nccl_p2p": "off"}}, 'settings.nccl_p2p is "off"; expected true or false'),
         ({"settings": {"module_loading": True}}, "settings.module_loading is the number True; expected text"),
         ({"overrides": {"brand_id": "14"}}, "expected NVML's number of a brand, such as 14."),
     ],

@@ -68,6 +68,13 @@ def build(decision: dict[str, Any], name: str) -> dict[str, Any]:
                 "the cuDNN frontend is header-only and comes with USE_CUDNN; remove it."
             ),
         ),
+        (
+            {"features": {"USE_TENSOREXPR": True}},
+            (
+                "USE_TENSOREXPR is no switch of PyTorch's build: TensorExpr (NNC), the fuser of TorchScript, is part of"
+                " every build, and no PyTorch from 2.6 on has a switch for it; remove it."
+            ),
+        ),
         ({"features": {"USE_NCCL": "yes"}}, 'USE_NCCL is "yes"; expected true or false, as in USE_NCCL: true.'),
         ({"features": ["USE_NCCL"]}, "expected a mapping such as {USE_NCCL: true}."),
         (
@@ -434,8 +441,8 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
         pytest.param(
             {},
             {"architectures": ["9.0"]},
-            "no machine code for NVIDIA GeForce RTX 5090 (sm_120)",
-            "Add the GPU's capability to architectures",
+            "architectures is 9.0, and code for it runs on no GPU of this host: NVIDIA GeForce RTX 5090 (12.0)",
+            "Set architectures: auto for this host",
             id="other-architectures",
         ),
         pytest.param(
@@ -469,6 +476,13 @@ def test_what_cannot_be_built_blocks_and_says_so(
     assert because in decision["summary"]
     assert any(remedy in text for text in decision["remedies"]), decision["remedies"]
     assert decision["source"] is None
+
+
+def test_architectures_for_one_of_two_gpus_build_nothing_for_the_other(box: Any, decide: Decide) -> None:
+    decision = decide(box(["RTX5090", "H100"]), **TORCH, architectures=["9.0"])
+    assert decision["verdict"] == "blocked"
+    assert "no machine code for NVIDIA GeForce RTX 5090 (sm_120)" in decision["summary"]
+    assert "Add the GPU's capability to architectures, or set architectures: auto." in decision["remedies"]
 
 
 def test_without_a_gpu_for_wished_architectures(box: Any, decide: Decide) -> None:
