@@ -260,7 +260,7 @@ def _left_out(decision: Decision, pending: Mapping[str, Any]) -> Iterator[dict[s
     ask = "let the host reach an archive, or install them in its image"
     for role, part in pending.items():
         for one in [part, *(decision.get("toolkits") or () if role == "cuda_toolkit" else ())]:
-            if one.get("provider") == "apt" or role == "nvidia_driver":
+            if one.get("provider") in ("apt", "rpm") or role == "nvidia_driver":
                 why = "packages of NVIDIA's repository depend on others of the system"
                 remedy = "set toolkit.provider: pypi" if role == "cuda_toolkit" else ask
                 yield {"what": ", ".join(one.get("packages") or [one["package"]]), "why": f"{why}; {remedy}"}

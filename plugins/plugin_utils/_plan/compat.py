@@ -12,7 +12,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import is_consumer
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository, no_apt, system_name
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import (
+    find_manager,
+    find_repository,
+    no_packages,
+    system_name,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import floor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STANDBY
@@ -31,7 +36,7 @@ class Library:
 
     @property
     def package(self) -> str:
-        """The apt package."""
+        """The package, of the same name for apt and rpm."""
         return str(self.row["package"])
 
     @property
@@ -81,7 +86,7 @@ class ForwardCompat:
 
     enabled: bool = False
     package: str | None = None
-    provider: str | None = None  # adopt, apt
+    provider: str | None = None  # adopt, apt, rpm
     path: str | None = None
     version: str | None = None
     confidence: str | None = None
@@ -240,14 +245,14 @@ def usable_branches(case: Case, cuda: str) -> tuple[int, ...]:
 # --- where it comes from ---
 
 
-def no_compat_package(case: Case) -> Refusal | None:
-    """Why a compat package cannot be fetched here, or None. An unknown distribution is assumed to have it."""
-    if refusal := no_apt(case):
+def no_compat_package(case: Case, cuda: str | None) -> Refusal | None:
+    """Why the compat package of a release cannot be fetched here, or None. An unknown system is assumed to have it."""
+    if refusal := no_packages(case):
         return Refusal(f"the compat library is not installed, and {refusal.because}")
-    newest = max(case.known["drivers"]["compat"], key=parse_version)
-    if case.host.os_id and not find_repository(case, newest):
+    if case.host.os_id and not find_repository(case, cuda):
+        what = f"packages of CUDA {cuda}" if cuda and find_repository(case) else "packages"
         system = system_name(case.host)
-        return Refusal(f"the compat library is not installed, and NVIDIA's repository has no packages for {system}")
+        return Refusal(f"the compat library is not installed, and NVIDIA's repository has no {what} for {system}")
     return None
 
 
@@ -271,7 +276,7 @@ def provide_compat(case: Case, active: Compat | None, waiting: Compat | None) ->
     return ForwardCompat(
         enabled=True,
         package=compat.package,
-        provider="adopt" if compat.installed else "apt",
+        provider="adopt" if compat.installed else str(find_manager(case)["provider"]),
         path=compat.path,
         version=compat.version,
         confidence=compat.confidence,

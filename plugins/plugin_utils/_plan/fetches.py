@@ -55,7 +55,7 @@ def _part(decision: Mapping[str, Any], role: str) -> Mapping[str, Any]:
 def _repository(pending: Mapping[str, Mapping[str, Any]], mirrors: Mirrors, known: Catalogue) -> Iterator[Source]:
     base = mirrors.get("nvidia_repository_url") or known["cuda"]["bases"]["cuda"]["url"]
     for part in pending.values():
-        if part.get("provider") == "apt" or (part is pending.get("nvidia_driver") and part.get("repository")):
+        if part.get("provider") in ("apt", "rpm") or (part is pending.get("nvidia_driver") and part.get("repository")):
             yield {"name": "NVIDIA's package repository", "url": base, "variable": "nvidia_repository_url"}
 
 

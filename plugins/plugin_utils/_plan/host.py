@@ -85,6 +85,7 @@ class Host:
     native: Answer | None = None  # of the driver's own in a clean environment; None where nobody had to ask
     shm_mib: float | None = None  # of /dev/shm
     flavor: str | None = None  # of the driver: open, proprietary, windows
+    os_like: tuple[str, ...] = ()  # ID_LIKE of os-release
 
     @property
     def wsl(self) -> bool:
@@ -170,6 +171,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         searched="libcuda" in driver,
         native=read_answer(driver.get("native")),
         flavor=_text(driver.get("flavor")),
+        os_like=tuple(map(str, _rows(system.get("like")))),
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
     )
 

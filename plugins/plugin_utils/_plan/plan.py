@@ -43,7 +43,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
     choose_extensions,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine, untried
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     Proof,
@@ -272,6 +272,8 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         return _blocked(draft)
     draft.reasons += run_time.explain(stack.settings)
     draft.warnings += advice.compat_warnings(stack.compat, case.host) + run_time.warn(stack.settings)
+    toolkits = [name for entry in stack.toolkits for name in (entry.provider, entry.system_provider)]
+    draft.warnings += untried(case, (*toolkits, stack.compat.provider, draft.driver.provider))
     if environment.pytorch:
         draft.warnings += note_own_python(now, draft.now)
     toolkit, build = stack.toolkit, choice.build

@@ -120,15 +120,14 @@ def _first(search: Search, builds: Iterable[Build], *, fallback: bool = False) -
 def _forward(search: Search, builds: list[Build]) -> Choice | None:
     """The best build through a compat library: the newest PyTorch, on a documented pair before a listed one."""
     found: list[tuple[tuple[tuple[int, ...], bool, tuple[int, ...]], Build, Compat]] = []
-    no_package = no_compat_package(search.case)
     for build in builds:
         if search.why_not(build, ptx=True):
             continue
         compat = forward_compat(search.case, build.cuda or "")
         if isinstance(compat, Refusal):
             search.reject("forward_compat", _without_torch(build), compat.because)
-        elif no_package and not compat.installed:
-            search.reject("forward_compat", _without_torch(build), no_package.because)
+        elif not compat.installed and (refusal := no_compat_package(search.case, build.cuda)):
+            search.reject("forward_compat", _without_torch(build), refusal.because)
         else:
             documented = compat.confidence == DOCUMENTED
             found.append(((version_key(build.torch), documented, version_key(build.cuda)), build, compat))

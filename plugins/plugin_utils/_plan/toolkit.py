@@ -13,9 +13,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Build, index_cuda, torch_indexes
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import (
+    APT,
+    RPM,
+    find_manager,
     find_repository,
     is_ours,
     no_apt,
+    no_packages,
     system_name,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
@@ -23,7 +27,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 NO_TOOLKIT = "Run as root with scope: system, use an image that has it, or set toolkit.provider: none."
-COMPILER_PACKAGES = ("g++",)  # of apt, where the host has no C++ compiler
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,13 @@ class Toolkit:
 
     version: str
     exact: str | None
-    provider: str  # adopt, apt, pypi
+    provider: str  # adopt, apt, rpm, pypi
     path: str
     components: tuple[str, ...]
     packages: tuple[str, ...]
     system_packages: tuple[str, ...]
     repository: str | None
+    system_provider: str | None = None  # apt, rpm: of the system's own packages, where there are any
 
 
 def check_components(request: Request, known: Catalogue) -> None:
@@ -52,11 +56,12 @@ def provide_toolkit(case: Case, release: str) -> Toolkit | Refusal:
     """Where the toolkit of a release comes from, or why it cannot be had."""
     request = case.request
     because = []
+    own = find_manager(case)["provider"]
     for name, provider in _PROVIDERS.items():
-        if request.toolkit.provider in ("auto", name):
+        if request.toolkit.provider == name or (request.toolkit.provider == "auto" and name in ("adopt", "pypi", own)):
             found = provider(case, release)
             if isinstance(found, Toolkit):
-                return found
+                return replace(found, system_provider=own if found.system_packages else None)
             because.append(found.because)
     return Refusal("; ".join(because))
 
@@ -101,19 +106,30 @@ def _lacks_components(row: Row, request: Request) -> Refusal | None:
 
 
 def _apt_toolkit(case: Case, release: str) -> Toolkit | Refusal:
-    """NVIDIA's packages."""
-    request = case.request
+    """NVIDIA's packages for apt."""
     if refusal := no_apt(case):
         return refusal
+    return _packaged_toolkit(case, release, APT)
+
+
+def _rpm_toolkit(case: Case, release: str) -> Toolkit | Refusal:
+    """NVIDIA's packages for dnf and zypper; the release's folder is the same as apt's."""
+    if find_manager(case)["provider"] != RPM:
+        return Refusal(f"{case.host.os_id or 'this system'} has no rpm packages")
+    return no_packages(case) or _packaged_toolkit(case, release, RPM)
+
+
+def _packaged_toolkit(case: Case, release: str, provider: str) -> Toolkit | Refusal:
+    request = case.request
     repository = find_repository(case, release)
     if repository is None:
         return Refusal(f"NVIDIA's repository has no CUDA {release} for {system_name(case.host)}")
     rows, dashed = case.known["cuda"]["components"], release.replace(".", "-")
-    names = (name for part in request.toolkit.components for name in rows[part]["apt"])
+    names = (name for part in request.toolkit.components for name in rows[part][provider])
     packages = tuple(dict.fromkeys(name.replace("{release}", dashed) for name in names))
     path = f"/usr/local/cuda-{release}"
     return Toolkit(
-        release, None, "apt", path, request.toolkit.components, packages, _missing_compiler(case), repository
+        release, None, provider, path, request.toolkit.components, packages, _missing_compiler(case), repository
     )
 
 
@@ -147,12 +163,13 @@ _PROVIDERS: dict[str, Callable[[Case, str], Toolkit | Refusal]] = {
     "adopt": _adopt_toolkit,
     "apt": _apt_toolkit,
     "pypi": _pypi_toolkit,
+    "rpm": _rpm_toolkit,  # after PyPI, which is proved on such systems
 }
 
 
 def _missing_compiler(case: Case) -> tuple[str, ...]:
     """The system package of a C++ compiler where there is none and it can be installed."""
-    return COMPILER_PACKAGES if case.host.compiler_missing and not no_apt(case) else ()
+    return tuple(find_manager(case)["compiler"]) if case.host.compiler_missing and not no_packages(case) else ()
 
 
 def unfit_compiler(case: Case, toolkit: Toolkit) -> Refusal | None:
