@@ -32,6 +32,12 @@ MOK_KEYS = (
     "/var/lib/shim-signed/mok/MOK.der",
 )  # DKMS signs with the first, Ubuntu's with the other
 RUNFILE = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")  # packages bring neither
+ELSEWHERE = {
+    "container": "This is a container, which uses its host's driver and cannot upgrade it; upgrade the "
+    "driver on the host itself.",
+    "wsl2": "This is WSL2, where the driver is the one of Windows and a Linux driver breaks CUDA; update the NVIDIA "
+    "driver in Windows.",
+}  # kind of machine -> why a driver is not installed there
 RPM_DATABASES = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
 DISPLAY, NVIDIA = "0x03", "0x10de"  # PCI's class of display controllers, and its number of the vendor
 MODULES = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia")
