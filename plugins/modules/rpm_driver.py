@@ -183,7 +183,7 @@ class Driver:
         """Enable the wished stream where no other one is."""
         if other:
             self.fail(
-                f"The stream {self.name}:{other} is enabled, and {self.name}:{self.stream} is wished. Nothing was "
+                f"The stream {self.name}:{other} is enabled, and {self.name}:{self.stream} was asked for. Nothing was "
                 f"changed; run: dnf module reset {self.name}"
             )
         rc, out, err = self.run(rpm.DNF, "--assumeyes", "module", "enable", f"{self.name}:{self.stream}")

@@ -10,7 +10,7 @@ module: rpm_packages
 short_description: Install rpm packages by dnf or zypper without an NVIDIA driver, or remove them
 version_added: 1.0.0
 description:
-  - Installs the packages that are missing. A package of NVIDIA's driver for Linux never comes along. dnf is kept from
+  - Installs the packages that are missing. A package of NVIDIA's driver for Linux is never pulled in. dnf is kept from
     all of them, and zypper's own forecast is read before anything is installed; in both cases the module fails, names
     the package and changes nothing. A container and WSL2 have their host's driver, and on other hosts the driver is not
     this installation's to change.
