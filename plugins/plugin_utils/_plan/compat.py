@@ -94,6 +94,7 @@ class ForwardCompat:
     repository: str | None = None
     standby: bool = False  # installed and not tried: off until a start meets an older driver
     branches: tuple[int, ...] = ()  # of drivers, under which the activation may use it
+    system_provider: str | None = None  # apt, rpm: of the packages that are installed or removed
 
 
 # --- the rules ---
@@ -269,14 +270,14 @@ def provide_compat(case: Case, active: Compat | None, waiting: Compat | None) ->
     Only packages that the collection installed are to be removed.
     """
     host, compat = case.host, active or waiting
-    kept = compat.package if compat else None
+    kept, own = compat.package if compat else None, str(find_manager(case)["provider"])
     remove = tuple(str(row["package"]) for row in host.compat if row.get("managed") and row["package"] != kept)
     if compat is None:
-        return ForwardCompat(remove=remove)
+        return ForwardCompat(remove=remove, system_provider=own if remove else None)
     return ForwardCompat(
         enabled=True,
         package=compat.package,
-        provider="adopt" if compat.installed else str(find_manager(case)["provider"]),
+        provider="adopt" if compat.installed else own,
         path=compat.path,
         version=compat.version,
         confidence=compat.confidence,
@@ -284,4 +285,5 @@ def provide_compat(case: Case, active: Compat | None, waiting: Compat | None) ->
         repository=None if compat.installed else find_repository(case, compat.cuda),
         standby=active is None or host.target,
         branches=usable_branches(case, compat.cuda),
+        system_provider=own if remove or not compat.installed else None,
     )
