@@ -125,6 +125,6 @@ def told(text: str) -> str:
         return html.unescape(" ".join(" ".join(errors).split())).rstrip(".")[:600]
     lines = [" ".join(line.split()).lstrip("- ") for line in text.splitlines() if line.strip()]
     start = next((number for number, line in enumerate(lines) if line.lower().startswith("error:")), None)
-    wanted = lines[start:] if start is not None else lines[-3:]
+    wanted = lines[-3:] if start is None or start == len(lines) - 1 else lines[start:]  # its cause may stand before it
     kept = [line for line in wanted if not line.startswith(("(try to add", "Last metadata"))]
-    return re.sub(r"^error: *", "", " ".join(kept), flags=re.IGNORECASE).strip().rstrip(".")[:600] or "no reason given"
+    return re.sub(r"\berror: *", "", " ".join(kept), flags=re.IGNORECASE).strip().rstrip(".")[:600] or "no reason given"

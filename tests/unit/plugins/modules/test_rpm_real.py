@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-PROGRAMS = ("dnf", "rpm", "rpmbuild", "createrepo_c")
+PROGRAMS = ("dnf", "rpm", "rpmbuild", "rpmsign", "createrepo_c", "modifyrepo_c", "gpg")
 LACKING = [name for name in PROGRAMS if shutil.which(name) is None]
 pytestmark = pytest.mark.skipif(
     bool(LACKING) or os.geteuid() != 0,
@@ -41,21 +41,58 @@ PACKAGES = {
     "site-gpu": ("1.0", "Requires: nvidia-driver-cuda"),
     "nvidia-driver-cuda": ("580.95.05", ""),
 }
+DRIVERS = {"580-open": "580.95.05", "610-open": "610.43.02"}
+MODULE = """\
+---
+document: modulemd
+version: 2
+data:
+  name: nvidia-driver
+  stream: "{stream}"
+  version: 20251001000000
+  context: "{context}"
+  arch: noarch
+  summary: A driver of a test
+  description: A driver of a test
+  license: {{module: [MIT]}}
+  artifacts:
+    rpms: [nvidia-open-0:{version}-1.noarch]
+...
+"""
 # rpm of Debian keeps its database in the user's folder.
 MACROS = "%_dbpath /var/lib/rpm\n"
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with the packages and their index."""
-    folder = tmp_path_factory.mktemp("repository")
+def build(folder: pathlib.Path, packages: dict[str, tuple[str, str]]) -> list[pathlib.Path]:
+    """Build packages, name to version and what each needs, below ``folder/packages``; the files of all there are."""
     specs = []
-    for name, (version, needs) in PACKAGES.items():
-        specs.append(folder / f"{name}.spec")
+    for name, (version, needs) in packages.items():
+        specs.append(folder / f"{name}-{version}.spec")
         specs[-1].write_text(SPEC.format(name=name, version=version, needs=needs))
     define = ["--define", f"_topdir {folder}/build", "--define", f"_rpmdir {folder}/packages"]
-    subprocess.run(["rpmbuild", "--quiet", *define, "-bb", *specs], check=True, capture_output=True)
-    subprocess.run(["createrepo_c", "--quiet", folder / "packages"], check=True, capture_output=True)
+    run("rpmbuild", "--quiet", *define, "-bb", *map(str, specs))
+    return sorted((folder / "packages/noarch").iterdir())
+
+
+def run(*words: str, **environ: str) -> str:
+    """Run a program that must succeed."""
+    ran = subprocess.run(words, check=False, capture_output=True, text=True, env={**os.environ, **environ})
+    assert ran.returncode == 0, ran
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the packages and their index; a driver of two branches is in two streams of a module."""
+    folder = tmp_path_factory.mktemp("repository")
+    build(folder, PACKAGES)
+    for version in DRIVERS.values():
+        build(folder, {"nvidia-open": (version, "")})
+    rows = enumerate(DRIVERS.items())
+    modules = [MODULE.format(stream=stream, version=version, context=f"{row:08}") for row, (stream, version) in rows]
+    (folder / "modules.yaml").write_text("".join(modules))
+    run("createrepo_c", "--quiet", f"{folder}/packages")
+    run("modifyrepo_c", "--mdtype=modules", f"{folder}/modules.yaml", f"{folder}/packages/repodata")
     return folder / "packages"
 
 
@@ -64,7 +101,8 @@ class Host:
 
     def __init__(self, folder: pathlib.Path, repository: pathlib.Path, run_module: Callable[..., Any]) -> None:
         self.folder, self.root, self.run_module = folder, folder / "root", run_module
-        repositories, macros = self.root / "etc/zypp/repos.d", folder / ".rpmmacros"
+        self.repositories = repositories = self.root / "etc/zypp/repos.d"
+        macros = folder / ".rpmmacros"
         repositories.mkdir(parents=True)
         macros.write_text(MACROS)
         (repositories / "test.repo").write_text(
@@ -73,7 +111,7 @@ class Host:
         options = {
             "rpm": f"--root={self.root}",
             "dnf": f"--installroot={self.root} --releasever=9 --setopt=cachedir={folder}/cache"
-            f" --setopt=reposdir={repositories} --setopt=logdir={folder}",
+            f" --setopt=reposdir={repositories} --setopt=logdir={folder} --setopt=module_platform_id=platform:el9",
             "zypper": f"--root {self.root} --no-gpg-checks",
         }
         (folder / "bin").mkdir()
@@ -83,16 +121,17 @@ class Host:
             program.chmod(0o755)
 
     def run(self, *packages: str, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
+        return self.call("rpm_packages", packages=list(packages), hint="do this", check=check, fails=fails, **params)
+
+    def call(self, module: str, *, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
         environ = {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
-        given = {"packages": list(packages), "hint": "do this", **params}
-        ran = self.run_module("rpm_packages", given, check=check, environ=environ)
+        ran = self.run_module(module, params, check=check, environ=environ)
         assert ran.failed == fails, ran
         return dict(ran.data)
 
     @property
     def installed(self) -> list[str]:
-        words = [self.folder / "bin/rpm", "--query", "--all", "--queryformat", "%{NAME}\n"]
-        return sorted(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split())
+        return sorted(run(f"{self.folder}/bin/rpm", "--query", "--all", "--queryformat", "%{NAME}\n").split())
 
 
 @pytest.fixture
@@ -134,6 +173,56 @@ def test_dnf_takes_a_version_without_its_release(host: Host) -> None:
     assert host.installed == ["cuda-compat-12-8"]
     msg = host.run("cuda-crt-12-8", version="12.8.99", fails=True)["msg"]
     assert "Unable to find a match: cuda-crt-12-8-12.8.99*" in msg
+
+
+def test_a_repository_is_trusted_by_its_pinned_key_alone(tmp_path: pathlib.Path, host: Host) -> None:
+    keys, folder = tmp_path / "gnupg", tmp_path / "signed"
+    keys.mkdir(mode=0o700)
+    folder.mkdir()
+    files = build(folder, {"cuda-nvcc-12-8": ("12.8.93", ""), "cuda-crt-12-8": ("12.8.93", "")})
+    words = ("gpg", "--batch", "--quiet", "--passphrase", "")
+    run(*words, "--quick-gen-key", "Test <test@example.org>", "rsa2048", "sign", "never", GNUPGHOME=str(keys))
+    (tmp_path / "key.pub").write_text(run("gpg", "--armor", "--export", GNUPGHOME=str(keys)))
+    listed = run("gpg", "--list-keys", "--with-colons", GNUPGHOME=str(keys))
+    fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
+    defines = ("--define", "_gpg_name Test", "--define", f"_gpg_path {keys}", "--define", "__gpg /usr/bin/gpg")
+    run("rpmsign", *defines, "--addsign", *(str(file) for file in files if "nvcc" in file.name), GNUPGHOME=str(keys))
+    run("gpgconf", "--kill", "gpg-agent", GNUPGHOME=str(keys))
+    run("createrepo_c", "--quiet", f"{folder}/packages")
+    (host.repositories / "test.repo").unlink()
+    places = {"name": "cuda", "folder": str(host.repositories), "keys": str(tmp_path / "rpm-gpg")}
+    source = {**places, "uri": f"file://{folder}/packages/", "key_url": (tmp_path / "key.pub").as_uri()}
+    other = host.call("rpm_source", **source, key_fingerprint="F" * 40, fails=True)
+    assert f"holds the key {fingerprint}; expected {'F' * 40}" in other["msg"]
+    assert host.installed == []
+    assert host.call("rpm_source", **source, key_fingerprint=fingerprint)["changed"]
+    assert not host.call("rpm_source", **source, key_fingerprint=fingerprint)["changed"]
+    assert host.installed == ["gpg-pubkey"]
+    msg = host.run("cuda-crt-12-8", fails=True)["msg"]
+    assert "Package cuda-crt-12-8-12.8.93-1.noarch.rpm is not signed" in msg
+    assert host.run("cuda-nvcc-12-8")["changed"]
+    gone = {"state": "absent", "unless_used": True}
+    assert host.call("rpm_source", **places, **gone)["used_by"] == ["cuda-nvcc-12-8"]
+    assert host.run("cuda-nvcc-12-8", state="absent")["changed"]
+    assert host.call("rpm_source", **places, **gone)["changed"]
+    assert host.installed == []
+    assert list(host.repositories.iterdir()) == []
+
+
+def test_a_module_stream_keeps_dnf_to_its_branch(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "ansible_collections.podsmith.gpu.plugins.modules.rpm_driver"
+    monkeypatch.setattr(f"{module}.find_kind", lambda _root, _environ: "bare_metal")
+    record, modules = host.folder / "driver.json", host.root / "etc/dnf/modules.d"
+    asked = {"record": str(record), "modules": str(modules)}
+    wanted = {**asked, "packages": ["nvidia-open"], "stream": "nvidia-driver:580-open"}
+    lacking = host.call("rpm_driver", **{**wanted, "stream": "nvidia-driver:999-open"}, fails=True)
+    assert "dnf could not enable nvidia-driver:999-open" in lacking["msg"]
+    answer = host.call("rpm_driver", **wanted)
+    assert (answer["changed"], answer["packages"]) == (True, {"nvidia-open": "580.95.05-1"})  # 610 is newer and there
+    assert not host.call("rpm_driver", **wanted)["changed"]
+    assert host.call("rpm_driver", **asked, state="absent")["changed"]
+    assert (host.installed, record.exists()) == ([], False)
+    assert "state=enabled" not in "".join(file.read_text() for file in modules.iterdir())
 
 
 @pytest.fixture

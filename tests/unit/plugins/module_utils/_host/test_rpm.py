@@ -111,6 +111,10 @@ def test_zyppers_summary_has_what_is_changed_and_no_patterns() -> None:
             "Failed dependencies: a is needed by (installed) b",
         ),
         ('<stream><message type="error">No &apos;x&apos;.</message></stream>', "No 'x'"),
+        (
+            "Package cuda-nvcc-12-8-12.8.93-1.noarch.rpm is not signed\nError: GPG check FAILED\n",
+            "Package cuda-nvcc-12-8-12.8.93-1.noarch.rpm is not signed GPG check FAILED",
+        ),
         ("", "no reason given"),
     ],
 )
