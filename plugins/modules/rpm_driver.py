@@ -7,11 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rpm_driver
-short_description: Install a first NVIDIA driver by dnf from a module stream, or remove it again
+short_description: Install a first NVIDIA driver by dnf, kept to its branch, or remove it again
 version_added: 1.0.0
 description:
-  - Enables the stream of the dnf module, which keeps dnf to one branch of the driver, and installs the packages. If
-    that fails, a stream that was enabled for it is reset.
+  - Enables a stream of a dnf module, or adds a lock of dnf's plugin versionlock, either of which keeps dnf to one
+    branch of the driver, and installs the packages. If that fails, the stream is reset and the lock deleted, where they
+    were made for it.
   - Installs a first driver alone. Where rpm knows a package of a driver that this module has not installed, nothing is
     changed.
   - Remembers in O(record) what it installed.
@@ -26,11 +27,18 @@ options:
     elements: str
     default: []
   stream:
-    description: The module and its stream, such as V(nvidia-driver:580-open); needed where there are packages.
+    description: The module and its stream, such as V(nvidia-driver:580-open); this or O(lock) is needed where there are
+      packages.
+    type: str
+  lock:
+    description: Packages with their versions as a pattern of dnf's versionlock, such as V(*nvidia*-580.*).
+    type: str
+  lock_package:
+    description: The package of that plugin, which is installed first.
     type: str
   state:
-    description: V(absent) removes what O(record) says this module installed, and resets the stream; it fails where the
-      driver came another way.
+    description: V(absent) removes what O(record) says this module installed, resets the stream and deletes the lock;
+      it fails where the driver came another way.
     type: str
     choices: [present, absent]
     default: present
@@ -97,6 +105,7 @@ class Driver:
         self.record = self.read_record()
         stream = str(self.params["stream"] or self.record.get("stream") or "")
         self.name, _sign, self.stream = stream.partition(":")
+        self.lock = str(self.params["lock"] or self.record.get("lock") or "")
         self.before = self.read()
 
     def read_record(self) -> dict[str, Any]:
@@ -127,21 +136,19 @@ class Driver:
     # --- present ---
 
     def make_present(self) -> None:
-        """Enable the stream and install what is missing."""
+        """Keep dnf to the branch and install what is missing."""
         missing = [name for name in self.params["packages"] if self.run("rpm", "--query", name)[0]]
         if not missing:
             self.exit(changed=False)
         self.refuse_another()
         if self.module.check_mode:
             self.exit(changed=True)
-        was_enabled = self.enabled()
-        if was_enabled != self.stream:
-            self.enable(was_enabled)
+        is_new = self.add_lock() if self.lock else self.enable()
         rc, out, err = self.run(*rpm.install_words(rpm.DNF, missing, dry=False, driver=True))
         if rc:
-            self.reset(was_enabled)
+            self.let_go(made=is_new)
             self.fail(
-                f"dnf could not install {', '.join(missing)} from the stream {self.name}:{self.stream}: "
+                f"dnf could not install {', '.join(missing)} {self.kept}: "
                 f"{rpm.told(err or out)}. On RHEL and what is like it, DKMS comes from EPEL, which must be enabled "
                 "first; where a module was not built, see /var/lib/dkms/nvidia*/*/build/make.log."
             )
@@ -150,7 +157,7 @@ class Driver:
             "installed": sorted(
                 {*self.record.get("installed", ()), *(name for name in now if name not in self.before)}
             ),
-            "stream": f"{self.name}:{self.stream}",
+            **({"lock": self.lock} if self.lock else {"stream": f"{self.name}:{self.stream}"}),
         }
         replace_file(self.file, json.dumps(record, indent=2, sort_keys=True) + "\n", mode=0o644)
         self.check_branch(now)
@@ -179,8 +186,16 @@ class Driver:
         values = dict(re.findall(r"^(state|stream)\s*=\s*(\S*)", text, re.MULTILINE))
         return values.get("stream") if values.get("state") == "enabled" else None
 
-    def enable(self, other: str | None) -> None:
-        """Enable the wished stream where no other one is."""
+    @property
+    def kept(self) -> str:
+        """What dnf is kept to, in words."""
+        return f"locked to {self.lock}" if self.lock else f"from the stream {self.name}:{self.stream}"
+
+    def enable(self) -> bool:
+        """Enable the wished stream where no other one is; whether that was needed."""
+        other = self.enabled()
+        if other == self.stream:
+            return False
         if other:
             self.fail(
                 f"The stream {self.name}:{other} is enabled, and {self.name}:{self.stream} was asked for. Nothing was "
@@ -188,34 +203,49 @@ class Driver:
             )
         rc, out, err = self.run(rpm.DNF, "--assumeyes", "module", "enable", f"{self.name}:{self.stream}")
         if rc:
-            self.reset(other)
+            self.let_go(made=True)
             self.fail(
                 f"dnf could not enable {self.name}:{self.stream}: {rpm.told(err or out)}; see dnf module list "
                 f"{self.name} for the streams that the repository has."
             )
+        return True
 
-    def reset(self, before: str | None) -> None:
-        """Put back that no stream was enabled."""
-        if before is None:
+    def add_lock(self) -> bool:
+        """Add the lock, and before it the plugin that obeys it; whether the lock is new."""
+        plugin = self.params["lock_package"]
+        if plugin and self.run("rpm", "--query", plugin)[0]:
+            rc, out, err = self.run(*rpm.install_words(rpm.DNF, [plugin], dry=False))
+            if rc:
+                self.fail(f"dnf could not install {plugin}, which keeps to {self.lock}: {rpm.told(err or out)}.")
+        rc, out, err = self.run(rpm.DNF, "--assumeyes", "versionlock", "add", "--raw", self.lock)
+        if rc:
+            self.fail(f"dnf could not lock {self.lock}: {rpm.told(err or out)}; nothing of a driver was installed.")
+        return "Adding" in out
+
+    def let_go(self, *, made: bool) -> None:
+        """Reset the stream, or delete the lock, that was made here."""
+        if made and self.lock:
+            self.run(rpm.DNF, "--assumeyes", "versionlock", "delete", "--raw", self.lock)
+        elif made:
             self.run(rpm.DNF, "--assumeyes", "module", "reset", self.name)
 
     def check_branch(self, now: dict[str, str]) -> None:
-        """Fail where what came is of another branch than the stream's."""
-        branch = re.match(r"\d+", self.stream)
+        """Fail where what came is of another branch than dnf was kept to."""
+        branch = re.search(r"\d+", self.lock or self.stream)
         came = {name: VERSION.match(version) for name, version in now.items() if name not in self.before}
         wrong = [
             name for name, found in came.items() if found and branch and found["version"].split(".")[0] != branch[0]
         ]
         if wrong:
             self.fail(
-                f"dnf installed {wrong[0]} {now[wrong[0]]} from the stream {self.name}:{self.stream}; expected branch "
+                f"dnf installed {wrong[0]} {now[wrong[0]]} {self.kept}; expected branch "
                 f"{branch[0] if branch else ''}. Remove it by nvidia_driver_state: absent before the next reboot."
             )
 
     # --- absent ---
 
     def make_absent(self) -> None:
-        """Remove what was installed here and reset the stream."""
+        """Remove what was installed here, and what kept dnf to its branch."""
         ours = self.record.get("installed") or []
         if self.before and not ours:
             name, version = min(self.before.items())
@@ -233,7 +263,7 @@ class Driver:
             rc, out, err = self.run(*rpm.remove_words(rpm.DNF, gone))
             if rc:
                 self.fail(f"dnf could not remove {', '.join(gone)}: {rpm.told(err or out)}.")
-        self.reset(None)
+        self.let_go(made=True)
         self.file.unlink()
         self.exit(changed=True)
 
@@ -253,6 +283,8 @@ def main() -> None:
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
             "stream": {"type": "str"},
+            "lock": {"type": "str"},
+            "lock_package": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "record": {"type": "path", "required": True},
             "modules": {"type": "path", "default": "/etc/dnf/modules.d"},
@@ -262,8 +294,11 @@ def main() -> None:
     kind = find_kind(Root(), dict(os.environ))
     if kind in ELSEWHERE:
         module.fail_json(msg=f"{ELSEWHERE[kind]} Nothing was changed.")
-    if module.params["state"] == "present" and module.params["packages"] and not module.params["stream"]:
-        module.fail_json(msg="stream is empty; expected a module and its stream, such as nvidia-driver:580-open.")
+    keeper = module.params["stream"] or module.params["lock"]
+    if module.params["state"] == "present" and module.params["packages"] and not keeper:
+        module.fail_json(
+            msg="stream and lock are empty; expected what keeps dnf to a branch, such as nvidia-driver:580-open."
+        )
     driver = Driver(module)
     if module.params["state"] == "present":
         driver.make_present()

@@ -17,9 +17,11 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver_packages import (
+    Kept,
     Planned,
     exact_by_stream,
     find_packages,
+    keep_to,
     replaced_by_rpm,
     unknown_system,
     without_branches,
@@ -58,6 +60,8 @@ class Driver:
     warnings: tuple[str, ...] = ()
     provider: str | None = None  # apt, rpm: of what is to be installed
     stream: str | None = None  # of a dnf module, which keeps to the branch
+    lock: str | None = None  # of dnf's versionlock, where there are no streams
+    lock_package: str | None = None  # the plugin that obeys it
 
 
 def check_driver(request: Request, known: Catalogue) -> None:
@@ -100,7 +104,7 @@ def plan_driver(case: Case) -> Driver | Refusal:
         if refusal := check(case, planned):
             return refusal
     row = find_packages(case, int(branch)) or {}
-    stream = str(row["streams"][flavor.name]).format(branch=branch) if row.get("streams") else None
+    kept = keep_to(row, flavor.name, wish)
     names = [str(name).format(branch=branch) for name in row.get(flavor.name, ())]
     headers = [str(row["headers"]).format(kernel=host.kernel)] if disk.get("headers") is False and host.kernel else []
     action = INSTALL if there is None else UPGRADE
@@ -112,18 +116,20 @@ def plan_driver(case: Case) -> Driver | Refusal:
         version=planned.version,
         flavor=flavor.name,
         packages=(*headers, *names),
-        pin=None if stream else found.pin,
-        held=stream is None,
+        pin=found.pin if kept.by_apt else None,
+        held=kept.by_apt,
         provider=str(find_manager(case)["provider"]),
-        stream=stream,
+        stream=kept.stream,
+        lock=kept.lock,
+        lock_package=row.get("lock_package"),
         repository=find_repository(case),
         reboot=NEEDED,
-        reasons=(_reason(action, wish, there, row, stream), flavor.reason),
-        warnings=_warn(case, flavor, stream),
+        reasons=(_reason(action, wish, there, row, kept.text), flavor.reason),
+        warnings=_warn(case, flavor, kept),
     )
 
 
-def _warn(case: Case, flavor: Flavor, stream: str | None) -> tuple[str, ...]:
+def _warn(case: Case, flavor: Flavor, kept: Kept) -> tuple[str, ...]:
     """What is to be known before a driver is installed."""
     disk: Mapping[str, Any] = case.host.disk or {}
     warnings = []
@@ -132,8 +138,8 @@ def _warn(case: Case, flavor: Flavor, stream: str | None) -> tuple[str, ...]:
     if not _gpus(case):
         text = f"No GPU was observed; {flavor.name} kernel modules are installed"
         warnings.append(f"{text}. If it is older than Turing, list its compute capability in architectures.")
-    if stream:
-        text = f"dnf takes the driver from the module stream {stream} and keeps to its branch alone"
+    if kept.moves:
+        text = "dnf keeps the driver to its branch and not to a version"
         warnings.append(f"{text}: an upgrade inside the branch stops CUDA until the next reboot.")
     if disk.get("secure_boot"):
         warnings.append("Secure Boot is on; the modules are signed with this machine's enrolled key.")
@@ -171,7 +177,7 @@ def find_changes(case: Case, driver: Driver) -> Iterator[Change]:
     if driver.action in CHANGING:
         what = f"NVIDIA driver {driver.branch}"
         exactly = f"{driver.version}" if driver.exact else f"the newest of branch {driver.branch}"
-        kept = f"by the dnf module stream {driver.stream}" if driver.stream else "pinned"
+        kept = Kept(driver.stream, driver.lock).text
         new = f"{exactly}, {driver.flavor} kernel modules, {kept}; then a reboot"
         action = INSTALL if driver.action == INSTALL else "replace"
         yield Change(ROLE, action, what, next_boot(host), new, sizes["mib"], sizes["disk_mib"], "/")
@@ -398,9 +404,8 @@ def _branches(known: Catalogue) -> list[str]:
     return sorted(known["drivers"]["branches"], key=int)
 
 
-def _reason(action: str, wish: str, there: str | None, row: Row, stream: str | None) -> Reason:
+def _reason(action: str, wish: str, there: str | None, row: Row, kept: str) -> Reason:
     old = f"driver {there} is installed" if there else "there is no driver"
     verb = {INSTALL: "is installed", UPGRADE: "replaces it", DOWNGRADE: "replaces it with an older one"}[action]
-    kept = f"from the dnf module stream {stream}" if stream else "pinned"
     text = f"{old}; driver {wish} {verb}, {kept}; the rest is planned for after the reboot"
     return Reason("driver-wished", text, str(row.get("source", "")))

@@ -32,6 +32,41 @@ class Planned:
     there: str | None
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What keeps the package manager to the driver that was asked for; neither of the two: apt's pin."""
+
+    stream: str | None = None
+    lock: str | None = None
+
+    @property
+    def by_apt(self) -> bool:
+        """Whether apt's pin and holds do it."""
+        return self.stream is None and self.lock is None
+
+    @property
+    def moves(self) -> bool:
+        """Whether an upgrade may still take another version of the branch."""
+        return self.stream is not None or (self.lock or "").endswith("*")
+
+    @property
+    def text(self) -> str:
+        """In words that end a clause."""
+        if self.stream:
+            return f"from the dnf module stream {self.stream}"
+        return f"locked to {self.lock} by dnf's versionlock" if self.lock else "pinned"
+
+
+def keep_to(row: Row, flavor: str, wish: str) -> Kept:
+    """What keeps to a wished branch or version with the packages of this row."""
+    branch = wish.partition(".")[0]
+    if streams := row.get("streams"):
+        return Kept(stream=str(streams[flavor]).format(branch=branch))
+    if lock := row.get("lock"):
+        return Kept(lock=str(lock).format(version=wish if "." in wish else f"{wish}.*"))
+    return Kept()
+
+
 def find_packages(case: Case, branch: int) -> Row | None:
     """The catalogue's names of a branch's packages on this system."""
     folder = find_repository(case)

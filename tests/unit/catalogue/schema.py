@@ -243,6 +243,8 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "os": _or_null(_one_of("ubuntu", "debian")),
                 "repositories": _optional(_list(NAME)),
                 "streams": _optional(_record(open=STREAM, proprietary=STREAM)),
+                "lock": _optional(_pattern("a pattern of packages with {version}", r"[a-z*-]+-\{version\}")),
+                "lock_package": _optional(PACKAGE),
                 "first_branch": _or_null(NUMBER),
                 "last_branch": _or_null(NUMBER),
                 "open": _list(PACKAGE),

@@ -30,6 +30,10 @@ case "$*" in
     mkdir -p {folder}/modules
     printf '[nvidia-driver]\\nname=nvidia-driver\\nstream=580-open\\nprofiles=\\nstate=enabled\\n' \
       >{folder}/modules/nvidia-driver.module ;;
+  *"versionlock add"*) grep -q "^python3-dnf-plugin" {folder}/installed || exit 1
+    grep -qxF "$5" {folder}/locks 2>/dev/null || {{ echo "$5" >>{folder}/locks; echo "Adding versionlock on: $5"; }} ;;
+  *"versionlock delete"*) : >{folder}/locks ;;
+  *" install python3-dnf-plugin"*) echo 'python3-dnf-plugin-versionlock	4.7-1	Rocky' >>{folder}/installed ;;
   *"module reset"*) rm -f {folder}/modules/nvidia-driver.module ;;
   *" install "*) [ -e {folder}/no-dkms ] && echo 'Error: nothing provides dkms needed by kmod' >&2 && exit 1
     cat {folder}/coming >>{folder}/installed ;;
@@ -112,6 +116,39 @@ def test_a_stream_that_the_repository_lacks(host: Host) -> None:
     assert [line for line in host.asked if " install " in line] == []
 
 
+LOCK = {"stream": None, "lock": "*nvidia*-580.*", "lock_package": "python3-dnf-plugin-versionlock"}
+
+
+def test_where_there_are_no_streams_a_lock_is_added_before_the_driver(host: Host) -> None:
+    answer = host.run(**LOCK)
+    assert (answer["changed"], answer["packages"]["nvidia-open"]) == (True, "580.95.05-1.el9")
+    assert [line.partition(" install ")[2] or line for line in host.asked] == [
+        "python3-dnf-plugin-versionlock",
+        "dnf --assumeyes versionlock add --raw *nvidia*-580.*",
+        "nvidia-open",
+    ]
+    assert "--exclude=nvidia-driver*" in host.asked[0]
+    assert json.loads(host.record.read_text())["lock"] == "*nvidia*-580.*"
+    assert not host.run(**LOCK)["changed"]
+    assert host.run(state="absent", packages=[], stream=None)["changed"]
+    assert host.asked[-1] == "dnf --assumeyes versionlock delete --raw *nvidia*-580.*"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_lock_goes_again_where_it_was_added_for_nothing(*, there: bool, host: Host) -> None:
+    (host.folder / "no-dkms").touch()
+    (host.folder / "locks").write_text("*nvidia*-580.*\n" * there)
+    msg = host.run(**LOCK, fails=True)["msg"]
+    assert msg.startswith("dnf could not install nvidia-open locked to *nvidia*-580.*: nothing provides dkms")
+    assert (host.folder / "locks").read_text() == "*nvidia*-580.*\n" * there
+
+
+def test_a_lock_that_cannot_be_added_installs_nothing(host: Host) -> None:
+    msg = host.run(**{**LOCK, "lock_package": None}, fails=True)["msg"]
+    assert msg == "dnf could not lock *nvidia*-580.*: no reason given; nothing of a driver was installed."
+    assert [line for line in host.asked if " install " in line] == []
+
+
 @pytest.mark.parametrize(
     ("installed", "enabled", "words"),
     [
@@ -176,5 +213,5 @@ def test_never_in_a_container_or_wsl2(kind: str, words: str, host: Host, monkeyp
     assert host.asked == []
 
 
-def test_packages_need_a_stream(host: Host) -> None:
-    assert host.run(stream=None, fails=True)["msg"].startswith("stream is empty; expected a module and its stream")
+def test_packages_need_what_keeps_to_a_branch(host: Host) -> None:
+    assert host.run(stream=None, fails=True)["msg"].startswith("stream and lock are empty; expected what keeps dnf")

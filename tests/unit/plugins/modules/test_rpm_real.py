@@ -111,7 +111,8 @@ class Host:
         options = {
             "rpm": f"--root={self.root}",
             "dnf": f"--installroot={self.root} --releasever=9 --setopt=cachedir={folder}/cache"
-            f" --setopt=reposdir={repositories} --setopt=logdir={folder} --setopt=module_platform_id=platform:el9",
+            f" --setopt=reposdir={repositories} --setopt=logdir={folder} --setopt=module_platform_id=platform:el9"
+            " '--disableplugin=*'",
             "zypper": f"--root {self.root} --no-gpg-checks",
         }
         (folder / "bin").mkdir()
@@ -223,6 +224,42 @@ def test_a_module_stream_keeps_dnf_to_its_branch(host: Host, monkeypatch: pytest
     assert host.call("rpm_driver", **asked, state="absent")["changed"]
     assert (host.installed, record.exists()) == ([], False)
     assert "state=enabled" not in "".join(file.read_text() for file in modules.iterdir())
+
+
+def test_a_version_lock_keeps_dnf_to_a_branch(
+    tmp_path: pathlib.Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not list(pathlib.Path("/usr/lib/python3/dist-packages/dnf-plugins").glob("versionlock.py")):
+        pytest.skip("this machine lacks dnf's plugin versionlock")
+    module = "ansible_collections.podsmith.gpu.plugins.modules.rpm_driver"
+    monkeypatch.setattr(f"{module}.find_kind", lambda _root, _environ: "bare_metal")
+    folder = tmp_path / "drivers"
+    folder.mkdir()
+    build(folder, {"python3-dnf-plugin-versionlock": ("4.7.0", "")})
+    for version in ("580.95.05", "580.105.08", "610.43.02"):
+        build(
+            folder, {"nvidia-open": (version, f"Requires: nvidia-driver = {version}"), "nvidia-driver": (version, "")}
+        )
+    run("createrepo_c", "--quiet", f"{folder}/packages")
+    uri, locks = f"file://{folder}/packages", tmp_path / "versionlock.list"
+    (host.repositories / "test.repo").write_text(f"[test]\nname=test\nbaseurl={uri}\nenabled=1\ngpgcheck=0\n")
+    locks.touch()
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/versionlock.conf").write_text(f"[main]\nenabled=1\nlocklist={locks}\n")
+    program, plugin = tmp_path / "bin/dnf", f"--enableplugin=versionlock --setopt=pluginconfpath={tmp_path}/plugins"
+    program.write_text(program.read_text().replace(' "$@"', f' {plugin} "$@"'))
+    asked = {"record": str(tmp_path / "driver.json"), "modules": str(tmp_path / "modules.d")}
+    wanted = {**asked, "packages": ["nvidia-open"], "lock_package": "python3-dnf-plugin-versionlock"}
+    missing = host.call("rpm_driver", **wanted, lock="*nvidia*-999.*", fails=True)
+    assert "dnf could not install nvidia-open locked to *nvidia*-999.*" in missing["msg"]
+    assert "999" not in locks.read_text()
+    found = host.call("rpm_driver", **wanted, lock="*nvidia*-580.*")
+    assert found["packages"] == {"nvidia-driver": "580.105.08-1", "nvidia-open": "580.105.08-1"}
+    assert not host.call("rpm_driver", **wanted, lock="*nvidia*-580.*")["changed"]
+    assert host.call("rpm_driver", **asked, state="absent")["changed"]
+    assert "nvidia*-580" not in locks.read_text()
+    exact = host.call("rpm_driver", **wanted, lock="*nvidia*-580.95.05")
+    assert exact["packages"] == {"nvidia-driver": "580.95.05-1", "nvidia-open": "580.95.05-1"}
 
 
 @pytest.fixture

@@ -223,7 +223,30 @@ def test_a_first_driver_comes_from_a_module_stream(system: str, repository: str,
     assert (driver["stream"], driver["pin"], driver["held"]) == ("nvidia-driver:580-open", None, False)
     assert UNTRIED in told(decision)
     assert "an upgrade inside the branch stops CUDA until the next reboot" in told(decision)
-    assert "by the dnf module stream nvidia-driver:580-open; then a reboot" in str(decision["changes"])
+    assert "from the dnf module stream nvidia-driver:580-open; then a reboot" in str(decision["changes"])
+
+
+@pytest.mark.parametrize(
+    ("wish", "lock", "moves"), [("580", "*nvidia*-580.*", True), ("580.95.05", "*nvidia*-580.95.05", False)]
+)
+def test_on_rhel_10_a_version_lock_keeps_to_the_branch(
+    wish: str, lock: str, moves: bool, rpm: Any, decide: Decide
+) -> None:
+    decision = decide(rpm("almalinux 10.0", None, None, disk=box()), driver=wish)
+    driver = decision["driver"]
+    assert (driver["action"], driver["packages"], driver["repository"]) == ("install", ["nvidia-open"], "rhel10")
+    assert (driver["lock"], driver["lock_package"]) == (lock, "python3-dnf-plugin-versionlock")
+    assert (driver["stream"], driver["pin"], driver["held"]) == (None, None, False)
+    assert ("an upgrade inside the branch stops CUDA" in told(decision)) is moves
+    assert f"locked to {lock} by dnf's versionlock; then a reboot" in str(decision["changes"])
+
+
+def test_apts_driver_is_pinned_as_before(host: Any, decide: Decide) -> None:
+    facts = host(None, None)
+    facts["installed"]["driver"] = box()
+    driver = decide(facts, driver="580")["driver"]
+    assert (driver["provider"], driver["pin"], driver["held"]) == ("apt", "580.*", True)
+    assert (driver["stream"], driver["lock"]) == (None, None)
 
 
 def test_older_gpus_get_the_stream_with_proprietary_modules(rpm: Any, decide: Decide) -> None:
@@ -236,12 +259,12 @@ def test_older_gpus_get_the_stream_with_proprietary_modules(rpm: Any, decide: De
     ("given", "wish", "words"),
     [
         pytest.param(
-            {"system": "rhel 10.0"},
+            {"system": "fedora 42"},
             "580",
-            ["repository rhel10 has the drivers of all branches under one name", "keeps dnf to branch 580"],
-            id="rhel-10",
+            ["repository fedora42 has the drivers of all branches under one name", "keeps dnf to branch 580"],
+            id="fedora",
         ),
-        pytest.param({"system": "fedora 42"}, "580", ["repository fedora42", "keeps dnf to branch 580"], id="fedora"),
+        pytest.param({"system": "rhel 10.0"}, "575", ["branch 575 in NVIDIA's repository rhel10"], id="rhel-10-older"),
         pytest.param(
             {"system": "sles 15.6", "family": "suse"},
             "580",
