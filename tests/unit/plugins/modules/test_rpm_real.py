@@ -165,7 +165,8 @@ def test_dnf_is_kept_from_a_driver_that_a_dependency_needs(*, check: bool, host:
 
 def test_dnf_says_what_the_repository_lacks(host: Host) -> None:
     msg = host.run("cuda-nvcc-99-9", fails=True)["msg"]
-    assert msg == "dnf could not install cuda-nvcc-99-9: Unable to find a match: cuda-nvcc-99-9."
+    assert msg.startswith("dnf could not install cuda-nvcc-99-9: ")
+    assert msg.endswith("Unable to find a match: cuda-nvcc-99-9.")
     assert host.run("cuda-nvcc-99-9", check=True, fails=True)["msg"] == msg
 
 
