@@ -106,10 +106,7 @@ def _is_for(case: Case, row: Row) -> bool:
     version = (host.os_version or "").partition(".")[0] if is_rpm else host.os_version
     if row["version"] not in (None, version):
         return False
-    if host.os_id in _systems(row):
-        return True
-    listed = {name for other in case.known["cuda"]["repositories"].values() for name in _systems(other)}
-    return is_rpm and host.os_id not in listed and row["os"] in host.os_like
+    return host.os_id in _systems(row) or (is_rpm and row["os"] in host.os_like)
 
 
 def _systems(row: Row) -> tuple[str, ...]:

@@ -135,6 +135,14 @@ def test_where_no_package_can_be_installed(given: Facts, wish: Facts, because: s
     assert because in told(decision)
 
 
+def test_its_space_is_taken_at_the_root(rpm: Any, decide: Decide) -> None:
+    facts = rpm()
+    facts["platform"]["free_gib"] = {"/": 1.0, "/opt/podsmith": 200.0}
+    decision = decide(facts, cuda="12.8", toolkit={"components": ["full"]}, pytorch="none")
+    assert decision["verdict"] == "blocked"
+    assert "GiB at /; 1.0 GiB are free" in told(decision)
+
+
 def test_rpm_is_refused_where_apt_installs(host: Any, decide: Decide) -> None:
     decision = decide(host(), cuda="13.0", toolkit={"provider": "rpm"})
     assert decision["toolkit"] is None
