@@ -122,6 +122,8 @@ def _rpm_toolkit(case: Case, release: str) -> Toolkit | Refusal:
 def _packaged_toolkit(case: Case, release: str, provider: str) -> Toolkit | Refusal:
     request = case.request
     repository = find_repository(case, release)
+    if repository is None and not case.host.os_version:
+        return Refusal(f"the version of {case.host.os_id or 'this system'} is unknown, and with it NVIDIA's repository")
     if repository is None:
         return Refusal(f"NVIDIA's repository has no CUDA {release} for {system_name(case.host)}")
     rows, dashed = case.known["cuda"]["components"], release.replace(".", "-")

@@ -143,6 +143,21 @@ def test_its_space_is_taken_at_the_root(rpm: Any, decide: Decide) -> None:
     assert "GiB at /; 1.0 GiB are free" in told(decision)
 
 
+@pytest.mark.parametrize("tools", [None, {}])
+def test_what_nobody_looked_at_does_not_stop_it(tools: Facts | None, rpm: Any, decide: Decide) -> None:
+    facts = rpm("almalinux 9.6")
+    facts["platform"]["tools"] = tools
+    assert decide(facts, cuda="12.8")["toolkit"]["repository"] == "rhel9"
+
+
+def test_an_unknown_version_is_told_as_unknown(rpm: Any, decide: Decide) -> None:
+    facts = rpm()
+    facts["platform"]["os"]["version"] = None
+    decision = decide(facts, cuda="12.8")
+    assert decision["toolkit"] is None
+    assert "the version of rocky is unknown, and with it NVIDIA's repository" in told(decision)
+
+
 def test_rpm_is_refused_where_apt_installs(host: Any, decide: Decide) -> None:
     decision = decide(host(), cuda="13.0", toolkit={"provider": "rpm"})
     assert decision["toolkit"] is None
