@@ -28,7 +28,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver_packages
     without_manager,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, find_model, level
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_manager, find_repository
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import RPM, find_manager, find_repository
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -58,7 +58,7 @@ class Driver:
     source: str | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[str, ...] = ()
-    provider: str | None = None  # apt, rpm: of what is to be installed
+    provider: str | None = None  # apt, rpm: the system's packages
     stream: str | None = None  # of a dnf module, which keeps to the branch
     lock: str | None = None  # of dnf's versionlock, where there are no streams
     lock_package: str | None = None  # the plugin that obeys it
@@ -86,6 +86,7 @@ def plan_driver(case: Case) -> Driver | Refusal:
     if isinstance(flavor, Refusal):
         return flavor
     there = next_boot(host)
+    own = str(find_manager(case)["provider"])
     right_flavor = not flavor.must or disk.get("flavor") in (None, flavor.name)
     found = Driver(
         NONE,
@@ -93,9 +94,10 @@ def plan_driver(case: Case) -> Driver | Refusal:
         there,
         exact,
         disk.get("flavor") or flavor.name,
-        pin=f"{wish}*" if exact else f"{wish}.*",
+        pin=None if own == RPM else f"{wish}*" if exact else f"{wish}.*",
         loaded=loaded(host),
         source=disk.get("source"),
+        provider=own,
     )
     if there and meets(there, wish) and right_flavor:
         return _adopt(case, found)
@@ -116,9 +118,7 @@ def plan_driver(case: Case) -> Driver | Refusal:
         version=planned.version,
         flavor=flavor.name,
         packages=(*headers, *names),
-        pin=found.pin if kept.by_apt else None,
         held=kept.by_apt,
-        provider=str(find_manager(case)["provider"]),
         stream=kept.stream,
         lock=kept.lock,
         lock_package=row.get("lock_package"),

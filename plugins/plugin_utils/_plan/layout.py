@@ -119,7 +119,7 @@ def untried(case: Case, providers: Iterable[str | None]) -> list[str]:
     if RPM not in providers:
         return []
     program = find_manager(case)["program"]
-    return [f"Packages are installed by {program} here, which this collection is untried with on a real host."]
+    return [f"Packages are installed by {program} here; that is untried on a real host."]
 
 
 def is_ours(row: Row, layout: Layout) -> bool:

@@ -273,7 +273,8 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
     draft.reasons += run_time.explain(stack.settings)
     draft.warnings += advice.compat_warnings(stack.compat, case.host) + run_time.warn(stack.settings)
     toolkits = [name for entry in stack.toolkits for name in (entry.provider, entry.system_provider)]
-    draft.warnings += untried(case, (*toolkits, stack.compat.provider, draft.driver.provider))
+    driver = draft.driver.provider if draft.driver.action in drivers.CHANGING else None
+    draft.warnings += untried(case, (*toolkits, stack.compat.provider, driver))
     if environment.pytorch:
         draft.warnings += note_own_python(now, draft.now)
     toolkit, build = stack.toolkit, choice.build

@@ -13,7 +13,7 @@ import pytest
 Facts = dict[str, Any]
 Decide = Callable[..., dict[str, Any]]
 
-UNTRIED = "which this collection is untried with on a real host."
+UNTRIED = "that is untried on a real host."
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_toolkit_that_pypi_lacks_comes_from_nvidias_rpm_repository(
     assert toolkit["packages"] == ["cuda-nvcc-12-8", "cuda-cudart-devel-12-8", "cuda-cccl-12-8"]
     assert toolkit["path"] == "/usr/local/cuda-12.8"
     program = "zypper" if family == "suse" else "dnf"
-    assert f"Packages are installed by {program} here, {UNTRIED}" in decision["warnings"]
+    assert f"Packages are installed by {program} here; {UNTRIED}" in decision["warnings"]
     assert decision["verdict"] == "ok"
 
 
@@ -322,6 +322,17 @@ def test_a_driver_that_is_refused(given: Facts, wish: str, words: list[str], rpm
     decision = decide(rpm(gpu=None, native=None, **others, disk=box(**given.get("installed", {}))), driver=wish)
     assert decision["verdict"] == "blocked"
     assert [word for word in words if word not in told(decision)] == []
+
+
+def test_a_driver_that_waits_for_the_reboot_gets_no_pin_of_apt(rpm: Any, decide: Decide) -> None:
+    waits = {"module_version": "580.95.05", "library_version": "580.95.05", "loaded_version": "570.133.20"}
+    driver = decide(rpm("rocky 9.5", native="570.133.20", disk=box(**waits)), driver="580")["driver"]
+    assert (driver["reboot"], driver["provider"], driver["pin"]) == ("pending", "rpm", None)
+
+
+def test_what_is_there_needs_no_warning(rpm: Any, decide: Decide) -> None:
+    there = {"module_version": "580.95.05", "library_version": "580.95.05", "loaded_version": "580.95.05"}
+    assert UNTRIED not in told(decide(rpm("rocky 9.5", disk=box(**there)), driver="580", cuda="13.0"))
 
 
 def test_a_driver_of_the_wished_branch_is_used_as_it_is(rpm: Any, decide: Decide) -> None:
