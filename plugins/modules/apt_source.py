@@ -114,12 +114,15 @@ import re
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.apt import list_from_nvidia
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.openpgp import KeyFileError, dearmor, fingerprints
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mask
-from ansible_collections.podsmith.gpu.plugins.module_utils._host.reach import explain
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.key import (
+    KeyRefusedError,
+    fetch_key,
+    has_key,
+    normalise,
+)
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.openpgp import dearmor
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 
 
@@ -163,32 +166,19 @@ class Source:
         self.folder = pathlib.Path(self.params["folder"])
         self.keyring = self.folder / "keyrings" / f"podsmith-{self.params['name']}.gpg"
         self.file = self.folder / "sources.list.d" / f"podsmith-{self.params['name']}.sources"
-        self.pinned = re.sub(r"\s", "", self.params["key_fingerprint"] or "").upper()
+        self.pinned = normalise(self.params["key_fingerprint"] or "")
 
     def has_key(self) -> bool:
         """Whether the key is there and is the pinned one."""
-        try:
-            return fingerprints(self.keyring.read_bytes()) == [self.pinned]
-        except (OSError, KeyFileError):
-            return False
+        return has_key(self.keyring, self.pinned)
 
     def fetch_key(self) -> bytes:
         """The key in its binary form, or a failure in one sentence."""
-        url, hint = self.params["key_url"], self.params["hint"]
+        seconds, hint = self.params["timeout"], self.params["hint"]
         try:
-            content: bytes = open_url(url, timeout=self.params["timeout"]).read()
-        except (OSError, ValueError) as error:
-            reason = explain(error, self.params["timeout"])
-            self.fail(f"The key {mask(url)} could not be fetched ({reason}); {hint}.")
-        try:
-            found = fingerprints(content)
-        except KeyFileError as error:
-            self.fail(f"{mask(url)} is not a key for apt: {error}; expected the key {self.pinned}; {hint}.")
-        if found != [self.pinned]:
-            self.fail(
-                f"{mask(url)} holds the key {' and '.join(found)}; expected {self.pinned}. Nothing was changed; {hint}."
-            )
-        return dearmor(content)
+            return dearmor(fetch_key(self.params["key_url"], self.pinned, seconds=seconds, what="apt", hint=hint))
+        except KeyRefusedError as error:
+            self.fail(str(error))
 
     def fail(self, msg: str) -> NoReturn:
         """Fail in one sentence."""

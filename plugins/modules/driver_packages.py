@@ -108,6 +108,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Roo
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver import read_loaded
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe.driver_on_disk import (
+    ELSEWHERE,
     NAME,
     RUNFILE,
     STATUS,
@@ -119,12 +120,6 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._observe.platform imp
 PRIORITY = 1001  # above 1000 apt also goes back to an older version
 KEEP_FILES = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
 PARTS = "/etc/apt/preferences.d"
-ELSEWHERE = {
-    "container": "This is a container, which uses its host's driver and cannot upgrade it; upgrade the "
-    "driver on the host itself.",
-    "wsl2": "This is WSL2, where the driver is the one of Windows and a Linux driver breaks CUDA; update the NVIDIA "
-    "driver in Windows.",
-}
 BY_BRANCH = re.compile(r"(?<![\d.])\d{3,}(?![\d.])")  # nvidia-open-580, not libcuda1
 MODULES = re.compile(r"dkms|^cuda-drivers|^nvidia-open|^linux-|^nvidia-driver-\d")  # of one kind of kernel modules
 STEP = re.compile(r"^(?P<verb>Inst|Remv|Purg) (?P<name>\S+)(?: \[(?P<old>[^\]]+)\])?(?: \((?P<new>\S+))?", re.MULTILINE)

@@ -62,6 +62,20 @@ DRIVER = (
     "linux-signatures-nvidia-*",
     "xserver-xorg-video-nvidia*",
     "firmware-nvidia-*",
+    "kernel-firmware-nvidia*",
+    "kmod-nvidia*",
+    "akmod-nvidia*",
+    "nvidia-kmod*",
+    "nvidia-gfx*",
+    "nvidia-compute-*",
+    "nvidia-gl-*",
+    "nvidia-video-*",
+    "x11-video-nvidia*",
+    "xorg-x11-nvidia*",
+    "xorg-x11-drv-nvidia*",
+    "libnvidia-cfg",
+    "libnvidia-fbc",
+    "libnvidia-ml",
 )
 # The names of catalogue/drivers.yml "errors", which hosts do not have: CUresult, and of cudaError_t what is not in it.
 CUDA_ERRORS = {

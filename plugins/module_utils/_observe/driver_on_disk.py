@@ -32,6 +32,13 @@ MOK_KEYS = (
     "/var/lib/shim-signed/mok/MOK.der",
 )  # DKMS signs with the first, Ubuntu's with the other
 RUNFILE = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")  # packages bring neither
+ELSEWHERE = {
+    "container": "This is a container, which uses its host's driver and cannot upgrade it; upgrade the "
+    "driver on the host itself.",
+    "wsl2": "This is WSL2, where the driver is the one of Windows and a Linux driver breaks CUDA; update the NVIDIA "
+    "driver in Windows.",
+}  # kind of machine -> why a driver is not installed there
+RPM_DATABASES = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
 DISPLAY, NVIDIA = "0x03", "0x10de"  # PCI's class of display controllers, and its number of the vendor
 MODULES = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia")
 
@@ -155,10 +162,13 @@ def observe_disk(root: Root, kernel: str | None, ask_modinfo: Callable[[], str] 
     return record
 
 
-def _source(root: Root, packages: Mapping[str, Record]) -> str:
+def _source(root: Root, packages: Mapping[str, Record]) -> str | None:
+    """Who installed the driver; ``None``: not known, because rpm's database is not read."""
     if packages:
         return "apt" if any(row["nvidia"] for row in packages.values()) else "distribution"
-    return "runfile" if any(root.exists(path) for path in RUNFILE) else "none"
+    if any(root.exists(path) for path in RUNFILE):
+        return "runfile"
+    return None if not root.exists(STATUS) and any(root.is_dir(path) for path in RPM_DATABASES) else "none"
 
 
 def _pci(root: Root) -> list[str]:

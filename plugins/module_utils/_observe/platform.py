@@ -26,6 +26,9 @@ FAMILIES = {
     "rhel": "redhat",
     "fedora": "redhat",
     "centos": "redhat",
+    "rocky": "redhat",
+    "almalinux": "redhat",
+    "ol": "redhat",
     "amzn": "redhat",
     "suse": "suse",
     "sles": "suse",
@@ -69,13 +72,14 @@ def network_mounts(mounts: Sequence[Mount]) -> list[str]:
     return [mount.point for mount in mounts if mount.kind.startswith(NETWORK_TYPES)]
 
 
-def parse_os_release(text: str) -> dict[str, str | None]:
-    """``{id, version, codename, family}`` of an os-release text."""
+def parse_os_release(text: str) -> dict[str, Any]:
+    """``{id, like, version, codename, family}`` of an os-release text; ``like`` is the list of its ID_LIKE."""
     pairs = (line.partition("=") for line in text.splitlines())
     values = {name: value.strip().strip("\"'") for name, sign, value in pairs if sign}
     ids = [values.get("ID", ""), *values.get("ID_LIKE", "").split()]
     return {
         "id": values.get("ID"),
+        "like": ids[1:],
         "version": values.get("VERSION_ID"),
         "codename": values.get("VERSION_CODENAME") or values.get("UBUNTU_CODENAME"),
         "family": next((family for name in ids for family in [FAMILIES.get(name.split("-")[0])] if family), None),
@@ -156,6 +160,8 @@ def observe_platform(root: Root, environ: Mapping[str, str], mounts: Sequence[Mo
             "ninja": find_tool(root, "ninja", path),
             "ccache": find_tool(root, "ccache", path),
             "apt": find_tool(root, "apt-get", path),
+            "dnf": find_tool(root, "dnf", path),
+            "zypper": find_tool(root, "zypper", path),
         },
         "persistent_dir": find_volume(root, mounts) if provider in KEEPING else None,
         **({"limits": read_limits()} if root.is_live else {}),

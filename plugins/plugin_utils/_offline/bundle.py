@@ -105,7 +105,7 @@ def list_needs(decision: Decision, observed: Observed, target: Target, mirrors: 
         target,
         tuple(wheels),
         tuple(_repositories(pending, mirrors, known)),
-        tuple(_left_out(decision, pending)),
+        tuple(_left_out(decision, pending, known)),
     )
 
 
@@ -252,7 +252,7 @@ def _repositories(pending: Mapping[str, Any], mirrors: Mirrors, known: Catalogue
         yield {"name": "cutlass", "url": url, "revision": str(part["tag"]), "purpose": purpose}
 
 
-def _left_out(decision: Decision, pending: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _left_out(decision: Decision, pending: Mapping[str, Any], known: Catalogue) -> Iterator[dict[str, str]]:
     """Packages of the system and what is compiled on the host, which a bundle does not hold."""
     for build in (decision.get("source") or {}).get("builds", ()):
         if build["pending"]:
@@ -261,9 +261,10 @@ def _left_out(decision: Decision, pending: Mapping[str, Any]) -> Iterator[dict[s
     ask = "let the host reach an archive, or install them in its image"
     for role, part in pending.items():
         for one in [part, *(decision.get("toolkits") or () if role == "cuda_toolkit" else ())]:
-            if one.get("provider") == "apt" or role == "nvidia_driver":
+            if one.get("provider") in ("apt", "rpm") or role == "nvidia_driver":
                 why = "packages of NVIDIA's repository depend on others of the system"
-                remedy = "set toolkit.provider: pypi" if role == "cuda_toolkit" else ask
+                on_pypi = role == "cuda_toolkit" and known["cuda"]["releases"][one["version"]]["pypi"]
+                remedy = "set toolkit.provider: pypi" if on_pypi else ask
                 yield {"what": ", ".join(one.get("packages") or [one["package"]]), "why": f"{why}; {remedy}"}
             if one.get("system_packages"):
                 why = f"packages of the system are not bundled; {ask}"

@@ -121,9 +121,10 @@ def _toolkits(case: Case, wanted: Wanted) -> Iterator[Change]:
         if row is not None and whole and components_seen and not other:
             continue
         lost = _lost(row)
-        new = f"{toolkit.exact or toolkit.version} from {'PyPI' if toolkit.provider == 'pypi' else toolkit.provider}"
+        origin = {"pypi": "PyPI", "rpm": "NVIDIA's rpm packages"}.get(toolkit.provider, toolkit.provider)
+        new = f"{toolkit.exact or toolkit.version} from {origin}"
         mib = _toolkit_mib(toolkit, case.known)
-        place = "/" if toolkit.provider == "apt" else toolkit.path
+        place = toolkit.path if toolkit.provider == "pypi" else "/"
         action = INSTALL if row is None else REPLACE if other else REPAIR
         old = None if row is None else f"without {lost}" if lost else str(row.get("version"))
         yield Change(

@@ -146,7 +146,7 @@ def _standby(draft: Draft, choice: Choice) -> Compat | None:
     if isinstance(compat, Refusal):
         draft.rejected.append(Rejection("standby", compat.because))
         return None
-    if compat and not compat.installed and (refusal := no_compat_package(case)):
+    if compat and not compat.installed and (refusal := no_compat_package(case, compat.cuda)):
         remedy = "Run as root with scope: system, or set forward_compat: auto."
         draft.degrade("standby", replace(refusal, remedy=remedy))
         return None
@@ -229,6 +229,7 @@ def _toolkit_reason(case: Case, toolkit: Toolkit, torch: PyTorch | None) -> Reas
     origin = {
         "adopt": f"is installed at {toolkit.path}",
         "apt": "comes from NVIDIA's repository",
+        "rpm": f"comes from NVIDIA's repository {toolkit.repository}, as rpm packages",
         "pypi": "comes from PyPI",
     }
     why = f"; extensions of PyTorch {torch.local} build with it" if torch and torch.cuda else ""

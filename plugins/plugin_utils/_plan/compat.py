@@ -12,7 +12,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import is_consumer
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository, no_apt, system_name
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import (
+    find_manager,
+    find_repository,
+    no_packages,
+    system_name,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import driver_floor, floor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STANDBY
@@ -31,7 +36,7 @@ class Library:
 
     @property
     def package(self) -> str:
-        """The apt package."""
+        """The package, of the same name for apt and rpm."""
         return str(self.row["package"])
 
     @property
@@ -81,7 +86,7 @@ class ForwardCompat:
 
     enabled: bool = False
     package: str | None = None
-    provider: str | None = None  # adopt, apt
+    provider: str | None = None  # adopt, apt, rpm
     path: str | None = None
     version: str | None = None
     confidence: str | None = None
@@ -89,6 +94,7 @@ class ForwardCompat:
     repository: str | None = None
     standby: bool = False  # installed and not tried: off until a start meets an older driver
     branches: tuple[int, ...] = ()  # of drivers, under which the activation may use it
+    system_provider: str | None = None  # apt, rpm: of the packages that are installed or removed
 
 
 # --- the rules ---
@@ -346,12 +352,12 @@ def usable_branches(case: Case, cuda: str) -> tuple[int, ...]:
 
 def no_compat_package(case: Case, cuda: str | None = None) -> Refusal | None:
     """Why a compat package, of ``cuda`` or any, cannot be fetched here, or None. An unknown distribution has it."""
-    if refusal := no_apt(case):
+    if refusal := no_packages(case):
         return Refusal(f"the compat library is not installed, and {refusal.because}")
-    release = cuda or max(case.known["drivers"]["compat"], key=parse_version)
-    if case.host.os_id and not find_repository(case, release):
+    if case.host.os_id and not find_repository(case, cuda):
+        what = f"packages of CUDA {cuda}" if cuda and find_repository(case) else "packages"
         system = system_name(case.host)
-        return Refusal(f"the compat library is not installed, and NVIDIA's repository has no packages for {system}")
+        return Refusal(f"the compat library is not installed, and NVIDIA's repository has no {what} for {system}")
     return None
 
 
@@ -368,14 +374,14 @@ def provide_compat(case: Case, active: Compat | None, waiting: Compat | None) ->
     Only packages that the collection installed are to be removed.
     """
     host, compat = case.host, active or waiting
-    kept = compat.package if compat else None
+    kept, own = compat.package if compat else None, str(find_manager(case)["provider"])
     remove = tuple(str(row["package"]) for row in host.compat if row.get("managed") and row["package"] != kept)
     if compat is None:
-        return ForwardCompat(remove=remove)
+        return ForwardCompat(remove=remove, system_provider=own if remove else None)
     return ForwardCompat(
         enabled=True,
         package=compat.package,
-        provider="adopt" if compat.installed else "apt",
+        provider="adopt" if compat.installed else own,
         path=compat.path,
         version=compat.version,
         confidence=compat.confidence,
@@ -383,4 +389,5 @@ def provide_compat(case: Case, active: Compat | None, waiting: Compat | None) ->
         repository=None if compat.installed else find_repository(case, compat.cuda),
         standby=active is None or host.target,
         branches=usable_branches(case, compat.cuda),
+        system_provider=own if remove or not compat.installed else None,
     )

@@ -17,8 +17,19 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import guest_driver
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver_packages import (
+    Kept,
+    Planned,
+    exact_by_stream,
+    find_packages,
+    keep_to,
+    replaced_by_rpm,
+    unknown_system,
+    without_branches,
+    without_manager,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, find_model, level
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import find_repository
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import RPM, find_manager, find_repository
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import not_on_jetson
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request
@@ -49,6 +60,10 @@ class Driver:
     source: str | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[str, ...] = ()
+    provider: str | None = None  # apt, rpm: the system's packages
+    stream: str | None = None  # of a dnf module, which keeps to the branch
+    lock: str | None = None  # of dnf's versionlock, where there are no streams
+    lock_package: str | None = None  # the plugin that obeys it
 
 
 def check_driver(request: Request, known: Catalogue) -> None:
@@ -73,6 +88,7 @@ def plan_driver(case: Case) -> Driver | Refusal:
     if isinstance(flavor, Refusal):
         return flavor
     there = next_boot(host)
+    own = str(find_manager(case)["provider"])
     right_flavor = not flavor.must or disk.get("flavor") in (None, flavor.name)
     found = Driver(
         NONE,
@@ -80,9 +96,10 @@ def plan_driver(case: Case) -> Driver | Refusal:
         there,
         exact,
         disk.get("flavor") or flavor.name,
-        pin=f"{wish}*" if exact else f"{wish}.*",
+        pin=None if own == RPM else f"{wish}*" if exact else f"{wish}.*",
         loaded=loaded(host),
         source=disk.get("source"),
+        provider=own,
     )
     if there and meets(there, wish) and right_flavor:
         return _adopt(case, found)
@@ -91,31 +108,44 @@ def plan_driver(case: Case) -> Driver | Refusal:
         if refusal := check(case, planned):
             return refusal
     row = find_packages(case, int(branch)) or {}
+    kept = keep_to(row, flavor.name, wish)
     names = [str(name).format(branch=branch) for name in row.get(flavor.name, ())]
     headers = [str(row["headers"]).format(kernel=host.kernel)] if disk.get("headers") is False and host.kernel else []
     action = INSTALL if there is None else UPGRADE
     if there and parse_version(planned.version) < parse_version(there) and not meets(there, wish):
         action = DOWNGRADE
-    warnings = []
-    if disk.get("nouveau_loaded"):
-        warnings.append("The kernel's own nouveau drives the GPU until the reboot; NVIDIA's packages switch it off.")
-    if not _gpus(case):
-        text = f"No GPU was observed; {flavor.name} kernel modules are installed"
-        warnings.append(f"{text}. If it is older than Turing, list its compute capability in architectures.")
-    if disk.get("secure_boot"):
-        warnings.append("Secure Boot is on; the modules are signed with this machine's enrolled key.")
     return replace(
         found,
         action=action,
         version=planned.version,
         flavor=flavor.name,
         packages=(*headers, *names),
-        held=True,
+        held=kept.by_apt,
+        stream=kept.stream,
+        lock=kept.lock,
+        lock_package=row.get("lock_package"),
         repository=find_repository(case),
         reboot=NEEDED,
-        reasons=(_reason(action, wish, there, row), flavor.reason),
-        warnings=tuple(warnings),
+        reasons=(_reason(action, wish, there, row, kept.text), flavor.reason),
+        warnings=_warn(case, flavor, kept),
     )
+
+
+def _warn(case: Case, flavor: Flavor, kept: Kept) -> tuple[str, ...]:
+    """What is to be known before a driver is installed."""
+    disk: Mapping[str, Any] = case.host.disk or {}
+    warnings = []
+    if disk.get("nouveau_loaded"):
+        warnings.append("The kernel's own nouveau drives the GPU until the reboot; NVIDIA's packages switch it off.")
+    if not _gpus(case):
+        text = f"No GPU was observed; {flavor.name} kernel modules are installed"
+        warnings.append(f"{text}. If it is older than Turing, list its compute capability in architectures.")
+    if kept.moves:
+        text = "dnf keeps the driver to its branch and not to a version"
+        warnings.append(f"{text}: an upgrade inside the branch stops CUDA until the next reboot.")
+    if disk.get("secure_boot"):
+        warnings.append("Secure Boot is on; the modules are signed with this machine's enrolled key.")
+    return tuple(warnings)
 
 
 def _adopt(case: Case, found: Driver) -> Driver:
@@ -149,7 +179,8 @@ def find_changes(case: Case, driver: Driver) -> Iterator[Change]:
     if driver.action in CHANGING:
         what = f"NVIDIA driver {driver.branch}"
         exactly = f"{driver.version}" if driver.exact else f"the newest of branch {driver.branch}"
-        new = f"{exactly}, {driver.flavor} kernel modules, pinned; then a reboot"
+        kept = Kept(driver.stream, driver.lock).text
+        new = f"{exactly}, {driver.flavor} kernel modules, {kept}; then a reboot"
         action = INSTALL if driver.action == INSTALL else "replace"
         yield Change(ROLE, action, what, next_boot(host), new, sizes["mib"], sizes["disk_mib"], "/")
     elif driver.reboot == PENDING:
@@ -269,14 +300,6 @@ def by_pci(device: str, known: Catalogue) -> Row | None:
 # --- what may not be touched ---
 
 
-@dataclass(frozen=True)
-class Planned:
-    """The driver that is to be installed, and the one that is there."""
-
-    version: str
-    there: str | None
-
-
 def in_container(case: Case) -> Refusal | None:
     """A container uses its host's driver and cannot change it."""
     if case.host.kind != "container":
@@ -307,30 +330,6 @@ def without_root(case: Case, _planned: Planned) -> Refusal | None:
         because = "a driver is installed for the whole system, and the scope is user"
         return Refusal(because, "Set scope: system and run with become: true, or leave driver: keep.")
     return None
-
-
-def without_apt(case: Case, _planned: Planned) -> Refusal | None:
-    """The driver's packages are known for apt only."""
-    host = case.host
-    if host.family in (None, "debian") and not host.lacks("apt"):
-        return None
-    system = host.os_id or "this system"
-    because = f"{system} has no apt, the only package manager for which the driver's packages are known here"
-    return Refusal(
-        because, "Install the driver by hand, as NVIDIA's driver installation guide says, and leave driver: keep."
-    )
-
-
-def unknown_system(case: Case, _planned: Planned) -> Refusal | None:
-    """NVIDIA's repository has a folder for the system."""
-    host = case.host
-    if find_repository(case):
-        return None
-    listed = [row for row in case.known["cuda"]["repositories"].values() if not row["wsl"]]
-    names = ", ".join(f"{row['os'].title()} {row['version']}" for row in listed)
-    found = f"{(host.os_id or 'an unknown system').title()} {host.os_version or ''}".strip()
-    because = f"NVIDIA's repository has no driver for {found} on {host.arch}; it has {names}"
-    return Refusal(because, "Use one of these, or install the driver by hand and leave driver: keep.")
 
 
 def unfit_for_gpu(case: Case, planned: Planned) -> Refusal | None:
@@ -401,8 +400,11 @@ def untrusted_modules(case: Case, _planned: Planned) -> Refusal | None:
 
 RULES: tuple[Callable[[Case, Planned], Refusal | None], ...] = (
     without_root,
-    without_apt,
+    without_manager,
     unknown_system,
+    without_branches,
+    replaced_by_rpm,
+    exact_by_stream,
     unfit_for_gpu,
     unfit_for_cuda,
     foreign_driver,
@@ -412,21 +414,12 @@ RULES: tuple[Callable[[Case, Planned], Refusal | None], ...] = (
 # --- where it comes from ---
 
 
-def find_packages(case: Case, branch: int) -> Row | None:
-    """The catalogue's names of a branch's packages on this system."""
-    for row in case.known["drivers"]["packages"].values():
-        first, last = row["first_branch"] or 0, row["last_branch"] or branch
-        if row["os"] == case.host.os_id and first <= branch <= last:
-            return row
-    return None
-
-
 def _branches(known: Catalogue) -> list[str]:
     return sorted(known["drivers"]["branches"], key=int)
 
 
-def _reason(action: str, wish: str, there: str | None, row: Row) -> Reason:
+def _reason(action: str, wish: str, there: str | None, row: Row, kept: str) -> Reason:
     old = f"driver {there} is installed" if there else "there is no driver"
     verb = {INSTALL: "is installed", UPGRADE: "replaces it", DOWNGRADE: "replaces it with an older one"}[action]
-    text = f"{old}; driver {wish} {verb}, pinned; the rest is planned for after the reboot"
+    text = f"{old}; driver {wish} {verb}, {kept}; the rest is planned for after the reboot"
     return Reason("driver-wished", text, str(row.get("source", "")))

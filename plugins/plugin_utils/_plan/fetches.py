@@ -54,8 +54,8 @@ def _part(decision: Mapping[str, Any], role: str) -> Mapping[str, Any]:
 
 def _repository(pending: Mapping[str, Mapping[str, Any]], mirrors: Mirrors, known: Catalogue) -> Iterator[Source]:
     base = mirrors.get("nvidia_repository_url") or known["cuda"]["bases"]["cuda"]["url"]
-    for part in pending.values():
-        if part.get("provider") == "apt" or (part is pending.get("nvidia_driver") and part.get("repository")):
+    for role, part in pending.items():  # of the driver, a pin alone may be pending
+        if part.get("repository") if role == "nvidia_driver" else part.get("provider") in ("apt", "rpm"):
             yield {"name": "NVIDIA's package repository", "url": base, "variable": "nvidia_repository_url"}
 
 

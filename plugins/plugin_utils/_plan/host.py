@@ -100,6 +100,7 @@ class Host:
     provider: str | None = None  # whose pod it is
     jetson: Jetson | None = None
     hidden: tuple[Gpu, ...] = ()  # GPUs that no program sees, see _plan/devices.py; not among `gpus` then
+    os_like: tuple[str, ...] = ()  # ID_LIKE of os-release
 
     @property
     def wsl(self) -> bool:
@@ -193,6 +194,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         native=read_answer(driver.get("native")),
         flavor=_text(driver.get("flavor")),
         recorded=observed.get("recorded") is True,
+        os_like=tuple(map(str, _rows(system.get("like")))),
         shm_mib=_number(_mapping(platform, "limits").get("shm_mib")),
         size_gib=_sizes(platform, "size_gib"),
         libc=_text(platform.get("libc")),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
@@ -37,29 +38,61 @@ def confine(host: Host, layout: Layout) -> Host:
     return replace(host, live=None, generations=(), built=(), state=None)
 
 
-# --- NVIDIA's repository ---
+# --- the system's packages ---
+
+APT, RPM = "apt", "rpm"  # kinds of packages, as the request and the decision name where a part comes from
+
+
+def find_manager(case: Case) -> Row:
+    """The catalogue's row of the program that installs this system's packages; apt's where the system is unknown."""
+    managers = case.known["cuda"]["managers"]
+    for row in managers.values():
+        if row["family"] == case.host.family:
+            return row
+    for row in case.known["cuda"]["repositories"].values():
+        if case.host.os_id and case.host.os_id in _systems(row):
+            return managers[row["manager"]]
+    return managers[APT]
+
+
+def no_packages(case: Case) -> Refusal | None:
+    """Why the system's own package manager cannot install packages, or None."""
+    if refusal := _not_for_the_system(case):
+        return refusal
+    program = find_manager(case)["program"]
+    return Refusal(f"{case.host.os_id or 'this system'} has no {program}") if case.host.lacks(program) else None
 
 
 def no_apt(case: Case) -> Refusal | None:
-    """Why system packages cannot be installed, or None."""
+    """Why packages cannot be installed by apt, or None."""
     host = case.host
-    if case.layout.scope != "system":
-        return Refusal("in user scope nothing is installed outside the prefix")
-    if host.root is False:
-        return Refusal("system packages need root")
-    if host.family not in (None, "debian") or host.lacks("apt"):
+    if refusal := _not_for_the_system(case):
+        return refusal
+    if find_manager(case)["provider"] != APT or host.family not in (None, "debian") or host.lacks(APT):
         return Refusal(f"{host.os_id or 'this system'} has no apt")
     return None
 
 
+def _not_for_the_system(case: Case) -> Refusal | None:
+    if case.layout.scope != "system":
+        return Refusal("in user scope nothing is installed outside the prefix")
+    return Refusal("system packages need root") if case.host.root is False else None
+
+
+# --- NVIDIA's repository ---
+
+
 def find_repository(case: Case, cuda: str | None = None) -> str | None:
-    """The folder of NVIDIA's apt repository for this host, with a CUDA release or with any, or None."""
+    """The folder of NVIDIA's package repository for this host, with a CUDA release or with any, or None.
+
+    A system with rpm packages is found by its major version, and one that NVIDIA does not name by what its os-release
+    says it is like: Rocky Linux 9.5 has the packages of rhel9.
+    """
     host = case.host
     if host.jetson and not host.jetson.sbsa:
         return None  # its packages for aarch64 are for Arm servers
     for name, row in case.known["cuda"]["repositories"].items():
-        fits = row["os"] == host.os_id and bool(row.get("wsl")) == host.wsl and host.arch in row["architectures"]
-        if not fits or row["version"] not in (None, host.os_version):
+        if bool(row.get("wsl")) != host.wsl or host.arch not in row["architectures"] or not _is_for(case, row):
             continue
         first, last = row.get("first_cuda"), row.get("last_cuda")
         if cuda and first and parse_version(cuda) < parse_version(first):
@@ -68,6 +101,27 @@ def find_repository(case: Case, cuda: str | None = None) -> str | None:
             continue
         return str(name)
     return None
+
+
+def _is_for(case: Case, row: Row) -> bool:
+    host, is_rpm = case.host, case.known["cuda"]["managers"][row["manager"]]["provider"] == RPM
+    version = (host.os_version or "").partition(".")[0] if is_rpm else host.os_version
+    if row["version"] not in (None, version):
+        return False
+    return host.os_id in _systems(row) or (is_rpm and row["os"] in host.os_like)
+
+
+def _systems(row: Row) -> tuple[str, ...]:
+    """The IDs of os-release that a repository is for."""
+    return (row["os"], *row.get("also", ()))
+
+
+def untried(case: Case, providers: Iterable[str | None]) -> list[str]:
+    """What a plan that installs rpm packages says of that; nothing where no part does."""
+    if RPM not in providers:
+        return []
+    program = find_manager(case)["program"]
+    return [f"Packages are installed by {program} here; that is untried on a real host."]
 
 
 def is_ours(row: Row, layout: Layout) -> bool:

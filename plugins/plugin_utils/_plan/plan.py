@@ -53,7 +53,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
     choose_extensions,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine, untried
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import warn_of_exceptions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
@@ -319,6 +319,9 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         return _blocked(draft)
     draft.reasons += run_time.explain(stack.settings)
     draft.warnings += advice.compat_warnings(stack.compat, case.host) + run_time.warn(stack.settings)
+    toolkits = [name for entry in stack.toolkits for name in (entry.provider, entry.system_provider)]
+    driver = draft.driver.provider if draft.driver.action in drivers.CHANGING else None
+    draft.warnings += untried(case, (*toolkits, stack.compat.provider, driver))
     if environment.pytorch:
         draft.warnings += note_own_python(now, draft.now)
     toolkit, build = stack.toolkit, choice.build

@@ -23,9 +23,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler i
     choose_compiler,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import (
+    APT,
+    RPM,
+    find_manager,
     find_repository,
     is_ours,
     no_apt,
+    no_packages,
     system_name,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.patches import (
@@ -42,7 +46,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 NO_TOOLKIT = "Run as root with scope: system, use an image that has it, or set toolkit.provider: none."
-COMPILER_PACKAGES = ("g++",)  # of apt, where the host has no C++ compiler
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Toolkit:
 
     version: str
     exact: str | None
-    provider: str  # adopt, apt, pypi
+    provider: str  # adopt, apt, rpm, pypi
     path: str
     components: tuple[str, ...]
     packages: tuple[str, ...]
@@ -59,6 +62,7 @@ class Toolkit:
     repository: str | None
     patch: str | None = None  # the patch release that was asked for
     compiler: HostCompiler | None = None  # that nvcc is to call; None: the one of the path
+    system_provider: str | None = None  # apt, rpm: of the system's own packages, where there are any
 
 
 def check_components(request: Request, known: Catalogue) -> None:
@@ -73,12 +77,12 @@ def provide_toolkit(case: Case, wanted: str) -> Toolkit | Refusal:
     """Where the toolkit of a release, or of a patch release such as 13.0.2, comes from, or why it cannot be had."""
     request = case.request
     release, patch = split_patch(wanted)
-    refused = []
+    refused, own = [], find_manager(case)["provider"]
     for name, provider in _PROVIDERS.items():
-        if request.toolkit.provider in ("auto", name):
+        if request.toolkit.provider == name or (request.toolkit.provider == "auto" and name in ("adopt", "pypi", own)):
             found = provider(case, release, patch)
             if isinstance(found, Toolkit):
-                return found
+                return replace(found, system_provider=own if found.system_packages else None)
             refused.append(found)
     because = dict.fromkeys(refusal.because for refusal in refused)
     return Refusal("; ".join(because), next((refusal.remedy for refusal in refused if refusal.remedy), ""))
@@ -128,15 +132,30 @@ def _lacks_components(row: Row, request: Request) -> Refusal | None:
 
 
 def _apt_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refusal:
-    """NVIDIA's packages."""
-    request = case.request
+    """NVIDIA's packages for apt."""
     if refusal := no_sbsa_toolkit(case, release) or no_apt(case):
         return refusal
+    return _packaged_toolkit(case, release, patch, APT)
+
+
+def _rpm_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refusal:
+    """NVIDIA's packages for dnf and zypper; the release's folder is the same as apt's."""
+    if find_manager(case)["provider"] != RPM:
+        return Refusal(f"{case.host.os_id or 'this system'} has no rpm packages")
+    if patch:
+        return Refusal(f"which of NVIDIA's rpm packages are of CUDA {patch} is not known here")
+    return no_sbsa_toolkit(case, release) or no_packages(case) or _packaged_toolkit(case, release, None, RPM)
+
+
+def _packaged_toolkit(case: Case, release: str, patch: str | None, provider: str) -> Toolkit | Refusal:
+    request = case.request
     repository = find_repository(case, release)
+    if repository is None and not case.host.os_version:
+        return Refusal(f"the version of {case.host.os_id or 'this system'} is unknown, and with it NVIDIA's repository")
     if repository is None:
         return Refusal(f"NVIDIA's repository has no CUDA {release} for {system_name(case.host)}")
     rows, dashed = case.known["cuda"]["components"], release.replace(".", "-")
-    names = (name for part in request.toolkit.components for name in rows[part]["apt"])
+    names = (name for part in request.toolkit.components for name in rows[part][provider])
     packages = tuple(dict.fromkeys(name.replace("{release}", dashed) for name in names))
     exact = None
     if patch:
@@ -146,7 +165,7 @@ def _apt_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refus
         packages, exact = pinned, str(case.known["toolkits"]["patches"][patch]["nvcc"])
     path = f"/usr/local/cuda-{release}"
     parts = request.toolkit.components
-    return Toolkit(release, exact, "apt", path, parts, packages, _missing_compiler(case), repository, patch)
+    return Toolkit(release, exact, provider, path, parts, packages, _missing_compiler(case), repository, patch)
 
 
 def _pypi_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refusal:
@@ -187,12 +206,13 @@ _PROVIDERS: dict[str, Callable[[Case, str, str | None], Toolkit | Refusal]] = {
     "adopt": _adopt_toolkit,
     "apt": _apt_toolkit,
     "pypi": _pypi_toolkit,
+    "rpm": _rpm_toolkit,  # after PyPI, which is proved on such systems
 }
 
 
 def _missing_compiler(case: Case) -> tuple[str, ...]:
     """The system package of a C++ compiler where there is none and it can be installed."""
-    return COMPILER_PACKAGES if case.host.compiler_missing and not no_apt(case) else ()
+    return tuple(find_manager(case)["compiler"]) if case.host.compiler_missing and not no_packages(case) else ()
 
 
 def suit_toolkit(case: Case, toolkit: Toolkit) -> Toolkit | Refusal:

@@ -23,7 +23,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import
 POLICIES = ("forward_compat", "fallback", "fail")
 AUTO, STANDBY = "auto", "standby"
 COMPAT_USES = (AUTO, STANDBY)
-TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "pypi", "none")
+TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "rpm", "pypi", "none")
 WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels", "source")
 SCOPES = ("auto", "system", "user")
 LOADINGS = ("lazy", "eager")

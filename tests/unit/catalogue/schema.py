@@ -104,6 +104,7 @@ TAG = _pattern("a Python tag, such as cp312", r"(cp|py)\d+(-abi3)?")
 ARCHITECTURE = _one_of("x86_64", "aarch64")
 PACKAGE = _pattern("a package's name", r"[a-z0-9][a-z0-9.+{}-]*")
 PACKAGES = _pattern("a pattern of packages' names, such as cuda-drivers*", r"[a-z0-9][][a-z0-9.+*-]*")
+STREAM = _pattern("a stream of a dnf module", r"[a-z-]+:[a-z0-9{}-]+")
 HEX = _pattern("four hexadecimal digits in quotes", r"[0-9a-f]{4}")
 DIGITS = _pattern("digits in quotes", r"\d+")
 NAME = _pattern("a name", r"[A-Za-z0-9][A-Za-z0-9 ._{}-]*")
@@ -200,15 +201,26 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
         "math_functions": (NAME, {"glibc": RELEASE}),
         "host_compilers": (_one_of("gcc", "clang"), {"least": NUMBER}),
-        "components": (NAME, {"apt": _list(PACKAGE), "pypi": _list(PACKAGE)}),
         "patch_packages": (PACKAGE, {"part": _one_of("nvcc", "cudart", "cccl", "nvrtc", "nvml")}),
+        "components": (NAME, {"apt": _list(PACKAGE), "rpm": _list(PACKAGE), "pypi": _list(PACKAGE)}),
+        "managers": (
+            _one_of("apt", "dnf", "zypper"),
+            {
+                "provider": _one_of("apt", "rpm"),
+                "program": NAME,
+                "family": _one_of("debian", "redhat", "suse"),
+                "compiler": _list(PACKAGE),
+            },
+        ),
         "forbidden": (PACKAGES, {"because": TEXT}),
         "bases": (NAME, {"url": URL}),
         "architectures": (ARCHITECTURE, {"folder": NAME, "package": NAME}),
         "repositories": (
             NAME,
             {
-                "os": _one_of("ubuntu", "debian"),
+                "manager": _one_of("apt", "dnf", "zypper"),
+                "os": _one_of("ubuntu", "debian", "rhel", "fedora", "amzn", "sles", "opensuse-leap"),
+                "also": _optional(_list(_pattern("an ID of os-release", r"[a-z][a-z0-9._-]*"))),
                 "version": _or_null(VERSION),
                 "architectures": _list(ARCHITECTURE),
                 "first_cuda": _or_null(RELEASE),
@@ -256,7 +268,11 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         "packages": (
             NAME,
             {
-                "os": _one_of("ubuntu", "debian"),
+                "os": _or_null(_one_of("ubuntu", "debian")),
+                "repositories": _optional(_list(NAME)),
+                "streams": _optional(_record(open=STREAM, proprietary=STREAM)),
+                "lock": _optional(_pattern("a pattern of packages with {version}", r"[a-z*-]+-\{version\}")),
+                "lock_package": _optional(PACKAGE),
                 "first_branch": _or_null(NUMBER),
                 "last_branch": _or_null(NUMBER),
                 "open": _list(PACKAGE),

@@ -55,3 +55,24 @@ def test_the_former_name_of_the_mirror_still_works(given: dict[str, str], addres
 def test_the_former_name_of_the_fingerprint_still_works() -> None:
     assert templated("nvidia_repository_key_fingerprint", {"cuda_toolkit_key_fingerprint": "ABC"}) == "ABC"
     assert len(templated("nvidia_repository_key_fingerprint", {})) == 40
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "key"),
+    [
+        pytest.param("ubuntu2404", "apt", "3bf863cc.pub", id="apt"),
+        pytest.param("rhel9", "rpm", "D42D0685.pub", id="dnf"),
+        pytest.param("sles15", "rpm", "D42D0685.pub", id="zypper"),
+        pytest.param("", "apt", "3bf863cc.pub", id="none"),
+    ],
+)
+def test_the_folder_says_which_kind_of_repository_it_is_and_whose_key(folder: str, kind: str, key: str) -> None:
+    given = {"nvidia_repository_folder": folder}
+    assert templated("nvidia_repository_format", given) == kind
+    assert templated("__nvidia_repository_key", given)["file"] == key
+    assert templated("nvidia_repository_key_fingerprint", given).upper().endswith(key.removesuffix(".pub").upper())
+
+
+def test_arm_servers_have_a_folder_of_their_own_beside_x86() -> None:
+    given = {"nvidia_repository_folder": "rhel9", "ansible_facts": {"architecture": "aarch64"}}
+    assert templated("__nvidia_repository_address", given).endswith("/rhel9/sbsa/")

@@ -205,9 +205,13 @@ def test_our_pin_wins(tmp_path: Path) -> None:
         ({"/var/lib/dpkg/status": stanza("nvidia-driver", "535.261.03-1")}, "distribution"),
         ({"/var/lib/dpkg/status": stanza("cuda-drivers", "580.95.05-1")}, "apt"),
         ({"/var/lib/dpkg/status": stanza("bash", "5.2")}, "none"),
+        ({"/var/lib/dpkg/status": stanza("bash", "5.2"), "/var/lib/rpm/rpmdb.sqlite": ""}, "none"),
+        ({"/var/lib/rpm/rpmdb.sqlite": ""}, None),
+        ({"/usr/lib/sysimage/rpm/rpmdb.sqlite": ""}, None),
+        ({"/usr/lib/sysimage/rpm/rpmdb.sqlite": "", "/usr/bin/nvidia-uninstall": ""}, "runfile"),
     ],
 )
-def test_source(files: dict[str, str], source: str, tmp_path: Path) -> None:
+def test_source(files: dict[str, str], source: str | None, tmp_path: Path) -> None:
     assert observe_disk(write(tmp_path, files), KERNEL, None)["source"] == source
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,29 +41,48 @@ MOUNTINFO = """\
     [
         pytest.param(
             'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n',
-            {"id": "debian", "version": "12", "codename": "bookworm", "family": "debian"},
+            {"id": "debian", "like": [], "version": "12", "codename": "bookworm", "family": "debian"},
             id="debian",
         ),
         pytest.param(
             'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\n',
-            {"id": "ubuntu", "version": "24.04", "codename": "noble", "family": "debian"},
+            {"id": "ubuntu", "like": ["debian"], "version": "24.04", "codename": "noble", "family": "debian"},
             id="ubuntu",
         ),
         pytest.param(
             'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.5"\n',
-            {"id": "rocky", "version": "9.5", "codename": None, "family": "redhat"},
+            {
+                "id": "rocky",
+                "like": ["rhel", "centos", "fedora"],
+                "version": "9.5",
+                "codename": None,
+                "family": "redhat",
+            },
             id="rocky",
         ),
         pytest.param(
             'ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.6"\n',
-            {"id": "opensuse-leap", "version": "15.6", "codename": None, "family": "suse"},
+            {
+                "id": "opensuse-leap",
+                "like": ["suse", "opensuse"],
+                "version": "15.6",
+                "codename": None,
+                "family": "suse",
+            },
             id="opensuse",
         ),
-        pytest.param("ID=alpine\n", {"id": "alpine", "version": None, "codename": None, "family": None}, id="another"),
-        pytest.param("", {"id": None, "version": None, "codename": None, "family": None}, id="absent"),
+        pytest.param(
+            'ID="ol"\nVERSION_ID="9.4"\n',
+            {"id": "ol", "like": [], "version": "9.4", "codename": None, "family": "redhat"},
+            id="oracle-without-like",
+        ),
+        pytest.param(
+            "ID=alpine\n", {"id": "alpine", "like": [], "version": None, "codename": None, "family": None}, id="another"
+        ),
+        pytest.param("", {"id": None, "like": [], "version": None, "codename": None, "family": None}, id="absent"),
     ],
 )
-def test_os_release(text: str, expected: dict[str, str | None]) -> None:
+def test_os_release(text: str, expected: dict[str, Any]) -> None:
     assert parse_os_release(text) == expected
 
 

@@ -122,6 +122,18 @@ def test_what_cannot_be_bundled_is_named_with_the_way_out() -> None:
     assert "g++" in left_out
 
 
+def test_rpm_packages_are_left_out_and_pypi_is_told_only_where_it_has_them() -> None:
+    observed = observe()
+    observed["platform"]["os"] = {"id": "rocky", "version": "9.5", "family": "redhat"}
+    observed["platform"] |= {"compiler": None, "tools": {"dnf": "/usr/bin/dnf", "apt": None}}
+    left_out = {row["what"]: row["why"] for row in needs(observed, cuda="12.8", pytorch="none").left_out}
+    toolkit = next(what for what in left_out if "cuda-nvcc-12-8" in what)
+    assert left_out[toolkit].endswith("let the host reach an archive, or install them in its image")
+    assert "packages of the system are not bundled" in left_out["gcc-c++"]
+    newer = needs(observed, cuda="13.0", pytorch="none", toolkit={"provider": "rpm"}).left_out
+    assert [row["why"] for row in newer if "set toolkit.provider: pypi" in row["why"]] != []
+
+
 def test_a_blocked_decision_is_refused_with_its_remedies() -> None:
     observed = observe()
     observed["driver"].update(version="470.57.02", branch=470, cuda="11.4")

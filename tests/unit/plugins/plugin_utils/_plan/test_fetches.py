@@ -45,6 +45,13 @@ INDEX = {"provider": "pytorch_index", "index": "cu130"}
             False,
             id="apt-asked-once",
         ),
+        pytest.param(
+            decision("cuda_toolkit", toolkit={"provider": "rpm"}),
+            {},
+            ["https://developer.download.nvidia.com/compute/cuda/repos/"],
+            False,
+            id="rpm",
+        ),
         pytest.param(decision("cuda_toolkit", toolkit={"provider": "pypi"}), {}, [], True, id="toolkit-from-pypi"),
         pytest.param(
             decision("cutlass", cutlass={"provider": "git"}),
