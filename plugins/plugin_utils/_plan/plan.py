@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import advice, builds, remedies, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, Case, Layout
@@ -24,6 +25,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_parts import build_reasons, choose_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import wheels
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import name_architectures
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import (
     check_source,
     for_other_gpus,
@@ -37,12 +39,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import
     Download,
     Plan,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import ROUTE, Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import choose_environment, find_built
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
     choose_extensions,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host, read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
@@ -51,7 +53,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     digest_of,
     proof_architectures,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
@@ -98,10 +100,30 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     """
     request = wished if isinstance(wished, Request) else check_request(wished, known)
     host = read_host(observed, request.overrides, known)
+    draft = _begin(host, request, known)
+    _judge_now(draft, observed)
+    plan = _decide(draft)
+    if not plan.ways_out and ROUTE not in plan.unmet and plan.verdict != BLOCKED:
+        return plan
+    ways = remedies.find_ways(remedies.Asked(host, request, known, plan, functools.partial(_try, known)))
+    return replace(plan, ways_out=ways, remedies=tuple(way.text for way in ways))
+
+
+def _begin(host: Host, request: Request, known: Catalogue) -> Draft:
     layout = choose_layout(host, request)
     whole = Case(host, request, layout, known)
-    draft = Draft(replace(whole, host=confine(host, layout)), observed=host)
-    _judge_now(draft, observed)
+    return Draft(replace(whole, host=confine(host, layout)), observed=host)
+
+
+def _try(known: Catalogue, host: Host, request: Request) -> Plan:
+    """What would be decided for another request or another host: what fails now is not judged."""
+    check_parsed(request, known)
+    return _decide(_begin(host, request, known))
+
+
+def _decide(draft: Draft) -> Plan:
+    """The plan, with what may help as the rules suggest it, untried."""
+    host, layout = draft.observed, draft.case.layout
     _plan_driver(draft)
     if draft.blocked:
         return _blocked(draft)
@@ -109,8 +131,11 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
         draft.block(Refusal(draft.now.summary))
         return _blocked(draft, BROKEN)
     if host.root is False and layout.scope == "system":
-        because = "system scope needs root, and this is not root"
-        draft.block(Refusal(because, "Run with become: true, or set scope: user."))
+        ways = (
+            WayOut("Run with become: true.", host={"root": True}),
+            WayOut("Set scope: user.", {"scope": "user"}),
+        )
+        draft.block(Refusal("system scope needs root, and this is not root", ways=ways))
         return _blocked(draft)
     cpu_because = _no_gpu(draft)
     choice = _choose_cpu(draft, cpu_because) if cpu_because else _choose_gpu(draft)
@@ -191,7 +216,8 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
         return _choose_elsewhere(draft, reasons)
     build, rejected = choose_cpu(case)
     if build is None:
-        draft.block(Refusal("no PyTorch for the CPU fits"), *advice.python_remedies(case))
+        draft.block(Refusal("no PyTorch for the CPU fits"))
+        draft.unmet.append(ROUTE)
     elif build.wheel:
         offer = f"this host's pip configuration offers PyTorch {build.wheel['version']}"
         text = f'{offer}, used as "{request.pytorch}"'
@@ -214,8 +240,8 @@ def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
         rejected.append(Rejection(build.name, refusal.because))
     found = " ".join(architectures or ("auto",))
     because = f"compiling PyTorch needs a GPU or a list of architectures; found no GPU, and architectures: {found}"
-    remedy = "Set architectures to the compute capabilities it is for, or cuda: none to compile it for the CPU."
-    draft.block(Refusal(because, remedy))
+    ways = (*name_architectures(case), WayOut("Set cuda: none to compile it for the CPU.", {"cuda": "none"}))
+    draft.block(Refusal(because, ways=ways))
     return Choice("cpu", None, tuple(reasons), tuple(rejected))
 
 
@@ -224,17 +250,19 @@ def _choose_gpu(draft: Draft) -> Choice:
     case = draft.case
     for rule in (rules.gpu_floor, rules.gpu_dropped):
         if refusal := rule(case):
-            draft.block(refusal)
+            draft.block(replace(refusal, remedy=""))  # the drivers that would run the GPU are tried
+            draft.unmet.append(ROUTE)
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
     choice = choose(case)
     if choice.build is None:
-        draft.block(Refusal("nothing that was requested runs here"), *advice.remedies(case, other_wishes=True))
+        draft.block(Refusal("nothing that was requested runs here"))
+        draft.unmet.append(ROUTE)
         return choice
     draft.warnings += advice.unknown_warnings(case.host)
     if choice.fallback:
         draft.degraded = True
-        draft.remedies += advice.remedies(case, other_wishes=False)
-    elif better := advice.better(case, choice):
+        draft.unmet.append(ROUTE)
+    elif better := remedies.better(case, choice):
         draft.remedies.append(better)
     return replace(choice, build=settle(case, choice.build))
 
@@ -296,10 +324,12 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         versions=compare_versions(_versions(case, choice, stack), case.known),
         reasons=tuple(draft.reasons),
         rejected=tuple(draft.rejected),
-        remedies=_unique(draft.remedies),
+        remedies=tuple(way.text for way in draft.ways_out),
         warnings=_unique(draft.warnings),
         changes=changes,
         digest=digest,
+        ways_out=draft.ways_out,
+        unmet=tuple(draft.unmet),
     )
 
 
@@ -336,8 +366,10 @@ def _download(draft: Draft, changes: tuple[Change, ...]) -> Download:
         missing = f"{(mib - free) / 1024:.1f} GiB"
         text = f"needs {mib / 1024:.1f} GiB at {place}; {free / 1024:.1f} GiB are free, {missing} too little"
         if draft.case.request.overrides.disk:
-            remedy = f"Free {missing} at {place}, or set prefix to a folder with more space."
-            draft.block(Refusal(text, remedy), option="disk")
+            larger = [folder for folder, gib in host.free_gib.items() if gib * 1024 > mib and place == prefix]
+            roomy = (f"{folder.rstrip('/')}/podsmith" for folder in larger)
+            ways = [WayOut(f"Set prefix: {folder}, which has more space.", {"prefix": folder}) for folder in roomy]
+            draft.block(Refusal(text, f"Free {missing} at {place}.", ways=tuple(ways)), option="disk")
         else:
             draft.warnings.append(f"override disk: {text}; assumed to be enough.")
     free = host.free_mib(prefix)
@@ -371,7 +403,7 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
     told = str(draft.case.known["pytorch"]["indexes"][builds.CPU]["source"])
     causes = without_run(draft.case, draft.now.causes)
     by_hand = {cause.remedy: stays.remedy for cause, stays in zip(draft.now.causes, causes, strict=True)}
-    draft.remedies = [by_hand.get(remedy, remedy) for remedy in draft.remedies]
+    draft.remedies = [by_hand.get(one, one) if isinstance(one, str) else one for one in draft.remedies]
     return Plan(
         verdict=verdict,
         now=replace(draft.now, causes=causes),
@@ -393,10 +425,12 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
         versions=(),
         reasons=(*draft.reasons, Reason(BLOCKED, because, told)),
         rejected=tuple(rejected),
-        remedies=_unique(draft.remedies) or ("Use another host.",),
+        remedies=tuple(way.text for way in draft.ways_out),
         warnings=_unique(draft.warnings),
         changes=(),
         digest="",
+        ways_out=draft.ways_out,
+        unmet=tuple(draft.unmet),
     )
 
 

@@ -18,11 +18,11 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import (
     no_apt,
     system_name,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
-NO_TOOLKIT = "Run as root with scope: system, use an image that has it, or set toolkit.provider: none."
+NO_TOOLKIT = WayOut("Set toolkit.provider: none.", {"toolkit": {"provider": "none"}})
 COMPILER_PACKAGES = ("g++",)  # of apt, where the host has no C++ compiler
 
 
@@ -205,16 +205,21 @@ def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolk
         found = provided
     if toolkit is None:
         name = f"CUDA toolkit {next(iter(releases), '')}".strip()
-        refused[name] = replace(found, remedy=NO_TOOLKIT)
-        missing = Refusal(f"{name} is not available: {found.because}", NO_TOOLKIT)
+        ways = _without_toolkit(case, next(iter(releases), None))
+        refused[name] = replace(found, ways=ways)
+        missing = Refusal(f"{name} is not available: {found.because}", ways=ways)
     beside = []
     for release in request.toolkit.also:
         provided = provide_toolkit(case, release)
         if isinstance(provided, Toolkit):
             beside.append(provided)
         else:
-            remedy = f"Remove {release} from toolkit.also, or use an image that has it."
-            refused[f"CUDA toolkit {release}"] = replace(provided, remedy=remedy)
+            kept = {"toolkit": {"also": [entry for entry in request.toolkit.also if entry != release]}}
+            ways = (
+                WayOut(f"Remove {release} from toolkit.also.", kept),
+                WayOut(f"Use an image that has CUDA toolkit {release}.", host={"toolkit": release}),
+            )
+            refused[f"CUDA toolkit {release}"] = replace(provided, ways=ways)
     unfit = unfit_compiler(case, toolkit) if toolkit else None
     return Toolkits(
         toolkit=toolkit,
@@ -248,6 +253,20 @@ def no_compiler_at_all(case: Case, toolkit: Toolkit) -> Refusal | None:
     """nvcc needs a C++ compiler on the host."""
     if not case.host.compiler_missing or toolkit.system_packages:
         return None
-    return Refusal(
-        "the host has no C++ compiler, which nvcc needs", "Install g++ on the host, or set toolkit.provider: none."
-    )
+    ways = (WayOut("Install g++ on the host.", host={"compiler": True}), NO_TOOLKIT)
+    return Refusal("the host has no C++ compiler, which nvcc needs", ways=ways)
+
+
+def _without_toolkit(case: Case, release: str | None) -> tuple[WayOut, ...]:
+    """What may help where the toolkit of a release cannot be had."""
+    ways = []
+    if case.request.toolkit.provider != "auto":
+        ways.append(WayOut("Set toolkit.provider: auto.", {"toolkit": {"provider": "auto"}}))
+    if case.host.root is False:
+        system = {"scope": "system"}
+        ways.append(WayOut("Set scope: system and run with become: true.", system, {"root": True}))
+    elif case.layout.scope != "system":
+        ways.append(WayOut("Set scope: system.", {"scope": "system"}))
+    if release:
+        ways.append(WayOut(f"Use an image that has CUDA toolkit {release}.", host={"toolkit": release}))
+    return (*ways, NO_TOOLKIT)
