@@ -20,7 +20,7 @@ def count_minutes(plan: Plan, known: Catalogue) -> int | None:
     None where a package is compiled that nobody timed. The rates are those of ``costs.yml``, ``steps``.
     """
     steps = known["costs"]["steps"]
-    minutes = plan.download.mib / steps["fetch"]["mib_per_minute"]
+    minutes: float = plan.download.mib / steps["fetch"]["mib_per_minute"]
     minutes += plan.download.installed_mib / steps["unpack"]["mib_per_minute"]
     minutes += steps["proof"]["minutes"] if plan.proof.checks else 0
     minutes += steps["reboot"]["minutes"] if plan.driver.reboot == NEEDED else 0

@@ -61,10 +61,10 @@ class Plan:
     reasons: tuple[Reason, ...]
     rejected: tuple[Rejection, ...]
     remedies: tuple[str, ...]
+    ways_out: tuple[WayOut, ...]  # each of the remedies, with what it takes and costs
     warnings: tuple[str, ...]
     changes: tuple[Change, ...]
     digest: str
-    ways_out: tuple[WayOut, ...] = ()  # each of the remedies, with what it takes and costs
     unmet: tuple[str, ...] = ()  # the parts of the request that are not met
 
 

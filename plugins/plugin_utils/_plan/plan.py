@@ -64,6 +64,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
     not_offered,
     settle,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.tries import Asked
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
@@ -105,7 +106,7 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     plan = _decide(draft)
     if not plan.ways_out and ROUTE not in plan.unmet and plan.verdict != BLOCKED:
         return plan
-    ways = remedies.find_ways(remedies.Asked(host, request, known, plan, functools.partial(_try, known)))
+    ways = remedies.find_ways(Asked(host, request, known, plan, functools.partial(decide_for, known)))
     return replace(plan, ways_out=ways, remedies=tuple(way.text for way in ways))
 
 
@@ -115,7 +116,7 @@ def _begin(host: Host, request: Request, known: Catalogue) -> Draft:
     return Draft(replace(whole, host=confine(host, layout)), observed=host)
 
 
-def _try(known: Catalogue, host: Host, request: Request) -> Plan:
+def decide_for(known: Catalogue, host: Host, request: Request) -> Plan:
     """What would be decided for another request or another host: what fails now is not judged."""
     check_parsed(request, known)
     return _decide(_begin(host, request, known))
@@ -325,10 +326,10 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         reasons=tuple(draft.reasons),
         rejected=tuple(draft.rejected),
         remedies=tuple(way.text for way in draft.ways_out),
+        ways_out=draft.ways_out,
         warnings=_unique(draft.warnings),
         changes=changes,
         digest=digest,
-        ways_out=draft.ways_out,
         unmet=tuple(draft.unmet),
     )
 
@@ -426,10 +427,10 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
         reasons=(*draft.reasons, Reason(BLOCKED, because, told)),
         rejected=tuple(rejected),
         remedies=tuple(way.text for way in draft.ways_out),
+        ways_out=draft.ways_out,
         warnings=_unique(draft.warnings),
         changes=(),
         digest="",
-        ways_out=draft.ways_out,
         unmet=tuple(draft.unmet),
     )
 

@@ -10,49 +10,32 @@ decided as any request is, and left out where that is refused, or leaves unmet w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cost import count_minutes, name_losses
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import BLOCKED, BROKEN, Plan
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import BLOCKED
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import ROUTE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import newest_of
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, Python, level
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request, parse_request
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.tries import (
+    Asked,
+    is_change,
+    on_host,
+    try_way,
+    without_fallback,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP
 
 MOST = 8  # of one kind that are tried: the nearest
 OWNED = ("bare_metal", "vm")  # hosts whose driver their user may change
 DIRECT = ("native", "minor_version")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A host and a request, what was decided for them, and how any other pair of these is decided."""
-
-    host: Host
-    request: Request
-    known: Catalogue
-    plan: Plan
-    decide: Callable[[Host, Request], Plan]
-
-    @property
-    def blocked(self) -> bool:
-        """Whether nothing that was requested runs."""
-        return self.plan.verdict == BLOCKED
-
-    def case(self, wish: Mapping[str, Any]) -> Case:
-        """What the rules look at for another request on this host."""
-        request = with_wish(self.request, wish)
-        return Case(self.host, request, choose_layout(self.host, request), self.known)
 
 
 def find_ways(asked: Asked) -> tuple[WayOut, ...]:
@@ -66,109 +49,12 @@ def find_ways(asked: Asked) -> tuple[WayOut, ...]:
     searched = _search(asked) if ROUTE in plan.unmet else iter(())
     told: dict[str, WayOut] = {}
     for way in itertools.chain(first, searched, rest):
-        found = try_way(asked, way) if way.mib is None and _is_change(way) else way
+        found = try_way(asked, way) if way.mib is None and is_change(way) else way
         if found and found.text not in told:
             told[found.text] = found
     if not told and plan.verdict == BLOCKED:
-        return (WayOut("Use another host."),)
+        return tuple(_search(asked)) or (WayOut("Use another host."),)
     return tuple(told.values())
-
-
-def try_way(asked: Asked, way: WayOut, routes: Iterable[str] = ()) -> WayOut | None:
-    """A way out with its cost where the same rules accept it; None where they do not, or what it is for stays unmet.
-
-    ``routes``: those that count; none given: any.
-    """
-    try:
-        request = with_wish(asked.request, way.wish or {})
-        plan = asked.decide(on_host(asked.host, way.host or {}, asked.known), request)
-    except RequestError:
-        return None
-    if plan.verdict in (BLOCKED, BROKEN) or (routes and plan.route not in routes):
-        return None
-    if not _is_better(asked, way, plan):
-        return None
-    loses = name_losses(asked.request, request, plan, asked.known)
-    loses += tuple(f"not met: {option}" for option in plan.unmet if option != ROUTE and asked.blocked)
-    loses += tuple(f"without {name}" for name in _skipped(plan) - _skipped(asked.plan))
-    return replace(way, mib=plan.download.mib, minutes=count_minutes(plan, asked.known), loses=loses)
-
-
-def _is_change(way: WayOut) -> bool:
-    return way.wish is not None or way.host is not None
-
-
-def _is_better(asked: Asked, way: WayOut, plan: Plan) -> bool:
-    """Whether what a way out is for is met, and nothing that was met before is lost by it without being named."""
-    wish = way.wish or {}
-    if way.option in plan.unmet and (way.option != ROUTE or "on_old_driver" not in wish):
-        return False
-    if ROUTE in plan.unmet and ROUTE not in asked.plan.unmet:
-        return False
-    if plan.route == "cpu" and asked.host.gpus and wish.get("cuda") != "none":
-        return False
-    if asked.blocked:
-        return True
-    return set(plan.unmet) <= set(asked.plan.unmet) and _skipped(plan) - set(_removed(asked, wish)) <= _skipped(
-        asked.plan
-    )
-
-
-def _removed(asked: Asked, wish: Mapping[str, Any]) -> list[str]:
-    """The extensions that a wish leaves out."""
-    kept = wish.get("extensions", asked.request.extensions)
-    return [name for name in asked.request.extensions if name not in kept]
-
-
-def _skipped(plan: Plan) -> set[str]:
-    """The extensions that cannot be had: those without a version."""
-    return {name for name, entry in plan.extensions.items() if not hasattr(entry, "version")}
-
-
-# --- another request, another host ---
-
-
-def with_wish(request: Request, wish: Mapping[str, Any]) -> Request:
-    """The request with some keys changed, written as in ``stack_plan_request``; of a mapping only those in the wish.
-
-    A key that is null has its default. Raises RequestError for what cannot be understood.
-    """
-    parsed, changed = parse_request(wish), {}
-    for key, value in wish.items():
-        new, old = getattr(parsed, key), getattr(request, key)
-        if is_dataclass(old) and isinstance(value, Mapping):
-            names = [entry.name for entry in fields(old) if entry.name in value]
-            new = replace(old, **{name: getattr(new, name) for name in names})  # type: ignore[type-var]
-        changed[key] = new
-    return replace(request, **changed)
-
-
-def on_host(host: Host, change: Mapping[str, Any], known: Catalogue) -> Host:
-    """The host with something else of its own: ``driver`` (a version), ``gpu`` (a compute capability), ``python``,
-
-    ``glibc``, ``toolkit`` (a release), ``memory_gib``, and as true: ``root``, ``compiler``, ``git``. What was observed
-    of the driver that is replaced is unknown then.
-    """
-    found: dict[str, Any] = {}
-    if driver := change.get("driver"):
-        found.update(status="ok", driver=driver, driver_cuda=level(driver, known), flavor=None, disk=None, state=None)
-        found.update(ways=None, native=None, libcuda=None, searched=False)
-    if capability := change.get("gpu"):
-        found["gpus"] = (Gpu(f"a GPU of compute capability {capability}", capability, None, False, None),)
-    if python := change.get("python"):
-        found["pythons"] = (*(host.pythons or ()), Python(f"/usr/bin/python{python}", python, headers=True))
-    if release := change.get("toolkit"):
-        parts = list(known["cuda"]["components"])
-        row = {"release": release, "version": None, "path": f"/usr/local/cuda-{release}", "nvcc": True}
-        found["toolkits"] = (*host.toolkits, {**row, "components": parts})
-    if change.get("compiler"):
-        found.update(compiler=None, compiler_missing=False)
-    if change.get("git"):
-        found["missing_tools"] = host.missing_tools - {"git"}
-    found.update({name: change[name] for name in ("glibc", "root") if name in change})
-    if "memory_gib" in change:
-        found["memory_free_gib"] = float(change["memory_gib"])
-    return replace(host, **found)
 
 
 # --- the search ---
@@ -187,7 +73,7 @@ def _search(asked: Asked) -> Iterator[WayOut]:
     if not asked.blocked:
         yield from _pinned(asked)
         return
-    yield from _gpus(asked)
+    yield from _elsewhere(asked)
     if asked.request.cuda != "none":
         yield from _tried(asked, [WayOut("Set cuda: none to run on the CPU.", {"cuda": "none"})])
 
@@ -273,9 +159,11 @@ def _torches(asked: Asked) -> Iterator[WayOut]:
         return
     releases = sorted(asked.known["pytorch"]["releases"], key=parse_version)
     wished = builds.wished_torches(asked.request, asked.known)
-    place = releases.index(str(wished[0]))
-    others = sorted((name for name in releases if name not in wished), key=lambda name: abs(releases.index(name) - place))
-    for torch in others:
+    minors = list(dict.fromkeys(parse_version(name)[:2] for name in releases))
+    place = minors.index(parse_version(str(wished[0]))[:2])
+    newest = {parse_version(name)[:2]: name for name in releases if name not in wished}
+    for minor in sorted(newest, key=lambda minor: abs(minors.index(minor) - place)):
+        torch = newest[minor]
         wish = {"pytorch": torch}
         if choice := _chosen(asked, wish):
             yield from _tried(asked, [WayOut(f'Set pytorch: "{torch}": {_name(choice)} runs here.', wish)])
@@ -284,13 +172,8 @@ def _torches(asked: Asked) -> Iterator[WayOut]:
 
 def _newest(asked: Asked) -> Iterator[WayOut]:
     """The newest of both that works here."""
-    request = asked.request
-    wish = {"cuda": "newest", "pytorch": "none" if request.pytorch == "none" else "newest"}
-    if "none" == request.cuda or (request.cuda, request.pytorch) == tuple(wish.values()):
-        return
-    if choice := _chosen(asked, wish):
-        keys = " and ".join(f"{key}: newest" for key, value in wish.items() if value == "newest")
-        yield from _tried(asked, [WayOut(f"Set {keys}: {_name(choice)} runs here.", wish)])
+    if (wish := _free(asked)) and (choice := _chosen(asked, wish)):
+        yield from _tried(asked, [WayOut(f"Set {_keys(wish)}: {_name(choice)} runs here.", wish)])
 
 
 def _policies(asked: Asked) -> Iterator[WayOut]:
@@ -333,35 +216,76 @@ def _pythons(asked: Asked) -> Iterator[WayOut]:
     yield from _tried(asked, [WayOut(text, host={"python": version}) for version in reversed(fit)][:1])
 
 
-def _gpus(asked: Asked) -> Iterator[WayOut]:
-    """Another GPU for the same request, with this driver or else with a newer one: the nearest by capability."""
-    host, known = asked.host, asked.known
+def _elsewhere(asked: Asked) -> Iterator[WayOut]:
+    """The host that would do: another GPU, driver or interpreter, or several of these, and last a freer request too."""
+    parts = {**_other_python(asked), **_other_driver(asked)}
+    one_or_all: list[dict[str, str]] = [{}, *({name: value} for name, value in parts.items()), parts]
+    free = _free(asked)
+    ways = []
+    for wish in ({}, free) if free else ({},):
+        hosts = one_or_all[1:] if wish else [parts]
+        hosts += [{"gpu": gpu, **part} for part in one_or_all for gpu in _other_gpus(asked, wish)]
+        ways += [WayOut(_describe(asked, host, wish), wish or None, host) for host in hosts if host]
+    yield from _tried(asked, {way.text: way for way in ways}.values(), DIRECT)
+
+
+def _describe(asked: Asked, host: Mapping[str, str], wish: Mapping[str, str]) -> str:
+    """A whole sentence for a host with other parts and a request with other keys."""
+    words = []
+    if driver := host.get("driver"):
+        words.append(f"driver {driver}")
+    if gpu := host.get("gpu"):
+        named = asked.known["gpus"]["capabilities"][gpu]["gpus"][0]
+        words.append(f"a GPU of compute capability {gpu} such as {named}")
+    if python := host.get("python"):
+        words.append(f"Python {python} with its venv module")
+    told = f"Use a host with {' and '.join(words)}"
+    return f"{told}, and set {_keys(wish)}." if wish else f"{told}."
+
+
+def _keys(wish: Mapping[str, str]) -> str:
+    return " and ".join(f"{key}: {value}" for key, value in wish.items() if value != "none")
+
+
+def _other_python(asked: Asked) -> dict[str, str]:
+    """The newest interpreter that a requested PyTorch has wheels for, where the host has none of these."""
+    have = {python.version for python in asked.host.pythons or ()}
+    torch = builds.wished_torches(asked.request, asked.known)[0]
+    fit = asked.known["pytorch"]["releases"][torch]["pythons"] if torch else ()
+    return {"python": fit[-1]} if fit and not have & set(fit) and asked.host.pythons is not None else {}
+
+
+def _other_driver(asked: Asked) -> dict[str, str]:
+    """The last driver that runs this GPU, or where it runs with all newer ones the newest; none for Windows."""
+    if asked.host.wsl:
+        return {}
+    last = _last_branch(asked.host, asked.known)
+    branch = str(last) if last else max(asked.known["drivers"]["branches"], key=int)
+    return {"driver": newest_of(branch, asked.known)}
+
+
+def _other_gpus(asked: Asked, wish: Mapping[str, str]) -> list[str]:
+    """The compute capabilities of two other GPUs that a build has machine code for, the nearest newer ones first."""
+    host, rows, case = asked.host, asked.known["gpus"]["capabilities"], asked.case(wish)
     if not host.capabilities:
-        return
-    own = parse_version(host.capabilities[0])
-    rows = {name: row for name, row in known["gpus"]["capabilities"].items() if not row["tegra"] and row["gpus"]}
-    order = sorted(rows, key=lambda name: (parse_version(name) < own, abs(_tenths(name) - _tenths(host.capabilities[0]))))
-    branch = max(known["drivers"]["branches"], key=int)
-    nearest = [name for name in order if name not in host.capabilities][:MOST]
-    ways = [
-        WayOut(f"Use a GPU of compute capability {name}, such as {rows[name]['gpus'][0]}.", host={"gpu": name})
-        for name in nearest
-    ]
-    ways += [
-        WayOut(
-            f"Use a host with driver {newest_of(branch, known)} and a GPU of compute capability {name}, such as "
-            f"{rows[name]['gpus'][0]}.",
-            host={"gpu": name, "driver": newest_of(branch, known)},
-        )
-        for name in nearest
-        if not host.wsl
-    ]
-    yield from _tried(asked, ways, DIRECT)
+        return []
+    archs = {build.archs for build in builds.wished_builds(case)}
+    own = _tenths(host.capabilities[0])
+    names = [name for name, row in rows.items() if row["gpus"] and not row["tegra"] and name not in host.capabilities]
+    fit = [name for name in names if any(rules.covers(each, name, ptx=False, known=asked.known) for each in archs)]
+    return sorted(fit, key=lambda name: (_tenths(name) < own, abs(_tenths(name) - own)))[:2]
 
 
 def _tenths(capability: str) -> int:
     major, minor = parse_version(capability)[:2]
     return 10 * major + minor
+
+
+def _free(asked: Asked) -> dict[str, str]:
+    """The request for the newest of both; empty where it is that already."""
+    request = asked.request
+    wish = {"cuda": "newest", "pytorch": "none" if request.pytorch == "none" else "newest"}
+    return {} if request.cuda == "none" or (request.cuda, request.pytorch) == tuple(wish.values()) else wish
 
 
 def _pinned(asked: Asked) -> Iterator[WayOut]:
@@ -377,10 +301,12 @@ def _pinned(asked: Asked) -> Iterator[WayOut]:
 def _chosen(asked: Asked, wish: Mapping[str, Any]) -> Choice | None:
     """The build that another request has here: cheaper than the whole plan, which only what passes is asked for."""
     case = asked.case(wish)
+    if "on_old_driver" not in wish:
+        case = replace(case, request=without_fallback(case.request))
     if asked.host.gpus is not None and (rules.gpu_floor(case) or rules.gpu_dropped(case)):
         return None
     choice = choose(case)
-    return choice if choice.build and ("on_old_driver" in wish or not choice.fallback) else None
+    return choice if choice.build else None
 
 
 def _name(choice: Choice) -> str:

@@ -37,6 +37,7 @@ KEYS = [
         "reasons",
         "rejected",
         "remedies",
+        "ways_out",
         "warnings",
         "changes",
         "digest",

@@ -32,7 +32,7 @@ CASES = [
         [
             (
                 "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this driver; "
-                "update the Windows driver to 580 or newer, or use CUDA 12."
+                "update the Windows driver to 580 or newer, or use CUDA 12.6."
             )
         ],
         PROBLEM,
@@ -60,7 +60,7 @@ CASES = [
         [
             (
                 "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this"
-                " driver; update the driver to 580 or newer, or use CUDA 12."
+                " driver; update the driver to 580 or newer, or use CUDA 12.8."
             )
         ],
         PROBLEM,
@@ -126,7 +126,7 @@ CASES = [
 def test_a_difference_is_judged_in_words(
     stack: dict[str, Any], told: list[str], problem: bool, known: Catalogue
 ) -> None:
-    found = [row for row in compare_versions(Versions(**stack), known) if row.differs]
+    found = [row for row in compare_versions(Versions(**stack), known, helps=lambda _way: True) if row.differs]
     assert len(found) == len(told)
     for row, words in zip(found, told, strict=True):
         assert words in row.text

@@ -435,7 +435,7 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
             {},
             {"architectures": ["9.0"]},
             "no machine code for NVIDIA GeForce RTX 5090 (sm_120)",
-            "Add the GPU's capability to architectures",
+            "Add 12.0 to architectures.",
             id="other-architectures",
         ),
         pytest.param(
@@ -449,14 +449,14 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
             {"platform": {"free_gib": {"/": 12.0}}},
             {},
             "GiB at /opt/podsmith; 12.0 GiB are free",
-            "or set prefix to a folder with more space",
+            "GiB at /opt/podsmith.",
             id="disk",
         ),
         pytest.param(
             {"gpu": None, "driver": None},
             {},
             "compiling PyTorch needs a GPU or a list of architectures",
-            "Set architectures to the compute capabilities it is for, or cuda: none",
+            "Set cuda: none to compile it for the CPU.",
             id="no-gpu",
         ),
     ],
@@ -528,9 +528,8 @@ def test_an_extension_beside_pytorchs_own_wheel(box: Any, decide: Decide) -> Non
 def test_what_is_asked_for_as_a_wheel_stays_one(box: Any, decide: Decide) -> None:
     decision = decide(box(), cuda="13.0", pytorch="2.13", extensions=["flash-attn"])
     assert decision["source"] is None
-    assert decision["extensions"]["flash-attn"]["skipped"].startswith(
-        "it is published as source only; list it in source."
-    )
+    assert decision["extensions"]["flash-attn"]["skipped"] == "it is published as source only"
+    assert decision["remedies"] == ["Add flash-attn to source.extensions to have it compiled here."]
 
 
 def test_a_wished_version(box: Any, decide: Decide) -> None:
@@ -545,9 +544,9 @@ def test_a_wished_version(box: Any, decide: Decide) -> None:
             "T4",
             60.0,
             "it cannot be built here: it needs compute capability 8.0; found 7.5",
-            "Leave it out on this host.",
+            "Remove flash-attn from source.extensions on this host.",
         ),
-        ("RTX5090", 4.0, "one compiler needs 5.0 GiB of free memory; found 4.0 GiB", "set source.jobs: 1"),
+        ("RTX5090", 4.0, "one compiler needs 5.0 GiB of free memory; found 4.0 GiB", "Set source.jobs: 1 to try"),
         (
             None,
             60.0,
