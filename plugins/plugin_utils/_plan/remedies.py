@@ -21,17 +21,17 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Cas
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import BLOCKED
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import ROUTE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import newest_of
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.tries import (
+    BUILD,
     Asked,
     is_change,
     on_host,
     try_way,
     without_fallback,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request
 
 MOST = 8  # of one kind that are tried: the nearest
 OWNED = ("bare_metal", "vm")  # hosts whose driver their user may change
@@ -91,7 +91,7 @@ def _drivers(asked: Asked) -> Iterator[WayOut]:
     host = asked.host
     if host.driver is None:
         return
-    last = _last_branch(host, asked.known)
+    last = None if host.wsl else _last_branch(host.capabilities, asked.known)
     found = list(_tried(asked, _other_drivers(asked, last), DIRECT))
     yield from found
     owned = host.kind in OWNED and host.root is not False and asked.request.driver == KEEP
@@ -124,10 +124,10 @@ def _other_drivers(asked: Asked, last: int | None) -> Iterator[WayOut]:
                 yield WayOut(f"{verb} {version} or newer{until}.", host={"driver": version})
 
 
-def _last_branch(host: Host, known: Catalogue) -> int | None:
-    """The last driver branch that runs every GPU of a host, None where there is none yet or Windows has the driver."""
-    rows = [known["gpus"]["capabilities"].get(name, {}) for name in host.capabilities]
-    return min((int(row["last_branch"]) for row in rows if row.get("last_branch") and not host.wsl), default=None)
+def _last_branch(capabilities: Iterable[str], known: Catalogue) -> int | None:
+    """The last driver branch that runs GPUs of each of these compute capabilities, None where there is none yet."""
+    rows = [known["gpus"]["capabilities"].get(name, {}) for name in capabilities]
+    return min((int(row["last_branch"]) for row in rows if row.get("last_branch")), default=None)
 
 
 def _is_newer(version: str, current: str) -> bool:
@@ -146,8 +146,8 @@ def _cudas(asked: Asked) -> Iterator[WayOut]:
         return parse_version(cuda)[0] != parse_version(wished)[0], abs(releases.index(cuda) - releases.index(wished))
 
     for cuda in sorted(published, key=distance)[:MOST]:
-        if choice := _chosen(asked, {"cuda": cuda}):
-            way = WayOut(f'Set cuda: "{cuda}": {_name(choice)} runs here.', {"cuda": cuda})
+        if _may_run(asked, {"cuda": cuda}):
+            way = WayOut(f'Set cuda: "{cuda}": {BUILD} runs here.', {"cuda": cuda})
             if found := list(_tried(asked, [way])):
                 yield from found
                 return
@@ -162,18 +162,19 @@ def _torches(asked: Asked) -> Iterator[WayOut]:
     minors = list(dict.fromkeys(parse_version(name)[:2] for name in releases))
     place = minors.index(parse_version(str(wished[0]))[:2])
     newest = {parse_version(name)[:2]: name for name in releases if name not in wished}
-    for minor in sorted(newest, key=lambda minor: abs(minors.index(minor) - place)):
+    for minor in sorted(newest, key=lambda minor: abs(minors.index(minor) - place))[: 2 * MOST]:
         torch = newest[minor]
         wish = {"pytorch": torch}
-        if choice := _chosen(asked, wish):
-            yield from _tried(asked, [WayOut(f'Set pytorch: "{torch}": {_name(choice)} runs here.', wish)])
+        way = WayOut(f'Set pytorch: "{torch}": {BUILD} runs here.', wish)
+        if _may_run(asked, wish) and (found := list(_tried(asked, [way]))):
+            yield from found
             return
 
 
 def _newest(asked: Asked) -> Iterator[WayOut]:
     """The newest of both that works here."""
-    if (wish := _free(asked)) and (choice := _chosen(asked, wish)):
-        yield from _tried(asked, [WayOut(f"Set {_keys(wish)}: {_name(choice)} runs here.", wish)])
+    if (wish := _free(asked)) and _may_run(asked, wish):
+        yield from _tried(asked, [WayOut(f"Set {_keys(wish)}: {BUILD} runs here.", wish)])
 
 
 def _policies(asked: Asked) -> Iterator[WayOut]:
@@ -181,8 +182,8 @@ def _policies(asked: Asked) -> Iterator[WayOut]:
     kept = [policy for policy in asked.request.on_old_driver if policy != "fail"]
     for policy in ("forward_compat", "fallback"):
         wish = {"on_old_driver": [*kept, policy]}
-        if policy not in kept and (choice := _chosen(asked, wish)):
-            text = f"Add {policy} to on_old_driver: {_name(choice)} runs here that way."
+        if policy not in kept and _may_run(asked, wish):
+            text = f"Add {policy} to on_old_driver: {BUILD} runs here that way."
             yield from _tried(asked, [WayOut(text, wish)])
 
 
@@ -217,34 +218,57 @@ def _pythons(asked: Asked) -> Iterator[WayOut]:
 
 
 def _elsewhere(asked: Asked) -> Iterator[WayOut]:
-    """The host that would do: another GPU, driver or interpreter, or several of these, and last a freer request too."""
-    parts = {**_other_python(asked), **_other_driver(asked)}
-    one_or_all: list[dict[str, str]] = [{}, *({name: value} for name, value in parts.items()), parts]
-    free = _free(asked)
+    """The host that would do: another GPU, driver or interpreter, or all of these, and last a freer request too."""
     ways = []
-    for wish in ({}, free) if free else ({},):
-        hosts = one_or_all[1:] if wish else [parts]
-        hosts += [{"gpu": gpu, **part} for part in one_or_all for gpu in _other_gpus(asked, wish)]
-        ways += [WayOut(_describe(asked, host, wish), wish or None, host) for host in hosts if host]
-    yield from _tried(asked, {way.text: way for way in ways}.values(), DIRECT)
+    for wish in ({}, _free(asked), _loose(asked)):
+        ways += [WayOut(_describe(asked, host, wish), wish or None, host or None) for host in _hosts(asked, wish)]
+    yield from _tried(asked, {way.text: way for way in ways if is_change(way)}.values(), DIRECT)
 
 
-def _describe(asked: Asked, host: Mapping[str, str], wish: Mapping[str, str]) -> str:
+def _hosts(asked: Asked, wish: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Parts of other hosts, the fewest first: of this GPU, then of two others that have machine code."""
+    for gpu in (None, *_other_gpus(asked, wish)):
+        other = {"gpu": gpu} if gpu else {}
+        parts = {**_other_python(asked), **_other_driver(asked, (gpu,) if gpu else asked.host.capabilities)}
+        yield from (other, *({**other, name: value} for name, value in parts.items()), {**other, **parts})
+
+
+def _describe(asked: Asked, host: Mapping[str, str], wish: Mapping[str, Any]) -> str:
     """A whole sentence for a host with other parts and a request with other keys."""
     words = []
     if driver := host.get("driver"):
-        words.append(f"driver {driver}")
+        words.append(f"{'Windows ' if asked.host.wsl else ''}driver {driver}")
     if gpu := host.get("gpu"):
         named = asked.known["gpus"]["capabilities"][gpu]["gpus"][0]
         words.append(f"a GPU of compute capability {gpu} such as {named}")
     if python := host.get("python"):
         words.append(f"Python {python} with its venv module")
     told = f"Use a host with {' and '.join(words)}"
-    return f"{told}, and set {_keys(wish)}." if wish else f"{told}."
+    if words and wish:
+        return f"{told}, and set {_keys(wish)}."
+    return f"{told}." if words else f"Set {_keys(wish)}."
 
 
-def _keys(wish: Mapping[str, str]) -> str:
-    return " and ".join(f"{key}: {value}" for key, value in wish.items() if value != "none")
+def _keys(wish: Mapping[str, Any]) -> str:
+    """Keys of a request with their values, in words."""
+    flat = {
+        f"{key}.{name}": inner
+        for key, value in wish.items()
+        if isinstance(value, dict)
+        for name, inner in value.items()
+    }
+    flat = {**{key: value for key, value in wish.items() if not isinstance(value, dict)}, **flat}
+    return " and ".join(f"{key}: {value}" for key, value in flat.items() if value != "none")
+
+
+def _loose(asked: Asked) -> dict[str, Any]:
+    """The request with all that may stand in the way left to the plan; empty where it leaves that to it already."""
+    request, base = asked.request, Request()
+    keys = [key for key in ("driver", "scope", "python") if getattr(request, key) != getattr(base, key)]
+    wish: dict[str, Any] = {**_free(asked), **{key: getattr(base, key) for key in keys}}
+    if request.wheels != base.wheels:
+        wish["wheels"] = {"provider": base.wheels.provider}
+    return wish if wish != _free(asked) else {}
 
 
 def _other_python(asked: Asked) -> dict[str, str]:
@@ -255,13 +279,14 @@ def _other_python(asked: Asked) -> dict[str, str]:
     return {"python": fit[-1]} if fit and not have & set(fit) and asked.host.pythons is not None else {}
 
 
-def _other_driver(asked: Asked) -> dict[str, str]:
-    """The last driver that runs this GPU, or where it runs with all newer ones the newest; none for Windows."""
+def _other_driver(asked: Asked, capabilities: Iterable[str]) -> dict[str, str]:
+    """The last driver that runs these GPUs, or the newest where they run with all newer ones."""
+    known = asked.known
     if asked.host.wsl:
-        return {}
-    last = _last_branch(asked.host, asked.known)
-    branch = str(last) if last else max(asked.known["drivers"]["branches"], key=int)
-    return {"driver": newest_of(branch, asked.known)}
+        listed = [row["driver_windows"] for row in known["cuda"]["releases"].values() if row["driver_windows"]]
+        return {"driver": max(listed, key=parse_version)}
+    last = _last_branch(capabilities, known)
+    return {"driver": newest_of(str(last) if last else max(known["drivers"]["branches"], key=int), known)}
 
 
 def _other_gpus(asked: Asked, wish: Mapping[str, str]) -> list[str]:
@@ -298,19 +323,16 @@ def _pinned(asked: Asked) -> Iterator[WayOut]:
         yield from _tried(asked, [WayOut(f'Set cuda: "{cuda}", which is what is taken instead.', {"cuda": cuda})])
 
 
-def _chosen(asked: Asked, wish: Mapping[str, Any]) -> Choice | None:
-    """The build that another request has here: cheaper than the whole plan, which only what passes is asked for."""
+def _may_run(asked: Asked, wish: Mapping[str, Any]) -> bool:
+    """Whether another request has a build here: cheaper than the whole plan, which only what passes is asked for."""
     case = asked.case(wish)
+    if case.request.driver != KEEP:
+        return True  # another driver will run then
     if "on_old_driver" not in wish:
         case = replace(case, request=without_fallback(case.request))
     if asked.host.gpus is not None and (rules.gpu_floor(case) or rules.gpu_dropped(case)):
-        return None
-    choice = choose(case)
-    return choice if choice.build else None
-
-
-def _name(choice: Choice) -> str:
-    return choice.build.name if choice.build else ""
+        return False
+    return choose(case).build is not None
 
 
 # --- what works, and could work better ---

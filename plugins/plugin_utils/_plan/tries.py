@@ -20,6 +20,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import RequestError
 
+BUILD = "{build}"  # in the text of a way out: what is chosen by it
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -62,13 +64,20 @@ def try_way(asked: Asked, way: WayOut, routes: Iterable[str] = ()) -> WayOut | N
     loses = name_losses(asked.request, request, plan, asked.known)
     loses += tuple(f"not met: {option}" for option in plan.unmet if option != ROUTE and asked.blocked)
     loses += tuple(f"without {name}" for name in _skipped(plan) - _skipped(asked.plan))
-    return replace(way, mib=plan.download.mib, minutes=count_minutes(plan, asked.known), loses=loses)
+    text = way.text.replace(BUILD, _name(plan))
+    return replace(way, text=text, mib=plan.download.mib, minutes=count_minutes(plan, asked.known), loses=loses)
 
 
 def without_fallback(request: Request) -> Request:
     """The request without its last resort: what that would find is no way out, and need not be looked for."""
     kept = tuple(policy for policy in request.on_old_driver if policy != "fallback")
     return replace(request, on_old_driver=kept or ("fail",))
+
+
+def _name(plan: Plan) -> str:
+    """The build of a plan, as a person calls it."""
+    torch = plan.pytorch
+    return f"PyTorch {torch.version}+{torch.index}" if torch else f"CUDA {plan.cuda}"
 
 
 def is_change(way: WayOut) -> bool:

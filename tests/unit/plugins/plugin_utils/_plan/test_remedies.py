@@ -48,19 +48,36 @@ WISHES: list[Facts] = [
 POLICIES = [["forward_compat", "fallback"], ["fail"], ["fallback"]]
 ROOTS = [True, False]
 PYTHONS = [("3.12",), ("3.9",), ("3.10", "3.14")]
-STEP = 109  # of some 330,000; it shares no factor with an axis, so that every pair of values is met
+STEP = 211  # of some 330,000; it shares no factor with an axis, so that every pair of values is met
 # How a sentence asks for another request.
 REQUESTS = re.compile(
     r"\b(?:Ask for|[Ss]et [a-z_.]+:|Set architectures|Add .* to |Remove .* from |Leave (?:driver|settings))"
 )
 HOSTS = re.compile(r"Use a host with|Update the Windows driver|Use an image|Use a distribution|Install Python")
+ROUTE_KEYS = {"cuda", "pytorch", "python", "driver", "wheels"}  # by which a route as requested is promised
 NOT_A_REQUEST = re.compile(r"set PYTORCH|set CUDA")
 
 
 def facts_with(observed: Facts, host: Facts) -> Facts:
-    """A host as gpu_facts would see it with a newer driver: nothing else is known of that one."""
+    """A host with other parts, as gpu_facts would see it: of a newer driver nothing else is known."""
     changed = copy.deepcopy(observed)
-    changed["driver"] = {"status": "ok", "version": host["driver"]}
+    platform, installed = changed["platform"], changed["installed"]
+    for part, value in host.items():
+        if part == "driver":
+            changed["driver"] = {"status": "ok", "version": value}
+        elif part == "gpu":
+            changed["devices"] = [{"index": 0, "name": "another GPU", "compute_capability": value}]
+        elif part == "python":
+            platform["pythons"].append({"path": f"/usr/bin/python{value}", "version": value, "headers": True})
+        elif part == "toolkit":
+            row = {"release": value, "version": f"{value}.1", "path": f"/usr/local/cuda-{value}", "nvcc": True}
+            installed["toolkits"].append({**row, "components": ["compiler", "runtime_dev", "libraries", "full"]})
+        elif part == "compiler":
+            platform["compiler"] = {"path": "/usr/bin/g++", "version": "13.2.0"}
+        elif part == "memory_gib":
+            platform["memory_free_gib"] = value
+        else:
+            platform[part] = value
     return changed
 
 
@@ -101,7 +118,7 @@ def refused(wished: Facts, way: Facts, then: Facts) -> str | None:
     wish = way["wish"]
     if then["verdict"] in ("blocked", "broken"):
         return f"{then['summary']}"
-    if then["route"] == "fallback" and "on_old_driver" not in wish:
+    if then["route"] == "fallback" and ROUTE_KEYS & set(wish):
         return f"something else is taken: {then['summary']}"
     torch = (then["pytorch"] or {}).get("version", "none")
     if re.fullmatch(r"[0-9.]+", wish.get("pytorch", "")) and not f"{torch}.".startswith(f"{wish['pytorch']}."):
@@ -110,7 +127,7 @@ def refused(wished: Facts, way: Facts, then: Facts) -> str | None:
     if exact and then["cuda"] != wish["cuda"] and (then["toolkit"] or {}).get("version") != wish["cuda"]:
         return f"CUDA is {then['cuda']}"
     named = re.search(r": (?:PyTorch (\S+)|CUDA (\S+)) runs here", way["text"])
-    if named and named[1] and (then["pytorch"] or {}).get("local") != named[1]:
+    if named and named[1] and not str((then["pytorch"] or {}).get("local")).startswith(named[1]):
         return f"{named[1]} was named, and {torch} comes"
     if named and named[2] and then["cuda"] != named[2]:
         return f"CUDA {named[2]} was named, and {then['cuda']} comes"
@@ -118,9 +135,9 @@ def refused(wished: Facts, way: Facts, then: Facts) -> str | None:
 
 
 def test_the_grid_is_large_and_bounded(grid: Any) -> None:
-    assert 1_000 < len(grid) < 6_000
+    assert 1_000 < len(grid) < 3_000
     verdicts = collections.Counter(decision["verdict"] for _unused, _unused, decision in grid)
-    assert min(verdicts[name] for name in ("ok", "degraded", "blocked")) > 100
+    assert min(verdicts[name] for name in ("ok", "degraded", "blocked")) > 50
 
 
 def test_no_remedy_is_refused_by_the_rules_that_tell_it(grid: Any, decide: Decide) -> None:
@@ -134,7 +151,7 @@ def test_no_remedy_is_refused_by_the_rules_that_tell_it(grid: Any, decide: Decid
         if because := refused(wished, way, then):
             wrong.append((observed["devices"][0]["name"], observed["driver"]["version"], wished, way["text"], because))
     assert wrong == [], f"{len(wrong)} of {tried} wishes are refused by the rules that told them"
-    assert tried > 2_000, f"only {tried} wishes were told"
+    assert tried > 1_000, f"only {tried} wishes were told"
 
 
 def test_what_is_suggested_is_met(grid: Any, known: Catalogue, decide: Decide) -> None:
@@ -148,21 +165,22 @@ def test_what_is_suggested_is_met(grid: Any, known: Catalogue, decide: Decide) -
         after = {row["option"] for row in then["rejected"] if row["option"].startswith("CUDA toolkit")}
         assert after <= before, (wished, way["text"])
         checked += 1
-    assert checked > 100
+    assert checked > 50
 
 
-def test_no_host_is_named_that_the_rules_refuse(grid: Any, known: Catalogue, decide: Decide) -> None:
-    """Each way out that takes another driver is decided on a host that has it."""
+def test_no_host_is_named_that_the_rules_refuse(grid: Any, decide: Decide) -> None:
+    """Each way out that takes another host is decided on such a host."""
     tried, wrong = 0, []
     for observed, wished, _unused, way in ways(grid):
-        if way["host"] is None or set(way["host"]) != {"driver"}:
+        if way["host"] is None:
             continue
         tried += 1
         then = decide(facts_with(observed, way["host"]), **merged(wished, way["wish"] or {}))
-        if then["verdict"] == "blocked" or then["route"] not in ("native", "minor_version"):
+        by_route = {"driver", "gpu"} & set(way["host"]) and way["wish"] != {"driver": "keep"}
+        if then["verdict"] == "blocked" or (by_route and then["route"] not in ("native", "minor_version")):
             wrong.append((observed["devices"][0]["name"], wished, way["text"], then["summary"]))
     assert wrong == [], f"{len(wrong)} of {tried} hosts are refused by the rules that told of them"
-    assert tried > 200, f"only {tried} hosts were told of"
+    assert tried > 500, f"only {tried} hosts were told of"
 
 
 def test_no_sentence_asks_for_what_was_not_tried(grid: Any) -> None:
@@ -209,7 +227,7 @@ def test_a_tenant_is_not_told_to_change_the_driver(grid: Any) -> None:
     for observed, _unused, decision in grid:
         if observed["platform"]["kind"] == "container":
             told = [*decision["remedies"], *(row["text"] for row in decision["versions"])]
-            assert [text for text in told if re.search(r"[Uu]pdate the|Set driver|reboots", text)] == []
+            assert [text for text in told if re.search(r"[Uu]pdate the|Set driver: \"|reboots", text)] == []
 
 
 # --- what is looked for ---
