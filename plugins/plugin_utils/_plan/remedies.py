@@ -46,7 +46,7 @@ def find_ways(asked: Asked) -> tuple[WayOut, ...]:
     plan = asked.plan
     first = [way for way in plan.ways_out if way.text in plan.now.remedies]
     rest = [way for way in plan.ways_out if way.text not in plan.now.remedies]
-    searched = _search(asked) if ROUTE in plan.unmet else iter(())
+    searched = _search(asked) if ROUTE in plan.unmet else _toolkits(asked)
     told: dict[str, WayOut] = {}
     for way in itertools.chain(first, searched, rest):
         found = try_way(asked, way) if way.mib is None and is_change(way) else way
@@ -64,9 +64,11 @@ def _search(asked: Asked) -> Iterator[WayOut]:
     """The ways to a route as requested, nearest first; another GPU or the CPU only where no other request helps."""
     kept = [*_drivers(asked), *_pythons(asked)]
     yield from kept
-    other = [*_cudas(asked), *_torches(asked)]
+    other = [*_cudas(asked, ROUTE), *_torches(asked)]
     other += _newest(asked) if asked.blocked or not other else []
     other += [*_policies(asked), *_loosened(asked)] if asked.blocked else []
+    if asked.blocked and not other and (wish := _loose(asked)):
+        other += _tried(asked, [WayOut(f"Set {_keys(wish)}: {BUILD} runs here.", wish)])
     yield from other
     if kept or other:
         return
@@ -81,7 +83,7 @@ def _search(asked: Asked) -> Iterator[WayOut]:
 def _tried(asked: Asked, ways: Iterable[WayOut], routes: Iterable[str] = ()) -> Iterator[WayOut]:
     """The first of the ways that the rules accept."""
     for way in ways:
-        if found := try_way(asked, replace(way, option=ROUTE), routes):
+        if found := try_way(asked, replace(way, option=way.option or ROUTE), routes):
             yield found
             return
 
@@ -134,10 +136,17 @@ def _is_newer(version: str, current: str) -> bool:
     return parse_version(version) > parse_version(current)
 
 
-def _cudas(asked: Asked) -> Iterator[WayOut]:
-    """The same PyTorch on another CUDA: of the same major first, then the nearest."""
+def _toolkits(asked: Asked) -> Iterator[WayOut]:
+    """The same PyTorch on another CUDA, for a request whose CUDA toolkit cannot be had here."""
+    for option in asked.plan.unmet:
+        if option == f"CUDA toolkit {asked.request.cuda}":
+            yield from _cudas(asked, option)
+
+
+def _cudas(asked: Asked, option: str) -> Iterator[WayOut]:
+    """The same PyTorch, or none, on another CUDA: of the same major first, then the nearest."""
     wished = asked.request.cuda
-    if wished in ("newest", "none") or asked.request.pytorch == "none":
+    if wished in ("newest", "none"):
         return
     releases = sorted(asked.known["cuda"]["releases"], key=parse_version)
     published = [cuda for cuda in builds.published_cudas(asked.case({})) if cuda != wished]
@@ -145,10 +154,10 @@ def _cudas(asked: Asked) -> Iterator[WayOut]:
     def distance(cuda: str) -> tuple[bool, int]:
         return parse_version(cuda)[0] != parse_version(wished)[0], abs(releases.index(cuda) - releases.index(wished))
 
-    for cuda in sorted(published, key=distance)[:MOST]:
+    for cuda in sorted(published, key=distance)[: 2 * MOST]:
         if _may_run(asked, {"cuda": cuda}):
             way = WayOut(f'Set cuda: "{cuda}": {BUILD} runs here.', {"cuda": cuda})
-            if found := list(_tried(asked, [way])):
+            if found := list(_tried(asked, [replace(way, option=option)])):
                 yield from found
                 return
 
@@ -219,25 +228,34 @@ def _pythons(asked: Asked) -> Iterator[WayOut]:
 
 def _elsewhere(asked: Asked) -> Iterator[WayOut]:
     """The host that would do: another GPU, driver or interpreter, or all of these, and last a freer request too."""
-    ways = []
-    for wish in ({}, _free(asked), _loose(asked)):
-        ways += [WayOut(_describe(asked, host, wish), wish or None, host or None) for host in _hosts(asked, wish)]
-    yield from _tried(asked, {way.text: way for way in ways if is_change(way)}.values(), DIRECT)
+    wishes = [wish for wish in (_free(asked), _loose(asked)) if wish]
+    for other_gpu in (False, True):
+        ways = [
+            WayOut(_describe(asked, host, wish), wish or None, host)
+            for wish in ({}, *wishes)
+            for gpu in (_other_gpus(asked, wish) if other_gpu else [None])
+            for host in _hosts(asked, gpu)
+            if host
+        ]
+        yield from _tried(asked, ways, DIRECT)
 
 
-def _hosts(asked: Asked, wish: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Parts of other hosts, the fewest first: of this GPU, then of two others that have machine code."""
-    for gpu in (None, *_other_gpus(asked, wish)):
-        other = {"gpu": gpu} if gpu else {}
-        parts = {**_other_python(asked), **_other_driver(asked, (gpu,) if gpu else asked.host.capabilities)}
-        yield from (other, *({**other, name: value} for name, value in parts.items()), {**other, **parts})
+def _hosts(asked: Asked, gpu: str | None) -> Iterator[dict[str, str]]:
+    """Parts of other hosts with a GPU, or with this one's, the fewest first."""
+    other = {"gpu": gpu} if gpu else {}
+    parts = {**_other_python(asked), **_other_driver(asked, (gpu,) if gpu else asked.host.capabilities)}
+    yield from (other, *({**other, name: value} for name, value in parts.items()))
+    if len(parts) > 1:
+        yield {**other, **parts}
 
 
 def _describe(asked: Asked, host: Mapping[str, str], wish: Mapping[str, Any]) -> str:
     """A whole sentence for a host with other parts and a request with other keys."""
     words = []
     if driver := host.get("driver"):
-        words.append(f"{'Windows ' if asked.host.wsl else ''}driver {driver}")
+        last = _last_branch([host["gpu"]] if "gpu" in host else asked.host.capabilities, asked.known)
+        exact = f"{'Windows ' if asked.host.wsl else ''}driver {driver}"
+        words.append(f"a driver of branch {last}" if last and not asked.host.wsl else exact)
     if gpu := host.get("gpu"):
         named = asked.known["gpus"]["capabilities"][gpu]["gpus"][0]
         words.append(f"a GPU of compute capability {gpu} such as {named}")

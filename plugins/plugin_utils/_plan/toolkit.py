@@ -269,4 +269,4 @@ def _without_toolkit(case: Case, release: str | None) -> tuple[WayOut, ...]:
         ways.append(WayOut("Set scope: system.", {"scope": "system"}))
     if release:
         ways.append(WayOut(f"Use an image that has CUDA toolkit {release}.", host={"toolkit": release}))
-    return (*ways, NO_TOOLKIT)
+    return (*ways, *([NO_TOOLKIT] if case.request.pytorch != "none" else []))

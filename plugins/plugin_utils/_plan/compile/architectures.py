@@ -70,7 +70,8 @@ def name_architectures(case: Case, offers: Iterable[str] | None = None) -> tuple
     cuda = case.request.cuda if case.request.cuda in releases else max(releases, key=parse_version)
     code = set(releases[cuda]["gpu_code"])
     fit = [name for name in rows if sm_number(name) in code and not rows[name]["tegra"]]
-    found = max((name for name in fit if offers is None or name in offers), key=parse_version, default=None)
+    whole = [name for name in fit if name.endswith(".0")] or fit  # the architecture's first GPUs
+    found = max((name for name in whole if offers is None or name in offers), key=parse_version, default=None)
     if found is None:
         return ()
     text = f'Set architectures to the compute capabilities it is for, such as ["{found}"].'

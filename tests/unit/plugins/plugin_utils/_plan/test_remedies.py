@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import collections
 import copy
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import count_money
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import check_request, decide_for
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.tries import on_host, with_wish
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import remedies
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import count_money, to_decision
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import decide_for, resolve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import WayOut
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.tries import Asked, on_host, try_way, with_wish
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import render_text
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import as_mapping, parse_request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import (
+    Overrides,
+    Settings,
+    Toolkit,
+    parse_request,
+)
 
 Decide = Callable[..., dict[str, Any]]
 Facts = dict[str, Any]
@@ -230,8 +240,338 @@ def test_a_tenant_is_not_told_to_change_the_driver(grid: Any) -> None:
             assert [text for text in told if re.search(r"[Uu]pdate the|Set driver: \"|reboots", text)] == []
 
 
-# --- what is looked for ---
+# --- single hosts ---
+
+THOR = {
+    "platform": {
+        "kind": "bare_metal",
+        "os": {"id": "ubuntu", "version": "24.04", "family": "debian"},
+        "arch": "aarch64",
+        "glibc": "2.39",
+        "root": True,
+        "pythons": [{"path": "/usr/bin/python3", "version": "3.12"}],
+        "compiler": {"path": "/usr/bin/g++", "version": "13.3.0"},
+    },
+    "driver": {"status": "ok", "version": "580.00"},
+    "devices": [{"index": 0, "name": "NVIDIA Thor", "compute_capability": "11.0", "brand_id": 14}],
+}
+FAIL = {"on_old_driver": ["fail"]}
 
 
-def texts(decision: Facts) -> str:
-    return " ".join(decision["remedies"])
+def test_a_cuda_without_code_for_the_gpu_is_not_named(decide: Decide) -> None:
+    """Of the CUDA releases that PyTorch 2.9.1 is built for on aarch64 only one has machine code for sm_110."""
+    decision = decide(THOR, cuda="12.9", pytorch="2.9.1")
+    assert decision["remedies"] == ['Set cuda: "13.0": PyTorch 2.9.1+cu130 runs here.']
+    assert [(way["wish"], way["host"], way["mib"]) for way in decision["ways_out"]] == [({"cuda": "13.0"}, None, 3340)]
+    assert decision["ways_out"][0]["loses"] == ["another CUDA than the requested 12.9"]
+
+
+# host, wish, what is told first, and what is not told: it was, and the rules refuse it
+HOSTS_AND_WAYS = [
+    pytest.param(
+        {"gpu": "RTX5090"},
+        {"cuda": "13.0", "pytorch": "2.6", **FAIL},
+        ['Set pytorch: "2.9.1": PyTorch 2.9.1+cu130 runs here.'],
+        ["12.4", "12.6", "11.8"],
+        id="no-cuda-of-that-torch-has-code",
+    ),
+    pytest.param(
+        {"gpu": "B200", "arch": "aarch64"},
+        {"cuda": "12.9", "pytorch": "2.9.1", **FAIL},
+        ['Set cuda: "12.8": PyTorch 2.9.1+cu128 runs here.', 'Set pytorch: "2.8.0": PyTorch 2.8.0+cu129 runs here.'],
+        ['"12.6"'],
+        id="one-of-three-cudas-has-none",
+    ),
+    pytest.param(
+        {"gpu": "H100", "os": "rocky 9.4", "root": False},
+        {"cuda": "12.6"},
+        ['Set cuda: "13.0": PyTorch 2.15.0+cu130 runs here.', "Use an image that has CUDA toolkit 12.6."],
+        ["scope: system"],
+        id="root-brings-no-apt",
+    ),
+    pytest.param(
+        {"gpu": "K80", "driver": "470.256.02", "pythons": ("3.9",)},
+        {"pytorch": "2.15", **FAIL},
+        [
+            (
+                "Use a host with driver 615.71.09 and a GPU of compute capability 7.5 such as T4 and Python 3.15 "
+                "with its venv module."
+            )
+        ],
+        ["Install Python", "python: auto"],
+        id="python-alone-does-not-help",
+    ),
+    pytest.param(
+        {"gpu": "V100", "driver": "590.48.01", "kind": "container"},
+        {"driver": "580"},
+        [
+            (
+                "A container's driver is changed on the host itself: use a host with a driver of branch 580, "
+                "and leave driver: keep."
+            )
+        ],
+        ["Leave driver: keep on this host"],
+        id="keep-keeps-a-driver-without-volta",
+    ),
+    pytest.param(
+        {"gpu": "V100", "driver": "615.71.09"},
+        {"cuda": "13.2", "pytorch": "2.15"},
+        [
+            "Use a host with a driver of branch 580, and set cuda: newest and pytorch: newest.",
+            "Use a host with a GPU of compute capability 7.5 such as T4.",
+        ],
+        ["Use a host with a driver of branch 580."],
+        id="the-last-branch-alone-does-not-help",
+    ),
+    pytest.param(
+        {"gpu": "H100", "driver": "470.256.02", "pythons": ("3.9",), "kind": "container"},
+        {"cuda": "12.8", "pytorch": "2.9.1", **FAIL},
+        ["Use a host with driver 615.71.09 and Python 3.14 with its venv module."],
+        ["520.61.05"],
+        id="the-floor-of-the-gpu-is-not-that-of-cuda",
+    ),
+    pytest.param(
+        {"gpu": "RTX5090"},
+        {"driver": "565", "cuda": "12.6", **FAIL},
+        ["Set cuda: newest and pytorch: newest and driver: keep: PyTorch 2.15.0+cu132 runs here."],
+        ['driver: "570"'],
+        id="a-driver-for-the-gpu-is-not-enough",
+    ),
+    pytest.param(
+        {"gpu": "H100", "root": False},
+        {"cuda": "12.6", "pytorch": "none", "toolkit": {"provider": "pypi"}},
+        ['Set cuda: "13.0": CUDA 13.0 runs here.'],
+        ["scope: system", "provider: none"],
+        id="nothing-is-left-without-a-toolkit",
+    ),
+    pytest.param(
+        {"gpu": "H100", "root": False},
+        {"python": "3.9", "pytorch": "2.15"},
+        ["Set python: auto."],
+        ["Install Python"],
+        id="the-interpreter-that-is-there",
+    ),
+    pytest.param(
+        {"gpu": "H100", "driver": "550.163.01"},
+        {"cuda": "13.0", **FAIL},
+        [
+            "Use a host with driver 580 or newer.",
+            'Set driver: "580": it is installed here, and the machine reboots.',
+            'Set cuda: "12.9": PyTorch 2.13.0+cu129 runs here.',
+        ],
+        [],
+        id="a-machine-of-ones-own",
+    ),
+    pytest.param(
+        {"gpu": "H100", "driver": "550.163.01", "kind": "container"},
+        {"cuda": "13.0", **FAIL},
+        ["Use a host with driver 580 or newer.", 'Set cuda: "12.9": PyTorch 2.13.0+cu129 runs here.'],
+        ["Set driver", "reboot"],
+        id="a-rented-container",
+    ),
+]
+
+
+@pytest.mark.parametrize(("observed", "wished", "told", "refused_ways"), HOSTS_AND_WAYS)
+def test_what_is_told(
+    observed: Facts, wished: Facts, told: list[str], refused_ways: list[str], host: Any, decide: Decide
+) -> None:
+    decision = decide(host(**observed), **wished)
+    assert decision["remedies"][: len(told)] == told
+    others = [text for text in decision["remedies"] if text not in told]
+    assert [words for words in refused_ways if any(words in text for text in others)] == []
+
+
+def test_a_blocked_part_is_searched_for_only_where_no_suggestion_helps(host: Any, decide: Decide) -> None:
+    decision = decide(host(root=False), cuda="13.0", scope="system")
+    assert decision["remedies"] == ["Run with become: true.", "Set scope: user."]
+    full = host(root=False)
+    full["platform"]["free_gib"] = {"/": 1.0, "/home": 2.0}
+    assert decide(full, cuda="13.0", scope="system")["remedies"] == ["Use another host."]
+
+
+def test_a_folder_with_more_space_is_named(host: Any, decide: Decide) -> None:
+    observed = host(root=False)
+    observed["platform"]["free_gib"] = {"/": 100.0, "/home": 3.1, "/data": 50.0, "/mnt": 4.0}
+    decision = decide(observed, cuda="13.0", toolkit={"provider": "none"})
+    folders = [way["wish"] for way in decision["ways_out"] if way["wish"]]
+    assert folders == [{"prefix": "/podsmith"}, {"prefix": "/data/podsmith"}]
+    assert [decide(observed, cuda="13.0", toolkit={"provider": "none"}, **wish)["verdict"] for wish in folders] == [
+        "ok",
+        "ok",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "driver", "wished", "expected"),
+    [
+        pytest.param("H100", "580.65.06", {"cuda": "13.4"}, "595.45.04", id="newer"),
+        pytest.param("V100", "550.163.01", {"cuda": "12.9", "pytorch": "2.9.1"}, "575.51.03", id="volta"),
+    ],
+)
+def test_what_would_be_better_runs_the_gpu(
+    gpu: str, driver: str, wished: Facts, expected: str, host: Any, decide: Decide
+) -> None:
+    decision = decide(host(gpu, driver), **wished)
+    assert decision["verdict"] == "ok"
+    assert [text.split()[4] for text in decision["remedies"]] == [expected]
+
+
+# --- what is tried ---
+
+
+def test_a_decision_that_is_ok_tries_nothing(host: Any, known: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remedies, "find_ways", lambda _asked: pytest.fail("nothing is to be looked for"))
+    assert resolve(host(), {"cuda": "13.0", "pytorch": "2.14"}, known).verdict == "ok"
+    assert resolve(host(driver="580.65.06"), {"cuda": "13.0", "extensions": ["xformers"]}, known).verdict == "ok"
+
+
+def test_a_search_is_bounded(host: Any, known: Catalogue, count_calls: Callable[[Callable[[], object]], int]) -> None:
+    """What is blocked by several things at once is tried with other hosts too: some 60,000 calls, about 10 ms."""
+    observed = host("H100", "470.256.02", pythons=("3.9",), kind="container")
+    wished = {"cuda": "12.8", "pytorch": "2.9.1", **FAIL}
+    resolve(observed, wished, known)
+    assert count_calls(lambda: resolve(observed, wished, known)) < 250_000
+
+
+@pytest.mark.parametrize(
+    ("wish", "key", "expected"),
+    [
+        pytest.param({"cuda": "12.6"}, "cuda", "12.6", id="key"),
+        pytest.param({"toolkit": {"provider": "none"}}, "toolkit", Toolkit("none", ("full",), ("12.8",)), id="nested"),
+        pytest.param({"toolkit": {"also": []}}, "toolkit", Toolkit("pypi", ("full",), ()), id="emptied"),
+        pytest.param({"settings": {"tf32": None}}, "settings", Settings(None, "lazy"), id="null-is-the-default"),
+        pytest.param({"architectures": "auto"}, "architectures", None, id="auto"),
+    ],
+)
+def test_another_request(wish: Facts, key: str, expected: object) -> None:
+    given = {
+        "toolkit": {"provider": "pypi", "components": ["full"], "also": ["12.8"]},
+        "settings": {"tf32": True, "module_loading": "lazy"},
+        "architectures": ["9.0"],
+        "cuda": "13.0",
+    }
+    request = parse_request(given)
+    changed = with_wish(request, wish)
+    assert getattr(changed, key) == expected
+    assert replace(changed, **{key: getattr(request, key)}) == request
+
+
+def test_another_host_keeps_the_rest(host: Any, known: Catalogue) -> None:
+    observed = host(["H100", "H100"], "570.133.20")
+    observed["ways"] = {"login": {"libcuda": "/a/libcuda.so.1", "init": {"code": 803, "name": "X"}, "devices": 0}}
+    first = read_host(observed, Overrides(), known)
+    other = on_host(first, {"driver": "580.65.06"}, known)
+    assert (other.driver, other.driver_cuda, other.branch) == ("580.65.06", "13.0", 580)
+    assert (other.gpus, other.pythons, other.ways) == (first.gpus, first.pythons, None)
+    assert on_host(first, {"gpu": "7.5"}, known).capabilities == ("7.5",)
+    assert on_host(first, {}, known) == first
+
+
+def test_a_way_out_that_cannot_be_understood_is_none(host: Any, known: Catalogue) -> None:
+    """What a rule suggests is not believed: here a release that the catalogue does not have."""
+    request = parse_request({})
+    observed = read_host(host(), request.overrides, known)
+    plan = decide_for(known, observed, request)
+    asked = Asked(observed, request, known, plan, functools.partial(decide_for, known))
+    assert try_way(asked, WayOut("Set cuda.", {"cuda": "99.9"})) is None
+    assert try_way(asked, WayOut("Set it.", {"no_such_key": 1})) is None
+    found = try_way(asked, WayOut("Set cuda.", {"cuda": "12.8"}))
+    assert found is not None
+    assert found.mib
+
+
+# --- the cost ---
+
+
+def test_what_a_way_out_costs(host: Any, decide: Decide, known: Catalogue) -> None:
+    decision = decide(host(driver="550.163.01"), cuda="13.0", pytorch="2.13", on_old_driver=["fail"])
+    by_text = {way["text"]: way for way in decision["ways_out"]}
+    same = decide(host(driver="580.65.06"), cuda="13.0", pytorch="2.13", on_old_driver=["fail"])
+    assert by_text["Use a host with driver 580 or newer."]["mib"] == same["download"]["mib"]
+    own = next(way for way in decision["ways_out"] if way["wish"] and "driver" in way["wish"])
+    assert own["mib"] == same["download"]["mib"] + known["sizes"]["sizes"]["driver"]["mib"]
+    assert own["loses"] == ["the machine reboots"]
+    assert own["minutes"] >= by_text["Use a host with driver 580 or newer."]["minutes"] + 5
+
+
+@pytest.mark.parametrize(
+    ("observed", "wished", "text", "loses"),
+    [
+        pytest.param(
+            {"driver": "570.133.20"},
+            {"cuda": "13.0", "pytorch": "2.14", **FAIL},
+            "Add forward_compat to on_old_driver: PyTorch 2.14.1+cu130 runs here that way.",
+            ["no CUDA–OpenGL or Vulkan interop"],
+            id="compat",
+        ),
+        pytest.param(
+            {"driver": "550.163.01", "kind": "container"},
+            {"cuda": "13.0", "pytorch": "2.9", **FAIL},
+            'Set cuda: "12.9": PyTorch 2.9.1+cu129 runs here.',
+            ["another CUDA than the requested 13.0", "PTX does not run"],
+            id="minor-version",
+        ),
+        pytest.param(
+            {"gpu": "RTX5090"},
+            {"cuda": "13.0", "pytorch": "2.6", **FAIL},
+            'Set pytorch: "2.9.1": PyTorch 2.9.1+cu130 runs here.',
+            ["another PyTorch than the requested 2.6"],
+            id="torch",
+        ),
+        pytest.param(
+            {"gpu": "RTX5090"},
+            {"cuda": "13.0", "pytorch": "2.6", **FAIL},
+            "Add fallback to on_old_driver: PyTorch 2.7.0+cu128 runs here that way.",
+            ["another PyTorch than the requested 2.6", "another CUDA than the requested 13.0"],
+            id="fallback",
+        ),
+        pytest.param(
+            {"gpu": "H100", "root": False},
+            {"cuda": "12.6"},
+            "Set toolkit.provider: none.",
+            ["no CUDA toolkit: nothing is compiled for the GPU"],
+            id="toolkit",
+        ),
+    ],
+)
+def test_what_is_lost(observed: Facts, wished: Facts, text: str, loses: list[str], host: Any, decide: Decide) -> None:
+    decision = decide(host(**observed), **wished)
+    assert {way["text"]: way["loses"] for way in decision["ways_out"]}[text] == loses
+
+
+def test_a_wish_that_was_met_beside_is_lost_by_name(host: Any, decide: Decide) -> None:
+    wished = {"cuda": "13.0", "pytorch": "2.6", "extensions": ["vllm", "xformers"], **FAIL}
+    decision = decide(host("RTX5090"), **wished)
+    (way,) = (way for way in decision["ways_out"] if (way["wish"] or {}).get("pytorch") == "2.9.1")
+    then = decide(host("RTX5090"), **{**wished, **way["wish"]})
+    skipped = [name for name, entry in then["extensions"].items() if "skipped" in entry]
+    assert skipped
+    assert [text for text in way["loses"] if text.startswith("without ")] == [f"without {name}" for name in skipped]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "price", "money"),
+    [(90, 2.0, 3.0), (4, 2.49, 0.17), (4, None, None), (None, 2.0, None), (0, 2.0, 0.0)],
+)
+def test_money(minutes: int | None, price: float | None, money: float | None) -> None:
+    assert count_money(minutes, price) == money
+
+
+def test_what_nobody_timed_has_no_minutes(host: Any, decide: Decide) -> None:
+    observed = host("H100")
+    observed["platform"] |= {"cpus": 16, "memory_free_gib": 64.0}
+    decision = decide(observed, cuda="13.0", extensions=["flash-attn"])
+    timed = {way["text"]: way["minutes"] for way in decision["ways_out"]}
+    (minutes,) = timed.values()
+    assert minutes > 30, "the build was timed, and counts"
+
+
+def test_the_report_shows_each_with_its_cost(host: Any, known: Catalogue) -> None:
+    observed = host("H100", "570.133.20", kind="container")
+    plan = resolve(observed, {"cuda": "13.0", "pytorch": "2.14", **FAIL}, known)
+    dear, free = (render_text(to_decision(plan, price), observed, "pod") for price in (2.49, None))
+    flat = " ".join(dear.split())
+    assert "Use a host with driver 580 or newer. (3.3 GiB to fetch, about 4 min, 0.17 at this host's price)" in flat
+    assert re.search(r"that way\. \([0-9.]+ GiB to fetch, about 4 min, 0\.17 at .* price; no CUDA–OpenGL", flat)
+    assert "price" not in free
