@@ -94,7 +94,11 @@ def _drivers(asked: Asked) -> Iterator[WayOut]:
     if host.driver is None:
         return
     last = None if host.wsl else _last_branch(host.capabilities, asked.known)
-    found = list(_tried(asked, _other_drivers(asked, last), DIRECT))
+    compat = ("forward_compat",) if _is_unfit(asked.case({})) else ()  # on a driver that runs the GPU it may be used
+    found = list(_tried(asked, _other_drivers(asked, last), (*DIRECT, *compat)))
+    if not found and asked.blocked and "fallback" in asked.request.on_old_driver:  # something else is as requested, too
+        tried = (try_way(asked, way) for way in _other_drivers(asked, last))
+        found = list(itertools.islice(filter(None, tried), 1))
     yield from found
     owned = host.kind in OWNED and host.root is not False and asked.request.driver == KEEP
     for way in found if owned else ():
@@ -144,15 +148,19 @@ def _toolkits(asked: Asked) -> Iterator[WayOut]:
 
 
 def _cudas(asked: Asked, option: str) -> Iterator[WayOut]:
-    """The same PyTorch, or none, on another CUDA: of the same major first, then the nearest."""
+    """The same PyTorch, or none, on another CUDA: not of a side index, of the same major, and the nearest first."""
     wished = asked.request.cuda
     if wished in ("newest", "none"):
         return
     releases = sorted(asked.known["cuda"]["releases"], key=parse_version)
     published = [cuda for cuda in builds.published_cudas(asked.case({})) if cuda != wished]
 
-    def distance(cuda: str) -> tuple[bool, int]:
-        return parse_version(cuda)[0] != parse_version(wished)[0], abs(releases.index(cuda) - releases.index(wished))
+    side = {row["cuda"] for row in asked.known["pytorch"]["indexes"].values() if row.get("side")}
+    side = side if asked.request.pytorch != "none" else set()
+
+    def distance(cuda: str) -> tuple[bool, bool, int]:
+        other_major = parse_version(cuda)[0] != parse_version(wished)[0]
+        return cuda in side, other_major, abs(releases.index(cuda) - releases.index(wished))
 
     for cuda in sorted(published, key=distance)[: 2 * MOST]:
         if _may_run(asked, {"cuda": cuda}):
@@ -237,7 +245,10 @@ def _elsewhere(asked: Asked) -> Iterator[WayOut]:
             for host in _hosts(asked, gpu)
             if host
         ]
-        yield from _tried(asked, ways, DIRECT)
+        found = list(_tried(asked, ways, DIRECT))
+        yield from found
+        if any(way.wish is None for way in found):
+            return
 
 
 def _hosts(asked: Asked, gpu: str | None) -> Iterator[dict[str, str]]:
@@ -348,9 +359,12 @@ def _may_run(asked: Asked, wish: Mapping[str, Any]) -> bool:
         return True  # another driver will run then
     if "on_old_driver" not in wish:
         case = replace(case, request=without_fallback(case.request))
-    if asked.host.gpus is not None and (rules.gpu_floor(case) or rules.gpu_dropped(case)):
-        return False
-    return choose(case).build is not None
+    return not _is_unfit(case) and choose(case).build is not None
+
+
+def _is_unfit(case: Case) -> bool:
+    """Whether the driver does not run a GPU of this host, whatever is requested."""
+    return bool(rules.gpu_floor(case) or rules.gpu_dropped(case))
 
 
 # --- what works, and could work better ---
@@ -368,6 +382,6 @@ def better(case: Case, choice: Choice) -> str | None:
     if choice.route not in ("forward_compat", "minor_version") or not driver:
         return None
     other = replace(case, host=on_host(case.host, {"driver": str(driver)}, case.known))
-    if rules.gpu_floor(other) or rules.gpu_dropped(other):
+    if _is_unfit(other):
         return None
     return f"A host with driver {driver} or newer {gain}."
