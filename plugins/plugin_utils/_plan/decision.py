@@ -65,7 +65,7 @@ class Plan:
     warnings: tuple[str, ...]
     changes: tuple[Change, ...]
     digest: str
-    unmet: tuple[str, ...] = ()  # the parts of the request that are not met
+    lacking: tuple[str, ...] = ()  # the parts of the request that are not met
 
 
 def to_decision(plan: Plan, hourly_price: float | None = None) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def to_decision(plan: Plan, hourly_price: float | None = None) -> dict[str, Any]
     ``hourly_price``: what this host costs per hour, in any currency; then each way out is told with what it costs.
     """
     decision: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
-    decision.pop("unmet")
+    decision.pop("lacking")
     for way in decision["ways_out"]:
         way.pop("option")
         way["money"] = count_money(way["minutes"], hourly_price)

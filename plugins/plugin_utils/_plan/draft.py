@@ -28,7 +28,7 @@ class Draft:
     remedies: list[str | WayOut] = field(default_factory=list)  # untried
     warnings: list[str] = field(default_factory=list)
     degraded: bool = False
-    unmet: list[str] = field(default_factory=list)  # the parts of the request that are not met
+    lacking: list[str] = field(default_factory=list)  # the parts of the request that are not met
     blocked: str | None = None  # why nothing works
     driver: Driver = field(default_factory=Driver)
     now: Now = field(default_factory=Now)  # of the driver that runs now
@@ -50,7 +50,7 @@ class Draft:
     def degrade(self, option: str, refusal: Refusal) -> None:
         """A part of the request is not met."""
         self.degraded = True
-        self.unmet.append(option)
+        self.lacking.append(option)
         self.rejected.append(Rejection(option, refusal.because))
         self.suggest(refusal.ways_out, option)
 

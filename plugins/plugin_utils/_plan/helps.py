@@ -32,7 +32,7 @@ def what_helps(observed: Mapping[str, Any], wished: Mapping[str, Any], known: Ca
             plan = decide_for(known, host, without_fallback(request))
         except RequestError:
             return False
-        lacks_toolkit = any(option.startswith("CUDA toolkit") for option in plan.unmet)
-        return plan.verdict not in (BLOCKED, BROKEN) and ROUTE not in plan.unmet and not lacks_toolkit
+        lacks_toolkit = any(option.startswith("CUDA toolkit") for option in plan.lacking)
+        return plan.verdict not in (BLOCKED, BROKEN) and ROUTE not in plan.lacking and not lacks_toolkit
 
     return helps

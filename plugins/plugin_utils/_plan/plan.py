@@ -104,7 +104,7 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     draft = _begin(host, request, known)
     _judge_now(draft, observed)
     plan = _decide(draft)
-    if not plan.ways_out and ROUTE not in plan.unmet and plan.verdict != BLOCKED:
+    if not plan.ways_out and ROUTE not in plan.lacking and plan.verdict != BLOCKED:
         return plan
     ways = remedies.find_ways(Asked(host, request, known, plan, functools.partial(decide_for, known)))
     return replace(plan, ways_out=ways, remedies=tuple(way.text for way in ways))
@@ -218,7 +218,7 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
     build, rejected = choose_cpu(case)
     if build is None:
         draft.block(Refusal("no PyTorch for the CPU fits"))
-        draft.unmet.append(ROUTE)
+        draft.lacking.append(ROUTE)
     elif build.wheel:
         offer = f"this host's pip configuration offers PyTorch {build.wheel['version']}"
         text = f'{offer}, used as "{request.pytorch}"'
@@ -252,17 +252,17 @@ def _choose_gpu(draft: Draft) -> Choice:
     for rule in (rules.gpu_floor, rules.gpu_dropped):
         if refusal := rule(case):
             draft.block(replace(refusal, remedy=""))  # the drivers that would run the GPU are tried
-            draft.unmet.append(ROUTE)
+            draft.lacking.append(ROUTE)
             return Choice(BLOCKED, None, rejected=(Rejection("native", refusal.because),))
     choice = choose(case)
     if choice.build is None:
         draft.block(Refusal("nothing that was requested runs here"))
-        draft.unmet.append(ROUTE)
+        draft.lacking.append(ROUTE)
         return choice
     draft.warnings += advice.unknown_warnings(case.host)
     if choice.fallback:
         draft.degraded = True
-        draft.unmet.append(ROUTE)
+        draft.lacking.append(ROUTE)
     elif better := remedies.better(case, choice):
         draft.remedies.append(better)
     return replace(choice, build=settle(case, choice.build))
@@ -330,7 +330,7 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         warnings=_unique(draft.warnings),
         changes=changes,
         digest=digest,
-        unmet=tuple(draft.unmet),
+        lacking=tuple(draft.lacking),
     )
 
 
@@ -431,7 +431,7 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
         warnings=_unique(draft.warnings),
         changes=(),
         digest="",
-        unmet=tuple(draft.unmet),
+        lacking=tuple(draft.lacking),
     )
 
 

@@ -46,7 +46,7 @@ def find_ways(asked: Asked) -> tuple[WayOut, ...]:
     plan = asked.plan
     first = [way for way in plan.ways_out if way.text in plan.now.remedies]
     rest = [way for way in plan.ways_out if way.text not in plan.now.remedies]
-    searched = _search(asked) if ROUTE in plan.unmet else _toolkits(asked)
+    searched = _search(asked) if ROUTE in plan.lacking else _toolkits(asked)
     told: dict[str, WayOut] = {}
     for way in itertools.chain(first, searched, rest):
         found = try_way(asked, way) if way.mib is None and is_change(way) else way
@@ -142,7 +142,7 @@ def _is_newer(version: str, current: str) -> bool:
 
 def _toolkits(asked: Asked) -> Iterator[WayOut]:
     """The same PyTorch on another CUDA, for a request whose CUDA toolkit cannot be had here."""
-    for option in asked.plan.unmet:
+    for option in asked.plan.lacking:
         if option == f"CUDA toolkit {asked.request.cuda}":
             yield from _cudas(asked, option)
 

@@ -62,7 +62,7 @@ def try_way(asked: Asked, way: WayOut, routes: Iterable[str] = ()) -> WayOut | N
     if not _is_better(asked, way, plan):
         return None
     loses = name_losses(asked.request, request, plan, asked.known)
-    loses += tuple(f"not met: {option}" for option in plan.unmet if option != ROUTE and asked.blocked)
+    loses += tuple(f"not met: {option}" for option in plan.lacking if option != ROUTE and asked.blocked)
     loses += tuple(f"without {name}" for name in _skipped(plan) - _skipped(asked.plan))
     text = way.text.replace(BUILD, _name(plan))
     return replace(way, text=text, mib=plan.download.mib, minutes=count_minutes(plan, asked.known), loses=loses)
@@ -88,15 +88,15 @@ def is_change(way: WayOut) -> bool:
 def _is_better(asked: Asked, way: WayOut, plan: Plan) -> bool:
     """Whether what a way out is for is met, and nothing that was met before is lost by it without being named."""
     wish = way.wish or {}
-    if way.option in plan.unmet and (way.option != ROUTE or "on_old_driver" not in wish):
+    if way.option in plan.lacking and (way.option != ROUTE or "on_old_driver" not in wish):
         return False
-    if ROUTE in plan.unmet and ROUTE not in asked.plan.unmet:
+    if ROUTE in plan.lacking and ROUTE not in asked.plan.lacking:
         return False
     if plan.route == "cpu" and asked.host.gpus and wish.get("cuda") != "none":
         return False
     if asked.blocked:
         return True
-    return set(plan.unmet) <= set(asked.plan.unmet) and _skipped(plan) - set(_removed(asked, wish)) <= _skipped(
+    return set(plan.lacking) <= set(asked.plan.lacking) and _skipped(plan) - set(_removed(asked, wish)) <= _skipped(
         asked.plan
     )
 
