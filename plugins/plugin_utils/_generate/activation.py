@@ -160,7 +160,7 @@ def host_files(environment: Mapping[str, Any]) -> list[File]:
 def decision_file(decision: Mapping[str, Any]) -> File:
     """What was decided, as ``<prefix>/state/decision.json`` keeps it: without what only one run had to say."""
     environment = decision["environment"]
-    passing = {"changes", "download", "summary", "now", "unmet"}
+    passing = {"changes", "download", "summary", "now", "unmet", "ways_out"}  # ways_out: with costs of what is fetched
     if (decision.get("now") or {}).get("works") is False:
         passing |= {"verdict", "warnings", "remedies"}  # of how CUDA was found, not of what was decided
     kept = {key: value for key, value in decision.items() if key not in passing}

@@ -1,23 +1,18 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person should know beside the decision: what would help, and what was seen that changes nothing."""
+"""What a person should know beside the decision: a broken driver, and what was seen that changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._repair.lines import CACHE, FOLDERS, form_of
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import split_architecture
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import driver_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import (
     STALE,
     find_repairs,
@@ -25,7 +20,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import 
     setting_of,
     why_left,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
 
 CONFLICTS = {
     "ld_library_path": "puts another libcuda before the driver's",
@@ -57,85 +51,6 @@ COMMANDS = {  # conflict → what puts it right where no line of a file is to be
     "wsl_linux_driver": "run: sudo apt-get purge {text} && sudo ldconfig",
     "wsl_linux_library": "remove what was put there by hand: sudo rm {path} && sudo ldconfig",
 }
-
-
-def remedies(case: Case, *, other_wishes: bool) -> tuple[str, ...]:
-    """What would meet the request; with ``other_wishes`` also which other request would be met here."""
-    host = case.host
-    found = []
-    wished = list(builds.wished_builds(case))
-    fit = [build for build in wished if not builds.why_not_build(case, build, ptx=True)]
-    if not wished:
-        cudas = builds.published_cudas(case)
-        other = f"Set cuda: {' or '.join(cudas)} with this PyTorch, or" if cudas else "Set"
-        found.append(f"{other} {'set ' if cudas else ''}pytorch: newest.")
-    elif fit:
-        floors = [floor for build in fit if (floor := rules.floor(case, str(build.cuda)))]
-        least = min(floors, key=parse_version, default=None)
-        if host.driver and least and parse_version(host.driver) < parse_version(least):
-            verb = "Update the Windows driver to" if host.wsl else "Use a host with driver"
-            found.append(f"{verb} {least} or newer.")
-    elif host.pythons is not None and not any(builds.has_python(case, build) for build in wished):
-        found += python_remedies(case)
-    if other_wishes:
-        found += _other_wishes(case)
-    return tuple(found or _gpu_remedies(case))
-
-
-def _other_wishes(case: Case) -> list[str]:
-    """What the policies that the request leaves out would bring."""
-    found = []
-    for policy in ("forward_compat", "fallback"):
-        if policy in case.request.on_old_driver:
-            continue
-        choice = choose(replace(case, request=replace(case.request, on_old_driver=(policy,))))
-        if choice.build:
-            found.append(f"Add {policy} to on_old_driver: {choice.build.name} runs here that way.")
-    return found
-
-
-def _gpu_remedies(case: Case) -> list[str]:
-    host = case.host
-    floors = {
-        parse_version(split_architecture(arch)[0]): split_architecture(arch)[0]
-        for release in case.known["pytorch"]["releases"].values()
-        for index in release["indexes"].values()
-        for arch in index.get(host.arch, {}).get("linux", ())
-    }
-    if host.capabilities and floors and parse_version(host.capabilities[0]) < min(floors):
-        return [f"Use a GPU of compute capability {floors[min(floors)]} or newer, or set cuda: none."]
-    newest = replace(case, request=replace(case.request, pytorch="newest", cuda="newest"))
-    fit = (build for build in builds.wished_builds(newest) if not builds.why_not_build(case, build, ptx=True))
-    if build := next(fit, None):
-        return [f"Ask for {build.name}, which has machine code for {host.gpu_names or 'this GPU'}."]
-    return ["Use another host, or set cuda: none to run on the CPU."]
-
-
-def python_remedies(case: Case) -> list[str]:
-    """What to do where no interpreter, or no C library, fits any wished PyTorch."""
-    host, known = case.host, case.known
-    row = known["pytorch"]["releases"][builds.wished_torches(case.request, known)[0] or ""]
-    glibc = row.get("glibc")
-    if glibc and host.glibc and parse_version(host.glibc) < parse_version(glibc):
-        return [f"Use a distribution with glibc {glibc} or newer; found {host.glibc}."]
-    found = ", ".join(dict.fromkeys(python.version for python in host.pythons or ())) or "none"
-    wanted = f"{row['pythons'][0]} to {row['pythons'][-1]}"
-    return [f"Install Python {wanted} with its venv module; found {found}. Or correct stack_plan_request.python."]
-
-
-def better(case: Case, choice: Choice) -> str | None:
-    """What would be better than a route that works."""
-    if choice.build is None or choice.build.cuda is None:
-        return None
-    row = case.known["cuda"]["releases"][choice.build.cuda]
-    built_with = row["driver_windows" if case.host.wsl else "driver"]
-    if choice.route == "forward_compat":
-        inside = choice.ptx or (choice.build.cuda if rules.minor_version(case, choice.build.cuda) else None)
-        least = driver_of(case, inside) if inside else row["least_driver"]
-        return f"A host with driver {least} or newer needs no forward compatibility."
-    if choice.route == "minor_version" and built_with:
-        return f"A host with driver {built_with} or newer also compiles PTX of CUDA {choice.build.cuda}."
-    return None
 
 
 def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[tuple[Any, Any]] = ()) -> list[str]:

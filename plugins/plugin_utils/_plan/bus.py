@@ -20,6 +20,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver a
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import for_other_gpus
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver_packages import LEAVE, newest_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import choose
@@ -167,7 +168,7 @@ def _with_driver(case: Case, because: str) -> Refusal:
     asked = replace(case, request=request, layout=choose_layout(case.host, request))
     tried = drivers.plan_driver(asked)
     if isinstance(tried, Refusal):
-        stands = KEEP_WORDS.sub("", tried.remedy)
+        stands = next((KEEP_WORDS.sub("", way.text) for way in tried.ways_out if way != LEAVE), "")
         then = f'Then set driver: "{branch}", or install it by hand.'
         return Refusal(because, f"Install {what}. {tried.because[:1].upper()}{tried.because[1:]}. {stands} {then}")
     then_case = replace(asked, host=drivers.after_reboot(asked, tried))
@@ -196,7 +197,7 @@ def _is_for(branch: str, about: Row, known: Catalogue) -> bool:
     least, last = about["least_driver"], about["last_branch"]
     if last and int(branch) > last:
         return False
-    return not least or parse_version(drivers.newest_of(branch, known)) >= parse_version(least)
+    return not least or parse_version(newest_of(branch, known)) >= parse_version(least)
 
 
 def _wanted_modules(gpus: Iterable[Found]) -> str | None:

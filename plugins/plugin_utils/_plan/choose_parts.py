@@ -40,7 +40,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler i
     compiler_settings,
     explain_compiler,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
@@ -147,8 +147,11 @@ def _standby(draft: Draft, choice: Choice) -> Compat | None:
         draft.rejected.append(Rejection("standby", compat.because))
         return None
     if compat and not compat.installed and (refusal := no_compat_package(case, compat.cuda)):
-        remedy = "Run as root with scope: system, or set forward_compat: auto."
-        draft.degrade("standby", replace(refusal, remedy=remedy))
+        ways = (
+            WayOut("Set scope: system and run with become: true.", {"scope": "system"}, {"root": True}),
+            WayOut("Set forward_compat: auto.", {"forward_compat": "auto"}),
+        )
+        draft.degrade("standby", replace(refusal, ways=ways))
         return None
     if compat:
         draft.reasons.append(compat.reason)
@@ -190,18 +193,29 @@ def _extensions(draft: Draft, torch: PyTorch | None, toolkit: Toolkit | None) ->
         if torch and (refusal := why_not_compiled(case, name, torch, toolkit)):
             built[name] = replace(refusal, because=f"it cannot be built here: {refusal.because}")
             draft.degraded = True
-            draft.remedies.append(refusal.remedy)
+            draft.suggest((*refusal.ways_out, _leave_out(case, name)))
     wished = tuple(dict.fromkeys((*case.request.extensions, *built)))
     extensions = choose_extensions(case, wished, torch, built)
     for name, entry in extensions.items():
-        if isinstance(entry, Refusal) and devices.too_old(case, name) and name not in built and torch and torch.cuda:
+        if not isinstance(entry, Refusal) or entry.because.startswith("it cannot be built here"):
+            continue
+        if devices.too_old(case, name) and name not in built and torch and torch.cuda:
             draft.degrade(name, entry)
+        else:
+            draft.suggest(entry.ways_out)
     compiled = {
         name: entry.version
         for name, entry in extensions.items()
         if isinstance(entry, Extension) and entry.index == PROVIDER
     }
     return extensions, compiled
+
+
+def _leave_out(case: Case, name: str) -> WayOut:
+    """A request without an extension that cannot be built."""
+    source = [entry for entry in case.request.source.extensions if entry.partition("==")[0] != name]
+    wish = {"source": {"extensions": source}, "extensions": [one for one in case.request.extensions if one != name]}
+    return WayOut(f"Remove {name} from source.extensions on this host.", wish)
 
 
 def _toolkits(draft: Draft, choice: Choice, torch: PyTorch | None) -> tuple[Toolkit | None, tuple[Toolkit, ...]]:

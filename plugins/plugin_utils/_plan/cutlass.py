@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import matches
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import is_ours, no_apt
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import choose
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -51,7 +52,7 @@ def provide_cutlass(case: Case) -> Cutlass | Refusal | None:
         return Cutlass(version, "pypi", path, row["tag"], row.get("commit"), f"{package}=={row['pypi']}")
     if host.lacks("git") and (refusal := no_apt(case)):
         because = f"CUTLASS {version} comes by git, which is not installed, and {refusal.because}"
-        return Refusal(because, "Install git, or set cutlass to a release that PyPI has.")
+        return Refusal(because, "Install git.", ways=_from_pypi(known))
     return Cutlass(version, "git", path, row["tag"], row.get("commit"), None, ("git",) if host.lacks("git") else ())
 
 
@@ -113,3 +114,10 @@ def _other_cuda(case: Case, least: str) -> str | None:
         if choice.build and not choice.fallback:
             return str(release)
     return None
+
+
+def _from_pypi(known: Catalogue) -> tuple[WayOut, ...]:
+    """The newest release that needs no git."""
+    rows = known["cutlass"]["releases"]
+    found = max((version for version in rows if rows[version].get("pypi")), key=parse_version, default=None)
+    return (WayOut(f'Set cutlass: "{found}", which PyPI has.', {"cutlass": found}),) if found else ()

@@ -18,7 +18,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment imp
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import Set
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import Now
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import Proof
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
@@ -62,15 +62,24 @@ class Plan:
     reasons: tuple[Reason, ...]
     rejected: tuple[Rejection, ...]
     remedies: tuple[str, ...]
+    ways_out: tuple[WayOut, ...]  # each of the remedies, with what it takes and costs
     warnings: tuple[str, ...]
     changes: tuple[Change, ...]
     digest: str
+    lacking: tuple[str, ...] = ()  # the parts of the request that are not met
     unmet: tuple[str, ...] = ()  # what stack_plan_require asks for and the host does not have, a sentence each
 
 
-def to_decision(plan: Plan) -> dict[str, Any]:
-    """The plan as ``stack_plan_decision``: plain dictionaries and lists."""
+def to_decision(plan: Plan, hourly_price: float | None = None) -> dict[str, Any]:
+    """The plan as ``stack_plan_decision``: plain dictionaries and lists.
+
+    ``hourly_price``: what this host costs per hour, in any currency; then each way out is told with what it costs.
+    """
     decision: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
+    decision.pop("lacking")
+    for way in decision["ways_out"]:
+        way.pop("option")
+        way["money"] = count_money(way["minutes"], hourly_price)
     decision["changes"] = [
         {
             "role": change["role"],
@@ -92,3 +101,10 @@ def to_decision(plan: Plan) -> dict[str, Any]:
     for build in (decision["source"] or {}).get("builds", ()):
         build.pop("fetch_mib")
     return decision
+
+
+def count_money(minutes: int | None, hourly_price: float | None) -> float | None:
+    """What these minutes cost at a price per hour, in its currency, to the cent; None where either is unknown."""
+    if minutes is None or hourly_price is None:
+        return None
+    return round(minutes / 60 * hourly_price, 2)

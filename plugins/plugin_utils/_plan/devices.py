@@ -15,7 +15,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import ENVIRONMENT, Way
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP
 
+GUEST = "Leave driver: keep, and get a guest driver that fits the hypervisor's release from whoever runs it."
 DRIVER = re.compile(r"\bdrivers? \d|\bdriver:|\bthe driver\b|NVIDIA's driver")  # a remedy that asks for another one
 VGPU, TEGRA = "vgpu", "tegra"  # kinds of host beside those of platform.kind
 
@@ -91,8 +93,7 @@ def guest_driver(case: Case) -> Refusal | None:
     if not virtual:
         return None
     because = f"{virtual[0].name} is a vGPU: only a guest driver of NVIDIA's vGPU software drives it"
-    remedy = "Leave driver at keep, and get a guest driver that fits the hypervisor's release from whoever runs it."
-    return Refusal(because, remedy)
+    return Refusal(because, GUEST, wish={"driver": KEEP})
 
 
 def note_guest_driver(case: Case, remedies: Iterable[str]) -> Iterator[str]:

@@ -18,20 +18,23 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Cas
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import Change
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import guest_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver_packages import (
+    LEAVE,
     Kept,
     Planned,
     exact_by_stream,
     find_packages,
     keep_to,
+    newest_of,
     replaced_by_rpm,
     unknown_system,
+    with_driver,
     without_branches,
     without_manager,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, find_model, level
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import RPM, find_manager, find_repository
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import not_on_jetson
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
@@ -223,14 +226,6 @@ def meets(version: str, wish: str) -> bool:
     return parse_version(version) == parse_version(wish) if "." in wish else version.partition(".")[0] == wish
 
 
-def newest_of(branch: str, known: Catalogue) -> str:
-    """The newest driver of a branch that the catalogue names; the repository may have a newer one."""
-    rows = known["cuda"]["releases"].values()
-    named = {version for row in rows for version in (row["driver"], *row["updates"]) if version}
-    named |= {str(row["version"]) for row in known["drivers"]["compat"].values()}
-    return max((version for version in named if version.partition(".")[0] == branch), key=parse_version, default=branch)
-
-
 # --- the kernel modules ---
 
 
@@ -304,9 +299,10 @@ def in_container(case: Case) -> Refusal | None:
     """A container uses its host's driver and cannot change it."""
     if case.host.kind != "container":
         return None
+    remedy = f"A container's driver is changed on the host itself: {_elsewhere(case)}, and leave driver: keep."
     return Refusal(
         "this is a container, which uses its host's driver and cannot upgrade it",
-        "Upgrade the driver on the host itself, or rent a host that has it; here, leave driver: keep.",
+        ways=(with_driver(case, remedy), LEAVE),
     )
 
 
@@ -316,19 +312,28 @@ def on_wsl2(case: Case) -> Refusal | None:
         return None
     return Refusal(
         "this is WSL2, where the driver is the one of Windows and a Linux driver breaks CUDA",
-        "Update the NVIDIA driver in Windows, then run wsl --shutdown; here, leave driver: keep.",
+        ways=(
+            with_driver(case, "Update the NVIDIA driver in Windows, run wsl --shutdown, and leave driver: keep."),
+            LEAVE,
+        ),
     )
+
+
+def _elsewhere(case: Case) -> str:
+    """Asking for another host, in half a sentence."""
+    wish = case.request.driver
+    return f"use a host with driver {wish}" if "." in wish else f"use a host with a driver of branch {wish}"
 
 
 def without_root(case: Case, _planned: Planned) -> Refusal | None:
     """A driver is installed for the whole system."""
     if case.host.root is False:
-        return Refusal(
-            "a driver is installed by root, and this is not root", "Run with become: true, or leave driver: keep."
-        )
+        ways = (WayOut("Run with become: true.", host={"root": True}), LEAVE)
+        return Refusal("a driver is installed by root, and this is not root", ways=ways)
     if case.layout.scope != "system":
         because = "a driver is installed for the whole system, and the scope is user"
-        return Refusal(because, "Set scope: system and run with become: true, or leave driver: keep.")
+        system = WayOut("Set scope: system and run with become: true.", {"scope": "system"}, {"root": True})
+        return Refusal(because, ways=(system, LEAVE))
     return None
 
 
@@ -345,10 +350,10 @@ def unfit_for_gpu(case: Case, planned: Planned) -> Refusal | None:
                 (b for b in _branches(known) if parse_version(newest_of(b, known)) >= parse_version(least)), least
             )
             because = f"{whose} needs driver {least}, and driver {version} is older"
-            return Refusal(because, f'Set driver: "{fitting}" or newer.')
+            return Refusal(because, f'Set driver: "{fitting}" or newer.', wish={"driver": fitting})
         if last and branch > last:
             because = f"driver branch {last} is the last one for {whose}, and {branch} is newer"
-            return Refusal(because, f'Set driver: "{last}", or leave driver: keep.')
+            return Refusal(because, f'Set driver: "{last}".', wish={"driver": str(last)}, ways=(LEAVE,))
     return None
 
 
@@ -361,7 +366,8 @@ def unfit_for_cuda(case: Case, planned: Planned) -> Refusal | None:
     own = level(version, known)
     because = f"driver {version} supports CUDA {own}; CUDA {request.cuda} needs driver {row['least_driver']}"
     least = str(parse_version(row["least_driver"])[0])
-    return Refusal(because, f'Set driver: "{least}" or newer, or cuda: "{own}".')
+    older = (WayOut(f'Set cuda: "{own}".', {"cuda": own}),) if own else ()
+    return Refusal(because, f'Set driver: "{least}" or newer.', wish={"driver": least}, ways=older)
 
 
 def foreign_driver(case: Case, planned: Planned) -> Refusal | None:
@@ -370,16 +376,15 @@ def foreign_driver(case: Case, planned: Planned) -> Refusal | None:
     source = (host.disk or {}).get("source")
     if source == "runfile":
         because = f"driver {there} was installed by NVIDIA's .run installer, which packages must not be mixed with"
-        return Refusal(because, "Remove it first: nvidia-uninstall, then reboot; or leave driver: keep.")
+        return Refusal(because, "Remove it first: nvidia-uninstall, then reboot.", ways=(LEAVE,))
     if source == "distribution":
         because = f"driver {there} comes from the distribution's packages, which NVIDIA's must not be mixed with"
-        remedy = "Remove it first: apt-get purge '*nvidia*', then reboot; or leave driver: keep."
-        return Refusal(because, remedy)
+        return Refusal(because, "Remove it first: apt-get purge '*nvidia*', then reboot.", ways=(LEAVE,))
     if host.disk is not None and source in (None, "none") and there:
         because = (
             f"driver {there} runs, and no package of this system and no uninstaller of NVIDIA's says where it came from"
         )
-        return Refusal(because, "Remove it the way it was installed, then reboot; or leave driver: keep.")
+        return Refusal(because, "Remove it the way it was installed, then reboot.", ways=(LEAVE,))
     return None
 
 

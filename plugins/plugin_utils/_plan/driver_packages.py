@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import APT, RPM, find_manager, find_repository
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP
 
+LEAVE = WayOut("Leave driver: keep on this host.", {"driver": KEEP})
 BY_HAND = "Install the driver by hand, as NVIDIA's driver installation guide says, and leave driver: keep."
 NAMES = {
     "rhel": "RHEL",
@@ -78,6 +81,21 @@ def find_packages(case: Case, branch: int) -> Row | None:
     return None
 
 
+def with_driver(case: Case, text: str) -> WayOut:
+    """What is requested, on a host that has the driver already."""
+    wish = case.request.driver
+    version = wish if "." in wish else newest_of(wish, case.known)
+    return WayOut(text, {"driver": KEEP}, {"driver": version})
+
+
+def newest_of(branch: str, known: Catalogue) -> str:
+    """The newest driver of a branch that the catalogue names; the repository may have a newer one."""
+    rows = known["cuda"]["releases"].values()
+    named = {version for row in rows for version in (row["driver"], *row["updates"]) if version}
+    named |= {str(row["version"]) for row in known["drivers"]["compat"].values()}
+    return max((version for version in named if version.partition(".")[0] == branch), key=parse_version, default=branch)
+
+
 def without_manager(case: Case, _planned: Planned) -> Refusal | None:
     """The driver's packages are installed by the system's own package manager."""
     host, row = case.host, find_manager(case)
@@ -85,7 +103,7 @@ def without_manager(case: Case, _planned: Planned) -> Refusal | None:
         return None
     system = host.os_id or "this system"
     because = f"{system} has no {row['program']}, the package manager by which the driver is installed on such a system"
-    return Refusal(because, BY_HAND)
+    return Refusal(because, ways=(with_driver(case, BY_HAND), LEAVE))
 
 
 def unknown_system(case: Case, _planned: Planned) -> Refusal | None:
@@ -101,7 +119,8 @@ def unknown_system(case: Case, _planned: Planned) -> Refusal | None:
     name = host.os_id or "an unknown system"
     found = f"{NAMES.get(name, name.title())} {host.os_version or ''}".strip()
     because = f"NVIDIA's repository has no driver for {found} on {host.arch}; it has {names}"
-    return Refusal(because, "Use one of these, or install the driver by hand and leave driver: keep.")
+    by_hand = with_driver(case, "Install the driver by hand, and leave driver: keep.")
+    return Refusal(because, "Use one of these.", ways=(by_hand, LEAVE))
 
 
 def without_branches(case: Case, planned: Planned) -> Refusal | None:
@@ -113,12 +132,12 @@ def without_branches(case: Case, planned: Planned) -> Refusal | None:
     if of_others:
         least = min(row["first_branch"] for row in of_others)
         because = f"the packages of driver branch {branch} in NVIDIA's repository {folder} are not known here"
-        return Refusal(f"{because}, those since branch {least} are", BY_HAND)
+        return Refusal(f"{because}, those since branch {least} are", ways=(with_driver(case, BY_HAND), LEAVE))
     because = (
         f"NVIDIA's repository {folder} has the drivers of all branches under one name, and nothing is known here that "
         f"keeps {find_manager(case)['program']} to branch {branch}"
     )
-    return Refusal(because, BY_HAND)
+    return Refusal(because, ways=(with_driver(case, BY_HAND), LEAVE))
 
 
 def replaced_by_rpm(case: Case, planned: Planned) -> Refusal | None:
@@ -129,7 +148,7 @@ def replaced_by_rpm(case: Case, planned: Planned) -> Refusal | None:
         f"driver {planned.there} is there, and on a system with rpm packages this collection replaces no driver, "
         "because it does not read where that one came from"
     )
-    return Refusal(because, "Change it the way it was installed, then reboot; or leave driver: keep.")
+    return Refusal(because, "Change it the way it was installed, then reboot.", ways=(LEAVE,))
 
 
 def exact_by_stream(case: Case, planned: Planned) -> Refusal | None:

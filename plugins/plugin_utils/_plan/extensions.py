@@ -144,7 +144,7 @@ def _choose(around: Around, name: str) -> Extension | Refusal:
     if name in around.bundled:
         gpu = too_old(around.case, name)
         return _too_old(gpu, about) if gpu else Extension(around.bundled[name], None, torch.index)
-    if refusal := _hardware(around, about):
+    if refusal := _hardware(around, about, name):
         return refusal
     releases = known["pypi"]["packages"].get(name, {})
     newest = nearest = ""
@@ -159,14 +159,14 @@ def _choose(around: Around, name: str) -> Extension | Refusal:
     return Refusal(nearest or newest or "the catalogue has no release of it")
 
 
-def _hardware(around: Around, about: Row) -> Refusal | None:
+def _hardware(around: Around, about: Row, name: str) -> Refusal | None:
     """What rules a package out whatever its release."""
     torch = around.torch
     if about.get("bundled"):
         cpu = torch.cuda is None
         return Refusal("PyTorch's build for the CPU comes without it" if cpu else f"PyTorch {torch.version} has none")
     if not about.get("wheels", True):
-        return Refusal("it is published as source only; list it in source.extensions to have it compiled here")
+        return _source_only(around, name)
     least = about.get("least_capability")
     if least is None:
         return None
@@ -183,6 +183,15 @@ def _is_below(gpu: Gpu, least: str) -> bool:
 def _too_old(gpu: Gpu, about: Row) -> Refusal:
     because = f"it needs compute capability {about['least_capability']}; found {gpu.capability} ({gpu.name})"
     return Refusal(because, "Leave it out of extensions for this host.")
+
+
+def _source_only(around: Around, name: str) -> Refusal:
+    """A package without wheels: it may be compiled here, where the catalogue knows how."""
+    because, listed = "it is published as source only", around.case.request.source.extensions
+    if name not in around.case.known["source"]["packages"]:
+        return Refusal(because)
+    remedy = f"Add {name} to source.extensions to have it compiled here."
+    return Refusal(because, remedy, wish={"source": {"extensions": [*listed, name]}})
 
 
 def _is_near(release: Release, torch: PyTorch) -> bool:

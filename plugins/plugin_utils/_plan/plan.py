@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -18,6 +19,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import (
     devices,
     mixed,
     platforms,
+    remedies,
     rules,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
@@ -34,6 +36,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_parts import build_reasons, choose_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import architectures, wheels
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import name_architectures
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import (
     check_source,
     for_other_gpus,
@@ -47,12 +50,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import
     Download,
     Plan,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import ROUTE, Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import choose_environment, find_built
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
     choose_extensions,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host, read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine, untried
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import warn_of_exceptions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import broken_driver
@@ -64,7 +67,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     proof_architectures,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import find_lost
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose, serve_ptx
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
@@ -75,6 +78,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
     not_offered,
     settle,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.tries import Asked
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
@@ -111,10 +115,32 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
     """
     request = wished if isinstance(wished, Request) else check_request(wished, known)
     host = read_host(observed, request.overrides, known)
+    draft = _begin(host, request, known)
+    _judge_now(draft, observed)
+    plan = _decide(draft)
+    if not plan.ways_out and ROUTE not in plan.lacking and plan.verdict != BLOCKED:
+        return plan
+    ways = remedies.find_ways(Asked(host, request, known, plan, functools.partial(decide_for, known)))
+    texts = tuple(way.text for way in ways)
+    warnings = _unique([*plan.warnings, *devices.note_guest_driver(draft.case, texts)])
+    return replace(plan, ways_out=ways, remedies=texts, warnings=warnings)
+
+
+def _begin(host: Host, request: Request, known: Catalogue) -> Draft:
     layout = choose_layout(host, request)
     whole = Case(host, request, layout, known)
-    draft = Draft(replace(whole, host=confine(host, layout)), observed=host)
-    _judge_now(draft, observed)
+    return Draft(replace(whole, host=confine(host, layout)), observed=host)
+
+
+def decide_for(known: Catalogue, host: Host, request: Request) -> Plan:
+    """What would be decided for another request or another host: what fails now is not judged."""
+    check_parsed(request, known)
+    return _decide(_begin(host, request, known))
+
+
+def _decide(draft: Draft) -> Plan:
+    """The plan, with what may help as the rules suggest it, untried."""
+    host, layout = draft.observed, draft.case.layout
     _plan_driver(draft)
     draft.case = replace(draft.case, host=devices.only_seen(draft.case.host))
     if draft.blocked:
@@ -126,8 +152,11 @@ def resolve(observed: Mapping[str, Any], wished: Mapping[str, Any] | Request, kn
         draft.block(refusal)
         return _blocked(draft)
     if host.root is False and layout.scope == "system":
-        because = "system scope needs root, and this is not root"
-        draft.block(Refusal(because, "Run with become: true, or set scope: user."))
+        ways = (
+            WayOut("Run with become: true.", host={"root": True}),
+            WayOut("Set scope: user.", {"scope": "user"}),
+        )
+        draft.block(Refusal("system scope needs root, and this is not root", ways=ways))
         return _blocked(draft)
     if _nothing_known(draft):
         because = "whether this host has a driver or a GPU is unknown"
@@ -229,7 +258,8 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
         return _choose_elsewhere(draft, reasons)
     build, rejected = choose_cpu(case)
     if build is None:
-        draft.block(Refusal("no PyTorch for the CPU fits"), *advice.python_remedies(case))
+        draft.block(Refusal("no PyTorch for the CPU fits"))
+        draft.lacking.append(ROUTE)
     elif build.wheel:
         offer = f"this host's pip configuration offers PyTorch {build.wheel['version']}"
         text = f'{offer}, used as "{request.pytorch}"'
@@ -252,8 +282,8 @@ def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
         rejected.append(Rejection(build.name, refusal.because))
     found = " ".join(wished or ("auto",))
     because = f"compiling PyTorch needs a GPU or a list of architectures; found no GPU, and architectures: {found}"
-    remedy = "Set architectures to the compute capabilities it is for, or cuda: none to compile it for the CPU."
-    draft.block(Refusal(because, remedy))
+    ways = (*name_architectures(case), WayOut("Set cuda: none to compile it for the CPU.", {"cuda": "none"}))
+    draft.block(Refusal(because, ways=ways))
     return Choice("cpu", None, tuple(reasons), tuple(rejected))
 
 
@@ -262,13 +292,17 @@ def _choose_gpu(draft: Draft) -> Choice:
     case = draft.case
     for rule in (rules.gpu_floor, rules.gpu_dropped, architectures.misfit):
         if refusal := rule(case):
-            draft.block(refusal, *mixed.remedies(case))
-            option = "architectures" if rule is architectures.misfit else "native"
+            is_misfit, own = rule is architectures.misfit, platforms.remedies(case)
+            kept = refusal if is_misfit or own else replace(refusal, remedy="")  # drivers that would run it are tried
+            draft.block(kept, *mixed.remedies(case))
+            draft.lacking += [] if is_misfit or own else [ROUTE]
+            option = "architectures" if is_misfit else "native"
             return Choice(BLOCKED, None, rejected=(Rejection(option, refusal.because),))
     choice = serve_ptx(case, choose(case))
     if choice.build is None:
-        told = platforms.remedies(case) or advice.remedies(case, other_wishes=True)
-        draft.block(platforms.nothing_fits(case), *mixed.remedies(case), *told)
+        own = platforms.remedies(case)
+        draft.block(platforms.nothing_fits(case), *mixed.remedies(case), *own)
+        draft.lacking += [] if own else [ROUTE]
         return choice
     draft.warnings += advice.unknown_warnings(case.host) + architectures.note_left_out(case)
     draft.warnings += warn_of_exceptions(case, choice.build)
@@ -276,9 +310,10 @@ def _choose_gpu(draft: Draft) -> Choice:
         draft.degrade("PTX", refusal)
     if choice.fallback:
         draft.degraded = True
-        told = platforms.remedies(case) or advice.remedies(case, other_wishes=False)
-        draft.remedies += [*mixed.remedies(case), *told]
-    elif not case.host.jetson and (better := advice.better(case, choice)):
+        own = platforms.remedies(case)
+        draft.remedies += [*mixed.remedies(case), *own]
+        draft.lacking += [] if own else [ROUTE]
+    elif not case.host.jetson and (better := remedies.better(case, choice)):
         draft.remedies.append(better)
     return replace(choice, build=settle(case, choice.build))
 
@@ -346,10 +381,12 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         versions=compare_versions(_versions(case, choice, stack), case.known),
         reasons=tuple(draft.reasons),
         rejected=tuple(draft.rejected),
-        remedies=_unique(draft.remedies),
-        warnings=_unique([*draft.warnings, *devices.note_guest_driver(draft.case, draft.remedies)]),
+        remedies=tuple(way.text for way in draft.ways_out),
+        ways_out=draft.ways_out,
+        warnings=_unique(draft.warnings),
         changes=changes,
         digest=digest,
+        lacking=tuple(draft.lacking),
     )
 
 
@@ -386,8 +423,10 @@ def _download(draft: Draft, changes: tuple[Change, ...]) -> Download:
         missing = f"{(mib - free) / 1024:.1f} GiB"
         text = f"needs {mib / 1024:.1f} GiB at {place}; {free / 1024:.1f} GiB are free, {missing} too little"
         if draft.case.request.overrides.disk:
-            remedy = f"Free {missing} at {place}, or set prefix to a folder with more space."
-            draft.block(Refusal(text, remedy), option="disk")
+            larger = [folder for folder, gib in host.free_gib.items() if gib * 1024 > mib and place == prefix]
+            roomy = (f"{folder.rstrip('/')}/podsmith" for folder in larger)
+            ways = [WayOut(f"Set prefix: {folder}, which has more space.", {"prefix": folder}) for folder in roomy]
+            draft.block(Refusal(text, f"Free {missing} at {place}.", ways=tuple(ways)), option="disk")
         else:
             draft.warnings.append(f"override disk: {text}; assumed to be enough.")
     free = host.free_mib(prefix)
@@ -421,7 +460,7 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
     told = str(draft.case.known["pytorch"]["indexes"][builds.CPU]["source"])
     causes = without_run(draft.case, draft.now.causes)
     by_hand = {cause.remedy: stays.remedy for cause, stays in zip(draft.now.causes, causes, strict=True)}
-    draft.remedies = [by_hand.get(remedy, remedy) for remedy in draft.remedies]
+    draft.remedies = [by_hand.get(one, one) if isinstance(one, str) else one for one in draft.remedies]
     return Plan(
         verdict=verdict,
         now=replace(draft.now, causes=causes),
@@ -443,10 +482,12 @@ def _blocked(draft: Draft, verdict: str = BLOCKED) -> Plan:
         versions=(),
         reasons=(*draft.reasons, Reason(BLOCKED, because, told)),
         rejected=tuple(rejected),
-        remedies=_unique(draft.remedies) or ("Use another host.",),
-        warnings=_unique([*draft.warnings, *devices.note_guest_driver(draft.case, draft.remedies)]),
+        remedies=tuple(way.text for way in draft.ways_out),
+        ways_out=draft.ways_out,
+        warnings=_unique(draft.warnings),
         changes=(),
         digest="",
+        lacking=tuple(draft.lacking),
     )
 
 

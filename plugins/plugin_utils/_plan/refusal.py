@@ -11,6 +11,25 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class WayOut:
+    """One thing that would help, as a whole sentence, and what it takes.
+
+    ``wish``: keys of ``stack_plan_request`` with their values, as they are written there; of a mapping such as
+    ``toolkit`` the keys that change. ``host``: what another host has, see :func:`remedies.on_host`. One with either is
+    tried by the rules before it is told, and only then has a cost: MiB to fetch, minutes, and what is lost by it.
+    ``option``: the part of the request that it is for.
+    """
+
+    text: str
+    wish: Mapping[str, Any] | None = None
+    host: Mapping[str, Any] | None = None
+    option: str = ""
+    mib: int | None = None
+    minutes: int | None = None
+    loses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why something is not possible here, as a half sentence with the numbers, and what would help.
 
@@ -18,12 +37,19 @@ class Refusal:
     behind it, the most frequent first, where nobody can tell from here which of them it is. ``wish`` is what the
     remedy would have a person ask for: keys of ``stack_plan_request`` with their values, as they are written there.
     A remedy with a wish is tried on the very host before it is told, and left out where the same rules refuse it.
+    ``ways`` are further ways out, each told by itself.
     """
 
     because: str
     remedy: str = ""
     possible: tuple[Refusal, ...] = ()
     wish: Mapping[str, Any] | None = None
+    ways: tuple[WayOut, ...] = ()
+
+    @property
+    def ways_out(self) -> tuple[WayOut, ...]:
+        """The remedy and the further ways out, the best first."""
+        return (*((WayOut(self.remedy, self.wish),) if self.remedy else ()), *self.ways)
 
 
 @dataclass(frozen=True)

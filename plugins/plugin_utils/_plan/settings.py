@@ -70,7 +70,8 @@ def refuse(wished: Settings, torch: str | None, known: Catalogue, kinds: Collect
         if _reads(torch, row["torch"]) and (because := _breaks(row, wish, kinds)):
             own = f"to try it all the same, set {name}={row['values'][wish]} in your own environment"
             remedy = f"Leave settings.{row['setting']} out of the request for this host; {own}."
-            found[row["setting"]] = Refusal(f"{wish} is not set here: {because}", remedy)
+            without = {"settings": {row["setting"]: None}}
+            found[row["setting"]] = Refusal(f"{wish} is not set here: {because}", remedy, wish=without)
     return found
 
 

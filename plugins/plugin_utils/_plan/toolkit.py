@@ -40,12 +40,12 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.patches import 
     split_patch,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import no_sbsa_toolkit
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import driver_floor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
-NO_TOOLKIT = "Run as root with scope: system, use an image that has it, or set toolkit.provider: none."
+NO_TOOLKIT = WayOut("Set toolkit.provider: none.", {"toolkit": {"provider": "none"}})
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _rpm_toolkit(case: Case, release: str, patch: str | None) -> Toolkit | Refus
     if find_manager(case)["provider"] != RPM:
         return Refusal(f"{case.host.os_id or 'this system'} has no rpm packages")
     if patch:
-        return Refusal(f"which of NVIDIA's rpm packages are of CUDA {patch} is not known here")
+        return Refusal(f"which versions NVIDIA's rpm packages have in CUDA {patch} is not known here")
     return no_sbsa_toolkit(case, release) or no_packages(case) or _packaged_toolkit(case, release, None, RPM)
 
 
@@ -263,8 +263,8 @@ def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolk
     name = f"CUDA toolkit {next(iter(releases), '')}".strip()
     missing = None
     if toolkit is None:
-        other = replace(found, remedy=found.remedy or NO_TOOLKIT)
-        found = _with_way_out(case, releases[0], found) if unfit else other
+        ways = () if found.remedy else _without_toolkit(case, next(iter(releases), None))
+        found = _with_way_out(case, releases[0], found) if unfit else replace(found, ways=ways)
         refused[name] = found
         missing = replace(found, because=f"{name} is not available: {found.because}")
     elif unfit and request.cuda != "newest" and not fallback:
@@ -275,8 +275,12 @@ def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolk
         if isinstance(provided, Toolkit):
             beside.append(provided)
         else:
-            remedy = f"Remove {release} from toolkit.also, or use an image that has it."
-            refused[f"CUDA toolkit {release}"] = replace(provided, remedy=provided.remedy or remedy)
+            kept = {"toolkit": {"also": [entry for entry in request.toolkit.also if entry != release]}}
+            ways = (
+                WayOut(f"Remove {release} from toolkit.also.", kept),
+                WayOut(f"Use an image that has CUDA toolkit {release}.", host={"toolkit": release}),
+            )
+            refused[f"CUDA toolkit {release}"] = replace(provided, ways=() if provided.remedy else ways)
     return Toolkits(
         toolkit=toolkit,
         beside=tuple(entry for entry in beside if toolkit is None or entry.path != toolkit.path),
@@ -359,6 +363,20 @@ def no_compiler_at_all(case: Case, toolkit: Toolkit) -> Refusal | None:
     """nvcc needs a C++ compiler on the host."""
     if not case.host.compiler_missing or toolkit.system_packages or toolkit.compiler:
         return None
-    return Refusal(
-        "the host has no C++ compiler, which nvcc needs", "Install g++ on the host, or set toolkit.provider: none."
-    )
+    ways = (WayOut("Install g++ on the host.", host={"compiler": True}), NO_TOOLKIT)
+    return Refusal("the host has no C++ compiler, which nvcc needs", ways=ways)
+
+
+def _without_toolkit(case: Case, release: str | None) -> tuple[WayOut, ...]:
+    """What may help where the toolkit of a release cannot be had."""
+    ways = []
+    if case.request.toolkit.provider != "auto":
+        ways.append(WayOut("Set toolkit.provider: auto.", {"toolkit": {"provider": "auto"}}))
+    if case.host.root is False:
+        system = {"scope": "system"}
+        ways.append(WayOut("Set scope: system and run with become: true.", system, {"root": True}))
+    elif case.layout.scope != "system":
+        ways.append(WayOut("Set scope: system.", {"scope": "system"}))
+    if release:
+        ways.append(WayOut(f"Use an image that has CUDA toolkit {release}.", host={"toolkit": release}))
+    return (*ways, *([NO_TOOLKIT] if case.request.pytorch != "none" else []))

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import WayOut
 
 DRIVER, TOOLKIT, TORCH = "driver", "toolkit", "pytorch"
 
@@ -21,6 +22,7 @@ class Versions:
     driver: str | None = None  # "581.42"
     driver_cuda: str | None = None  # the CUDA release that the driver itself supports
     windows: bool = False  # it is Windows's driver, with Windows's numbers
+    container: bool = False  # the driver is another machine's, and not to be changed from here
     toolkit: str | None = None  # the release of the active one
     beside: tuple[str, ...] = ()  # further toolkits
     torch: str | None = None  # "2.9.1+cu126"
@@ -43,14 +45,20 @@ class Difference:
         return len(set(self.numbers.values())) > 1
 
 
-def compare_versions(versions: Versions, known: Catalogue) -> tuple[Difference, ...]:
-    """All comparisons that the known versions allow; those of equal versions say so."""
+def compare_versions(
+    versions: Versions, known: Catalogue, helps: Callable[[WayOut], bool] = lambda _way: False
+) -> tuple[Difference, ...]:
+    """All comparisons that the known versions allow; those of equal versions say so.
+
+    ``helps`` tries a way out on the host: of a problem only those are told that it accepts.
+    """
     found = []
     if versions.driver_cuda:
         for cuda, names in _by_release(versions).items():
-            found.append(_driver_and(versions, cuda, names, known))
+            ways = _told(_driver_ways(versions, cuda, names, known), helps)
+            found.append(_driver_and(versions, cuda, names, ways))
     if versions.torch_cuda:
-        found += [_toolkit_and_torch(versions, release) for release in ([versions.toolkit] if versions.toolkit else [])]
+        found += [_toolkit_and_torch(versions, versions.toolkit, helps)] if versions.toolkit else []
         found += [_beside_and_torch(versions, release) for release in versions.beside]
     return tuple(found)
 
@@ -62,7 +70,7 @@ def _by_release(versions: Versions) -> dict[str, tuple[str, ...]]:
     return {cuda: tuple(name for name, other in parts.items() if other == cuda) for cuda in releases}
 
 
-def _driver_and(versions: Versions, cuda: str, names: tuple[str, ...], known: Catalogue) -> Difference:
+def _driver_and(versions: Versions, cuda: str, names: tuple[str, ...], ways: list[str]) -> Difference:
     """The driver against what is built for a CUDA release."""
     level = str(versions.driver_cuda)
     numbers = {DRIVER: level, **dict.fromkeys(names, cuda)}
@@ -71,14 +79,13 @@ def _driver_and(versions: Versions, cuda: str, names: tuple[str, ...], known: Ca
     verb = "are" if len(names) > 1 else "is"
     driver = f"{'Windows driver' if versions.windows else 'driver'} {versions.driver or ''}".strip()
     told = f"{driver} supports CUDA {level}; {others} {verb} built for CUDA {cuda}"
-    problem, because = _judge_driver(versions, level, cuda, names, known)
+    problem, because = _judge_driver(versions, cuda, names, ways)
     return Difference(" and ".join((DRIVER, *_labels(names))), numbers, problem, f"{told}: {because}.")
 
 
-def _judge_driver(
-    versions: Versions, level: str, cuda: str, names: tuple[str, ...], known: Catalogue
-) -> tuple[bool, str]:
+def _judge_driver(versions: Versions, cuda: str, names: tuple[str, ...], ways: list[str]) -> tuple[bool, str]:
     """Whether a driver of one CUDA level serves another release, and why."""
+    level = str(versions.driver_cuda)
     if level == cuda:
         return False, "the same"
     if parse_version(level) > parse_version(cuda):
@@ -88,20 +95,42 @@ def _judge_driver(
     if _major(level) == _major(cuda):
         rest = "PTX does not"
         return False, f"no problem, within CUDA {_major(cuda)} compiled code runs on an older driver; {rest}"
-    row = known["cuda"]["releases"].get(cuda, {})
-    least = row.get("least_driver_windows" if versions.windows else "least_driver")
-    remedy = (
-        f"update the {'Windows driver' if versions.windows else 'driver'} to {least or 'one of that CUDA'} or newer"
-    )
     if names == (TOOLKIT,):
-        return (
-            True,
-            f"a problem for what it compiles: that does not start on this driver; {remedy}, or only compile here",
-        )
-    return True, f"a problem, CUDA {_major(cuda)} does not start on this driver; {remedy}, or use CUDA {_major(level)}"
+        because = "a problem for what it compiles: that does not start on this driver"
+        return True, f"{because}; {', or '.join([*ways, 'only compile here'])}"
+    told = f"; {', or '.join(ways)}" if ways else ""
+    return True, f"a problem, CUDA {_major(cuda)} does not start on this driver{told}"
 
 
-def _toolkit_and_torch(versions: Versions, release: str) -> Difference:
+def _driver_ways(versions: Versions, cuda: str, names: tuple[str, ...], known: Catalogue) -> Iterator[list[WayOut]]:
+    """What would bring driver and CUDA together, of each kind the nearest first; nothing where they are together."""
+    level, rows = str(versions.driver_cuda), known["cuda"]["releases"]
+    if parse_version(level) >= parse_version(cuda) or _major(level) == _major(cuda):
+        return
+    least = rows.get(cuda, {}).get("least_driver_windows" if versions.windows else "least_driver")
+    if least:
+        verb = "use a host with driver" if versions.container else "update the driver to"
+        verb = "update the Windows driver to" if versions.windows else verb
+        torch = str(versions.torch).partition("+")[0] if TORCH in names and versions.torch else "none"
+        yield [WayOut(f"{verb} {least} or newer", {"cuda": cuda, "pytorch": torch}, {"driver": str(least)})]
+    if names != (TOOLKIT,):
+        older = [name for name in rows if _major(name) == _major(level)]
+        nearest = sorted(older, key=lambda name: (parse_version(name) > parse_version(level), _distance(name, level)))
+        wish = {"pytorch": "newest"}
+        yield [WayOut(f"use CUDA {name}", {**wish, "cuda": name}) for name in nearest]
+
+
+def _told(kinds: Iterable[list[WayOut]], helps: Callable[[WayOut], bool]) -> list[str]:
+    """Of each kind the first that helps, in words."""
+    found = (next((way.text for way in ways if helps(way)), None) for ways in kinds)
+    return [text for text in found if text]
+
+
+def _distance(release: str, other: str) -> int:
+    return abs(parse_version(release)[1] - parse_version(other)[1])
+
+
+def _toolkit_and_torch(versions: Versions, release: str, helps: Callable[[WayOut], bool]) -> Difference:
     """The active toolkit against PyTorch: whether extensions build."""
     cuda, torch = str(versions.torch_cuda), f"PyTorch {versions.torch}" if versions.torch else "PyTorch"
     numbers = {TOOLKIT: release, TORCH: cuda}
@@ -111,8 +140,10 @@ def _toolkit_and_torch(versions: Versions, release: str) -> Difference:
     if _major(release) == _major(cuda):
         text = f"{told}: no problem, extensions build across releases of CUDA {_major(cuda)}; PyTorch only warns."
         return Difference("toolkit and PyTorch", numbers, False, text)
-    remedy = f"use a CUDA toolkit {cuda}, or a PyTorch for CUDA {release}"
-    text = f"{told}: a problem, PyTorch refuses to build extensions across CUDA majors; {remedy}."
+    own = WayOut(f"use a CUDA toolkit {cuda}", {"cuda": cuda, "pytorch": str(versions.torch).partition("+")[0]})
+    other = WayOut(f"use a PyTorch for CUDA {release}", {"cuda": release, "pytorch": "newest"})
+    remedy = ", or ".join(_told(([own], [other]), helps)).replace(", or use ", ", or ")
+    text = f"{told}: a problem, PyTorch refuses to build extensions across CUDA majors{'; ' if remedy else ''}{remedy}."
     return Difference("toolkit and PyTorch", numbers, True, text)
 
 

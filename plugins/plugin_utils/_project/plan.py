@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.helps import what_helps
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import edit as editing
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project import fence as fencing
@@ -52,7 +53,9 @@ def plan_project(
         "packages": None,
         "edit": None,
         "fence": [],
-        "versions": find_versions(host, (project.get("environment") or {}).get("torch"), known),
+        "versions": find_versions(
+            host, (project.get("environment") or {}).get("torch"), what_helps(host, request.stack, known), known
+        ),
         "proof": project.get("proof"),
         "state": project.get("state") or {"folder": None, "files": {}},
     }
@@ -174,8 +177,13 @@ def _plan_absent(plan: dict[str, Any], project: Mapping[str, Any], environment: 
     return plan
 
 
-def find_versions(host: Mapping[str, Any], torch: Mapping[str, Any] | None, known: Catalogue) -> dict[str, Any]:
-    """Driver, toolkit and torch side by side, each with its CUDA, and whether their differences are a problem."""
+def find_versions(
+    host: Mapping[str, Any], torch: Mapping[str, Any] | None, helps: Callable[[WayOut], bool], known: Catalogue
+) -> dict[str, Any]:
+    """Driver, toolkit and torch side by side, each with its CUDA, and whether their differences are a problem.
+
+    ``helps`` tries what would mend one on this host.
+    """
     driver, installed, loader = (host.get(key) or {} for key in ("driver", "installed", "loader"))
     toolkits = [str(row["release"]) for row in installed.get("toolkits") or () if row.get("release")]
     compat = (
@@ -185,13 +193,14 @@ def find_versions(host: Mapping[str, Any], torch: Mapping[str, Any] | None, know
         driver=driver.get("version"),
         driver_cuda=driver.get("cuda"),
         windows=driver.get("flavor") == "windows",
+        container=(host.get("platform") or {}).get("kind") == "container",
         toolkit=toolkits[0] if toolkits else None,
         beside=tuple(toolkits[1:]),
         torch=torch["version"] if torch else None,
         torch_cuda=torch["cuda"] if torch else None,
         compat=compat[0] if compat else None,
     )
-    differences = [found for found in compare_versions(stack, known) if found.differs]
+    differences = [found for found in compare_versions(stack, known, helps) if found.differs]
     return {
         "driver": f"{stack.driver} (CUDA {stack.driver_cuda})" if stack.driver else None,
         "toolkit": ", ".join(toolkits) or None,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import RECORD
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.estimate import duration
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, PARTS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.ways import name_ways, tell_faults
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape
@@ -51,7 +52,7 @@ def render_text(
     """
     ran = changed is not None
     verdict = _verdict(decision, results, unfinished=unfinished)
-    helps = [("better" if verdict in ("ok", "pending") else "help", list(decision["remedies"]))]
+    helps = [("better" if verdict in ("ok", "pending") else "help", _helps(decision))]
     fails = (decision.get("now") or {}).get("works") is False
     rows: list[tuple[str, list[str]]] = [
         ("unmet", list(decision.get("unmet") or ())),
@@ -309,6 +310,25 @@ def _proved(decision: Mapping[str, Any], observed: Mapping[str, Any]) -> list[st
 
 def _evidence(result: Mapping[str, Any]) -> str:
     return " ".join(str(result[key]) for key in ("error", "advice") if result.get(key)) or "no evidence"
+
+
+def _helps(decision: Mapping[str, Any]) -> list[str]:
+    """What would help, a line each, with what it costs: GiB to fetch, minutes, money, and what is lost."""
+    costs = {way["text"]: _cost(way) for way in decision.get("ways_out") or ()}
+    return [f"{text} {costs.get(text, '')}".strip() for text in decision["remedies"]]
+
+
+def _cost(way: Mapping[str, Any]) -> str:
+    """A way out's cost in brackets; empty where it was not counted, as of one that only a person can take."""
+    if way["mib"] is None:
+        return ""
+    told = [f"{_size(way['mib'])} to fetch" if way["mib"] else "nothing to fetch"]
+    if way["minutes"] is not None:
+        told.append(f"about {duration(way['minutes'])}")
+    if way["money"] is not None:
+        told.append(f"{way['money']:.2f} at this host's price")
+    loses = f"; {', '.join(way['loses'])}" if way["loses"] else ""
+    return f"({', '.join(told)}{loses})"
 
 
 def _where(decision: Mapping[str, Any]) -> list[str]:

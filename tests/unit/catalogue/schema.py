@@ -524,6 +524,10 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         "times": (NAME, {"package": PACKAGE, "cores": NUMBER, "architectures": NUMBER, "minutes": AMOUNT}),
     },
     "sizes": {"sizes": (NAME, {"mib": NUMBER, "disk_mib": NUMBER})},
+    "costs": {
+        "steps": (NAME, {"mib_per_minute": _or_null(AMOUNT), "minutes": _or_null(AMOUNT)}),
+        "losses": (_one_of("native", "minor_version", "forward_compat", "fallback", "cpu"), {"what": PHRASE}),
+    },
     "tools": {"tools": (PACKAGE, {"version": _or_null(VERSION), "size_mib": NUMBER, "for": TEXT})},
     "images": {
         "systems": (

@@ -11,7 +11,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import covers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 
@@ -75,11 +75,12 @@ def choose_architectures(
         if target != base or not below:
             compiled = ", ".join(sorted(possible, key=parse_version)) or "none"
             other = None if sm_number(base) in code else _nearest_release(base, cuda, known)
-            remedy = f'Set cuda: "{other}", which compiles for it.' if other else ""
-            return Refusal(
-                f"it is to be compiled for {target}; with CUDA {cuda} it compiles for {compiled}",
-                remedy or "Remove the architecture, or install it as a wheel.",
-            )
+            because = f"it is to be compiled for {target}; with CUDA {cuda} it compiles for {compiled}"
+            if other:
+                return Refusal(because, f'Set cuda: "{other}", which compiles for it.', wish={"cuda": other})
+            kept = [name for name in wished if name != target]
+            remedy = f"Remove the architecture {target}."
+            return Refusal(because, remedy, wish={"architectures": kept or "auto"})
         found.append(max(below, key=parse_version))
     return tuple(sorted(dict.fromkeys(found), key=lambda name: parse_version(name.rstrip("af"))))
 
@@ -92,6 +93,20 @@ def built_architectures(case: Case, name: str, torch: PyTorch) -> tuple[str, ...
     offers = case.known["source"]["packages"][name]["offers"]
     found = choose_architectures(wished, torch.cuda, offers, case.known)
     return () if isinstance(found, Refusal) else found
+
+
+def name_architectures(case: Case, offers: Iterable[str] | None = None) -> tuple[WayOut, ...]:
+    """Naming what to compile for where there is no GPU to ask: with the newest that this CUDA, and the package, has."""
+    releases, rows = case.known["cuda"]["releases"], case.known["gpus"]["capabilities"]
+    cuda = case.request.cuda if case.request.cuda in releases else max(releases, key=parse_version)
+    code = set(releases[cuda]["gpu_code"])
+    fit = [name for name in rows if sm_number(name) in code and not rows[name]["tegra"]]
+    whole = [name for name in fit if name.endswith(".0")] or fit  # the architecture's first GPUs
+    found = max((name for name in whole if offers is None or name in offers), key=parse_version, default=None)
+    if found is None:
+        return ()
+    text = f'Set architectures to the compute capabilities it is for, such as ["{found}"].'
+    return (WayOut(text, {"architectures": [found]}),)
 
 
 def sm_number(capability: str) -> int:

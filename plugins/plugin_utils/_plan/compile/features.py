@@ -31,7 +31,9 @@ def choose_features(
         if refusal is None and value is not None:
             chosen[name] = value
         elif refusal and wished.get(name):
-            refused.append(Refusal(f"{name} {refusal.because}", f"Remove {name} from source.features."))
+            rest = {key: value for key, value in wished.items() if key != name}
+            without = {"source": {"features": rest}}
+            refused.append(Refusal(f"{name} {refusal.because}", f"Remove {name} from source.features.", wish=without))
     chosen["USE_CUDA"] = cuda is not None
     return dict(sorted(chosen.items())), refused
 

@@ -13,12 +13,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import (
     choose_architectures,
+    name_architectures,
     targets,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.estimate import choose_jobs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import cannot_compile
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import no_apt
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
@@ -45,12 +46,11 @@ def why_not_compiled(case: Case, name: str, torch: PyTorch, toolkit: Toolkit | N
     return architectures if isinstance(architectures, Refusal) else _uncovered(case, architectures, torch.cuda)
 
 
-def no_cuda(_case: Case, job: Job) -> Refusal | None:
+def no_cuda(case: Case, job: Job) -> Refusal | None:
     """A package that needs CUDA is compiled against a PyTorch for CUDA."""
     if job.torch.cuda is None and job.package["cuda"] == "required":
         because = f"it is compiled against a PyTorch for CUDA; found PyTorch {job.torch.local}"
-        remedy = "Build it on a host with a GPU, or set architectures to the compute capabilities it is for."
-        return Refusal(because, remedy)
+        return Refusal(because, "Build it on a host with a GPU.", ways=name_architectures(case, job.package["offers"]))
     return None
 
 
@@ -63,7 +63,8 @@ def no_toolkit(case: Case, job: Job) -> Refusal | None:
         return replace(refusal, because=f"compiling it needs nvcc of CUDA {cuda}, and {refusal.because}")
     found = f"CUDA {toolkit.version}" if toolkit else "no CUDA toolkit"
     remedy = f'Set cuda: "{cuda}" and toolkit.provider: auto.'
-    return Refusal(f"compiling it needs nvcc of CUDA {cuda}; found {found}", remedy)
+    wish = {"cuda": cuda, "toolkit": {"provider": "auto"}}
+    return Refusal(f"compiling it needs nvcc of CUDA {cuda}; found {found}", remedy, wish=wish)
 
 
 def no_targets(case: Case, job: Job) -> Refusal | None:
@@ -75,19 +76,20 @@ def no_targets(case: Case, job: Job) -> Refusal | None:
         found = f"{host.gpu_names}, whose compute capability is unknown" if host.gpus else "no GPU"
         return Refusal(
             f"compiling it needs a GPU or a list of architectures; found {found} and architectures: auto",
-            "Set architectures to the compute capabilities that the wheel is for.",
+            ways=name_architectures(case, job.package["offers"]),
         )
     least = str(job.package["least_capability"])
     lower = [name for name in wished if parse_version(name.rstrip("af")) < parse_version(least)]
     if lower:
-        return Refusal(f"it needs compute capability {least}; found {lower[0]}", "Leave it out on this host.")
+        return Refusal(f"it needs compute capability {least}; found {lower[0]}")
     return None
 
 
 def no_compiler(case: Case, job: Job) -> Refusal | None:
     """A C++ compiler is there, or can be installed; whether nvcc supports it decides which toolkit there is."""
     if case.host.compiler_missing and not (job.toolkit and (job.toolkit.system_packages or job.toolkit.compiler)):
-        return Refusal("compiling it needs a C++ compiler; found none", "Install g++ on the host.")
+        ways = (WayOut("Install g++ on the host.", host={"compiler": True}),)
+        return Refusal("compiling it needs a C++ compiler; found none", ways=ways)
     return None
 
 
@@ -96,9 +98,11 @@ def no_headers(case: Case, job: Job) -> Refusal | None:
     python = next((entry for entry in case.host.pythons or () if entry.path == job.torch.python.path), None)
     if python is None or python.headers is not False or header_package(case, job.torch):
         return None
+    others = [entry.path for entry in case.host.pythons or () if entry.headers]
     return Refusal(
         f"compiling it needs Python.h of Python {python.version}; {python.path} has no headers",
-        f"Install python{python.version}-dev, or name another interpreter in stack_plan_request.python.",
+        f"Install python{python.version}-dev.",
+        ways=tuple(WayOut(f"Set python: {path}, which has headers.", {"python": path}) for path in others),
     )
 
 
@@ -117,10 +121,11 @@ def no_memory(case: Case, job: Job) -> Refusal | None:
     if free is None or case.request.source.jobs or choose_jobs(case.host.cpus, free, job_mib):
         return None
     needed = f"{job_mib / 1024:.1f} GiB of free memory"
-    return Refusal(
-        f"one compiler needs {needed}; found {free:.1f} GiB",
-        f"Use a host with {needed}, or set source.jobs: 1 to try anyway.",
+    ways = (
+        WayOut(f"Use a host with {needed}.", host={"memory_gib": job_mib / 1024}),
+        WayOut("Set source.jobs: 1 to try anyway.", {"source": {"jobs": 1}}),
     )
+    return Refusal(f"one compiler needs {needed}; found {free:.1f} GiB", ways=ways)
 
 
 RULES: tuple[Callable[[Case, Job], Refusal | None], ...] = (
@@ -138,8 +143,12 @@ def _uncovered(case: Case, architectures: tuple[str, ...], cuda: str) -> Refusal
     """Requested architectures under which a GPU of this host would find no machine code."""
     code = tuple(f"sm_{name.replace('.', '')}" for name in architectures)
     refusal = no_machine_code(case, code, ptx=False, cuda=cuda)
-    remedy = "Add the GPU's capability to architectures, or set architectures: auto."
-    return Refusal(refusal.because, remedy) if refusal else None
+    lacking = [name for name in case.host.capabilities if name not in architectures]
+    ways = (
+        WayOut(f"Add {' and '.join(lacking)} to architectures.", {"architectures": [*targets(case), *lacking]}),
+        WayOut("Set architectures: auto.", {"architectures": "auto"}),
+    )
+    return Refusal(refusal.because, ways=ways) if refusal else None
 
 
 def header_package(case: Case, torch: PyTorch) -> str | None:

@@ -37,6 +37,7 @@ KEYS = [
         "reasons",
         "rejected",
         "remedies",
+        "ways_out",
         "warnings",
         "changes",
         "digest",
@@ -65,6 +66,28 @@ def test_a_wish_that_cannot_be_understood() -> None:
 def test_what_is_no_observation() -> None:
     with pytest.raises(AnsibleFilterError, match="stack_plan expects the mapping that gpu_facts returns; found list"):
         stack_plan([])
+
+
+@pytest.mark.parametrize(
+    ("price", "money"),
+    [
+        pytest.param(None, None, id="none"),
+        pytest.param("", None, id="empty"),
+        pytest.param(3, 0.2, id="whole"),
+        pytest.param("3.0", 0.2, id="text-of-the-command-line"),
+        pytest.param(0, 0.0, id="free"),
+    ],
+)
+def test_a_price_per_hour_becomes_what_each_way_out_costs(price: Any, money: float | None, host: Any) -> None:
+    observed = host("H100", "550.163.01", kind="container")
+    decision = stack_plan(observed, {"cuda": "13.0", "on_old_driver": ["fail"]}, hourly_price=price)
+    assert {(way["minutes"], way["money"]) for way in decision["ways_out"]} == {(4, money)}
+
+
+@pytest.mark.parametrize("price", ["cheap", -1, True, "nan", "inf"])
+def test_what_is_no_price(price: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"stack_plan_hourly_price is .*; expected a number such as 2.5."):
+        stack_plan(HOST, hourly_price=price)
 
 
 def test_a_checked_request_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch, host: Any) -> None:

@@ -13,7 +13,7 @@ stack_request = FilterModule().filters()["stack_request"]
 def test_the_whole_request() -> None:
     request = stack_request({"cuda": "13.0"})
     assert (request["cuda"], request["pytorch"], request["architectures"]) == ("13.0", "newest", "auto")
-    assert request["toolkit"] == {"provider": "auto", "components": ["compiler"], "also": []}
+    assert request["toolkit"] == {"provider": "auto", "components": ["compiler"], "also": [], "patch": None}
     assert stack_request(request) == request
 
 
@@ -42,7 +42,7 @@ def test_the_shortcut_for_the_wheels() -> None:
         ({"pytorch": "2.9; rm -rf /"}, 'stack_plan_request.pytorch is "2.9; rm -rf /"; expected a version'),
         (
             {"cuda": "13.9"},
-            'stack_plan_request.cuda names "13.9", which the catalogue does not have; the nearest is 13.4.',
+            'stack_plan_request.cuda names "13.9", which the catalogue does not have; the nearest is 13.5.',
         ),
         (["cuda"], "stack_plan_request is ['cuda']; expected a mapping"),
     ],

@@ -360,7 +360,7 @@ def test_no_driver_of_nvidia_s_repository_is_installed_for_a_vgpu(machine: Obser
     decision = decide(machine([A16_8Q], "570.133.20", kind="vm"), driver="580")
     assert (decision["verdict"], decision["driver"]["packages"], decision["changes"]) == ("blocked", [], [])
     assert "only a guest driver of NVIDIA's vGPU software drives it" in decision["summary"]
-    assert any(text.startswith("Leave driver at keep") for text in decision["remedies"])
+    assert any(text.startswith("Leave driver: keep") for text in decision["remedies"])
 
 
 @pytest.mark.parametrize(

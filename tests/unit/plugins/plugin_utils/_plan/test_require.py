@@ -158,7 +158,7 @@ def test_an_extension_that_cannot_be_had_is_told_with_its_reason(host: Host) -> 
     request = {"cuda": "12.6", "extensions": ["flash-attn", "triton"]}
     found = unmet(pod(host), {"extensions": "all"}, request)
     assert len(found) == 1
-    assert found[0].startswith("The extension flash-attn is required; it is published as source only;")
+    assert found[0].startswith("The extension flash-attn is required; it is published as source only.")
 
 
 def test_all_extensions_of_a_request_without_any_are_met(host: Host) -> None:

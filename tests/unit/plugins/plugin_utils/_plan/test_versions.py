@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.helps import what_helps
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import render_text
 
@@ -32,7 +34,7 @@ CASES = [
         [
             (
                 "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this driver; "
-                "update the Windows driver to 580 or newer, or use CUDA 12."
+                "update the Windows driver to 580 or newer, or use CUDA 12.6."
             )
         ],
         PROBLEM,
@@ -60,7 +62,7 @@ CASES = [
         [
             (
                 "PyTorch 2.9.1+cu130 is built for CUDA 13.0: a problem, CUDA 13 does not start on this"
-                " driver; update the driver to 580 or newer, or use CUDA 12."
+                " driver; update the driver to 580 or newer, or use CUDA 12.8."
             )
         ],
         PROBLEM,
@@ -126,11 +128,53 @@ CASES = [
 def test_a_difference_is_judged_in_words(
     stack: dict[str, Any], told: list[str], problem: bool, known: Catalogue
 ) -> None:
-    found = [row for row in compare_versions(Versions(**stack), known) if row.differs]
+    found = [row for row in compare_versions(Versions(**stack), known, helps=lambda _way: True) if row.differs]
     assert len(found) == len(told)
     for row, words in zip(found, told, strict=True):
         assert words in row.text
     assert any(row.problem for row in found) is problem
+
+
+@pytest.mark.parametrize(
+    ("stack", "helpful", "told"),
+    [
+        pytest.param(
+            {"container": True},
+            {"driver", "cuda"},
+            "use a host with driver 580 or newer, or use CUDA 12.8.",
+            id="container",
+        ),
+        pytest.param(
+            {}, {"driver"}, "does not start on this driver; update the driver to 580 or newer.", id="only-driver"
+        ),
+        pytest.param({}, {"cuda"}, "does not start on this driver; use CUDA 12.8.", id="only-cuda"),
+        pytest.param({}, set(), "CUDA 13 does not start on this driver.", id="nothing"),
+    ],
+)
+def test_only_what_was_tried_is_told(stack: dict[str, Any], helpful: set[str], told: str, known: Catalogue) -> None:
+    """A container's driver is another machine's; and what the rules refuse on this host is not told."""
+    versions = {"driver": "570.133.20", "driver_cuda": "12.8", "torch": "2.9.1+cu130", "torch_cuda": "13.0", **stack}
+
+    def helps(way: WayOut) -> bool:
+        return ("driver" if way.host else "cuda") in helpful
+
+    (row,) = compare_versions(Versions(**versions), known, helps)
+    assert row.text.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "kind", "told"),
+    [
+        pytest.param("H100", "bare_metal", "update the driver to 580 or newer, or use CUDA 12.8.", id="own"),
+        pytest.param("H100", "container", "use a host with driver 580 or newer, or use CUDA 12.8.", id="rented"),
+        pytest.param("V100", "container", "does not start on this driver; use CUDA 12.8.", id="no-code-in-cuda-13"),
+    ],
+)
+def test_what_helps_is_decided_for_the_host(gpu: str, kind: str, told: str, host: Any, known: Catalogue) -> None:
+    observed = host(gpu, "570.133.20", kind=kind)
+    versions = Versions("570.133.20", "12.8", container=kind == "container", torch="2.9.1+cu130", torch_cuda="13.0")
+    (row,) = compare_versions(versions, known, what_helps(observed, {}, known))
+    assert row.text.endswith(told)
 
 
 def test_the_numbers_stand_side_by_side(known: Catalogue) -> None:

@@ -456,14 +456,14 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
             {"platform": {"free_gib": {"/": 12.0}}},
             {},
             "GiB at /opt/podsmith; 12.0 GiB are free",
-            "or set prefix to a folder with more space",
+            "GiB at /opt/podsmith.",
             id="disk",
         ),
         pytest.param(
             {"gpu": None, "driver": None},
             {},
             "compiling PyTorch needs a GPU or a list of architectures",
-            "Set architectures to the compute capabilities it is for, or cuda: none",
+            "Set cuda: none to compile it for the CPU.",
             id="no-gpu",
         ),
     ],
@@ -482,7 +482,7 @@ def test_architectures_for_one_of_two_gpus_build_nothing_for_the_other(box: Any,
     decision = decide(box(["RTX5090", "H100"]), **TORCH, architectures=["9.0"])
     assert decision["verdict"] == "blocked"
     assert "no machine code for NVIDIA GeForce RTX 5090 (sm_120)" in decision["summary"]
-    assert "Add the GPU's capability to architectures, or set architectures: auto." in decision["remedies"]
+    assert "Add 12.0 to architectures." in decision["remedies"]
 
 
 def test_without_a_gpu_for_wished_architectures(box: Any, decide: Decide) -> None:
@@ -542,9 +542,8 @@ def test_an_extension_beside_pytorchs_own_wheel(box: Any, decide: Decide) -> Non
 def test_what_is_asked_for_as_a_wheel_stays_one(box: Any, decide: Decide) -> None:
     decision = decide(box(), cuda="13.0", pytorch="2.13", extensions=["flash-attn"])
     assert decision["source"] is None
-    assert decision["extensions"]["flash-attn"]["skipped"].startswith(
-        "it is published as source only; list it in source."
-    )
+    assert decision["extensions"]["flash-attn"]["skipped"] == "it is published as source only"
+    assert decision["remedies"] == ["Add flash-attn to source.extensions to have it compiled here."]
 
 
 def test_a_wished_version(box: Any, decide: Decide) -> None:
@@ -559,9 +558,9 @@ def test_a_wished_version(box: Any, decide: Decide) -> None:
             "T4",
             60.0,
             "it cannot be built here: it needs compute capability 8.0; found 7.5",
-            "Leave it out on this host.",
+            "Remove flash-attn from source.extensions on this host.",
         ),
-        ("RTX5090", 4.0, "one compiler needs 5.0 GiB of free memory; found 4.0 GiB", "set source.jobs: 1"),
+        ("RTX5090", 4.0, "one compiler needs 5.0 GiB of free memory; found 4.0 GiB", "Set source.jobs: 1 to try"),
         (
             None,
             60.0,
