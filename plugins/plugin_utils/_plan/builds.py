@@ -36,6 +36,7 @@ class Build:
     source: str
     adopt: Row | None = None  # an observed PyTorch that is used as it is
     wheel: Row | None = None  # a wheel that the host's own configuration offers
+    python: str | None = None  # the version of the interpreter, where the extensions decide on it
 
     @property
     def name(self) -> str:
@@ -65,21 +66,26 @@ def has_python(case: Case, build: Build) -> bool:
 
 def pick_python(case: Case, build: Build) -> Python | None:
     """The interpreter for a build: the live environment's, or the newest with headers, the system's own first."""
+    fit = find_pythons(case, build)
+    return fit[0] if fit else None
+
+
+def find_pythons(case: Case, build: Build) -> list[Python]:
+    """The interpreters that a build could have, the best first: see :func:`pick_python`."""
     host, request = case.host, case.request
     if build.adopt:
-        return Python(str(build.adopt.get("python") or ""), str(build.adopt.get("python_version") or ""))
+        return [Python(str(build.adopt.get("python") or ""), str(build.adopt.get("python_version") or ""))]
     fit = [
         python
         for python in host.pythons or ()
         if (python.version in build.pythons or not request.overrides.python)
         and request.python in ("auto", python.version, python.path)
+        and build.python in (None, python.version)
     ]
     if build.wheel:
         fit = [python for python in fit if fits_tag(str(build.wheel.get("python_tag")), python.version)]
-    if not fit:
-        return None
     live = (host.live or {}).get("python")
-    return max(
+    return sorted(
         fit,
         key=lambda python: (
             python.version == live,
@@ -87,6 +93,7 @@ def pick_python(case: Case, build: Build) -> Python | None:
             parse_version(python.version),
             python.path.startswith("/usr/bin/"),
         ),
+        reverse=True,
     )
 
 

@@ -59,7 +59,7 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
     toolkit, beside = _toolkits(draft, choice, torch)
     if torch and request.wheels.provider == PROVIDER:
         torch = _compile_torch(draft, torch, toolkit)
-    extensions, compiled = _extensions(draft, torch, toolkit)
+    extensions, compiled = _extensions(draft, choice, torch, toolkit)
     if torch and not torch.adopt:
         torch = split_companions(torch, extensions)
     if torch and torch.python.version is None:
@@ -141,8 +141,10 @@ def _compile_torch(draft: Draft, torch: PyTorch, toolkit: Toolkit | None) -> PyT
     return wheels.name_torch(case, torch)
 
 
-def _extensions(draft: Draft, torch: PyTorch | None, toolkit: Toolkit | None) -> tuple[Set, dict[str, str]]:
-    """The extensions, and of these package → version of what is compiled here."""
+def _extensions(
+    draft: Draft, choice: Choice, torch: PyTorch | None, toolkit: Toolkit | None
+) -> tuple[Set, dict[str, str]]:
+    """The extensions, and of these package → version of what is compiled here. One that cannot be had degrades."""
     case = draft.case
     built: dict[str, Any] = {}
     for name, version in wished_extensions(case.request).items():
@@ -150,16 +152,32 @@ def _extensions(draft: Draft, torch: PyTorch | None, toolkit: Toolkit | None) ->
         built[name] = {version: listed[version]} if version else listed
         if torch and (refusal := why_not_compiled(case, name, torch, toolkit)):
             built[name] = replace(refusal, because=f"it cannot be built here: {refusal.because}")
-            draft.degraded = True
-            draft.remedies.append(refusal.remedy)
     wished = tuple(dict.fromkeys((*case.request.extensions, *built)))
     extensions = choose_extensions(case, wished, torch, built)
+    for name, entry in extensions.items():
+        if isinstance(entry, Refusal):
+            told = entry if entry.remedy else choice.skipped.get(name, entry)
+            extensions[name] = refusal = _from_source(draft, name, torch, toolkit) or told
+            draft.degrade(name, refusal)
     compiled = {
         name: entry.version
         for name, entry in extensions.items()
         if isinstance(entry, Extension) and entry.index == PROVIDER
     }
     return extensions, compiled
+
+
+def _from_source(draft: Draft, name: str, torch: PyTorch | None, toolkit: Toolkit | None) -> Refusal | None:
+    """Of an extension without wheels: that it is published as source only, and to compile it where that can be done."""
+    case = draft.case
+    about = case.known["extensions"]["packages"].get(name, {})
+    listed = wished_extensions(case.request)
+    if torch is None or about.get("wheels", True) or name in listed or name not in case.known["source"]["packages"]:
+        return None
+    if why_not_compiled(case, name, torch, toolkit):
+        return None
+    wish = {"source": {"extensions": [*case.request.source.extensions, name]}}
+    return Refusal("it is published as source only", f"List {name} in source.extensions to compile it here.", wish=wish)
 
 
 def _toolkits(draft: Draft, choice: Choice, torch: PyTorch | None) -> tuple[Toolkit | None, tuple[Toolkit, ...]]:

@@ -86,7 +86,8 @@ def to_decision(plan: Plan) -> dict[str, Any]:
         if isinstance(entry, Refusal):
             decision["extensions"][name] = {"skipped": entry.because}
         else:
-            decision["extensions"][name].pop("mib")
+            for key in ("mib", "cuda"):
+                decision["extensions"][name].pop(key)
     for build in (decision["source"] or {}).get("builds", ()):
         build.pop("fetch_mib")
     return decision

@@ -22,6 +22,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import 
     find_repairs_made,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_parts import build_reasons, choose_parts
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_set import choose, choose_cpu
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import (
@@ -39,9 +40,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import choose_environment, find_built
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
-    choose_extensions,
-)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import check_listed
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
@@ -52,13 +51,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     proof_architectures,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
     check_components,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
-    choose_cpu,
+    not_adopted,
     not_offered,
     settle,
 )
@@ -85,7 +84,7 @@ def check_parsed(request: Request, known: Catalogue) -> None:
     check_components(request, known)
     nowhere = Case(read_host({}, request.overrides, known), request, Layout("user", SYSTEM_PREFIX, "/root"), known)
     provide_cutlass(nowhere)
-    choose_extensions(nowhere, request.extensions, None)
+    check_listed(request.extensions, known)
     check_source(request, known)
 
 
@@ -189,14 +188,15 @@ def _choose_cpu(draft: Draft, because: str) -> Choice:
         return Choice("cpu", None, tuple(reasons))
     if request.cuda != "none" and for_other_gpus(request, known):
         return _choose_elsewhere(draft, reasons)
-    build, rejected = choose_cpu(case)
+    choice = choose_cpu(case)
+    build = choice.build
     if build is None:
         draft.block(Refusal("no PyTorch for the CPU fits"), *advice.python_remedies(case))
     elif build.wheel:
         offer = f"this host's pip configuration offers PyTorch {build.wheel['version']}"
         text = f'{offer}, used as "{request.pytorch}"'
         reasons.append(Reason("host-wheels", text, str(build.wheel.get("path") or "the host's pip configuration")))
-    return Choice("cpu", build, tuple(reasons), tuple(rejected))
+    return replace(choice, reasons=(*reasons, *choice.reasons))
 
 
 def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
@@ -236,7 +236,10 @@ def _choose_gpu(draft: Draft) -> Choice:
         draft.remedies += advice.remedies(case, other_wishes=False)
     elif better := advice.better(case, choice):
         draft.remedies.append(better)
-    return replace(choice, build=settle(case, choice.build))
+    build = settle(case, choice.build)
+    if refusal := not_adopted(case, build):
+        draft.rejected.append(refusal)
+    return replace(choice, build=build)
 
 
 # --- the parts ---

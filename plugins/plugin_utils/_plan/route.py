@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
@@ -40,6 +40,8 @@ class Choice:
     rejected: tuple[Rejection, ...] = ()
     compat: Compat | None = None
     fallback: bool = False  # something else than what was wished
+    skipped: Mapping[str, Refusal] = field(default_factory=dict)  # wished extensions that no build here can have
+
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Search:
     """What was tried on the way to a choice. The rejections come out merged and in the order they were met."""
 
     case: Case
+    accept: Callable[[Choice], bool] = lambda _choice: True
     _rejected: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def why_not(self, build: Build, *, ptx: bool) -> Refusal | None:
@@ -75,13 +78,13 @@ class Search:
         return tuple(found)
 
 
-def choose(case: Case) -> Choice:
-    """The best build for a host with GPUs.
+def choose(case: Case, accept: Callable[[Choice], bool] = lambda _choice: True) -> Choice:
+    """The best build for a host with GPUs: of those that run here the first that ``accept`` takes.
 
     In this order: as requested, by the driver itself or by minor-version compatibility; then the policies of
     ``on_old_driver``.
     """
-    search = Search(case)
+    search = Search(case, accept)
     wished = _main_first(wished_builds(case), case.known)
     if not wished:
         search.reject_unpublished()
@@ -111,7 +114,9 @@ def _first(search: Search, builds: Iterable[Build], *, fallback: bool = False) -
             search.reject("", build, refusal.because)
         elif reason:
             why = _why(case, build, reason)
-            return Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            choice = Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            if search.accept(choice):
+                return choice
         else:
             search.reject("native", build, (rules.driver_floor(case, cuda) or _too_old(case, cuda)).because)
     return None
@@ -132,10 +137,12 @@ def _forward(search: Search, builds: list[Build]) -> Choice | None:
         else:
             documented = compat.confidence == DOCUMENTED
             found.append(((version_key(build.torch), documented, version_key(build.cuda)), build, compat))
-    if not found:
-        return None
-    _unused, build, compat = max(found, key=lambda entry: entry[0])
-    return Choice("forward_compat", build, _why(search.case, build, compat.reason), search.rejected(), compat)
+    for _unused, build, compat in sorted(found, key=lambda entry: entry[0], reverse=True):
+        why = _why(search.case, build, compat.reason)
+        choice = Choice("forward_compat", build, why, search.rejected(), compat)
+        if search.accept(choice):
+            return choice
+    return None
 
 
 def _why(case: Case, build: Build, reason: Reason) -> tuple[Reason, ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
@@ -87,16 +87,33 @@ def find_adoptable(case: Case, build: Build) -> Row | None:
 
     Every wished extension must lie beside it: nothing is installed into an environment that is not ours.
     """
-    request = case.request
+    found = (row for row in case.host.pytorches if not _lacking(case, row) and _is_adoptable(case, row, build))
+    return next(found, None)
+
+
+def not_adopted(case: Case, build: Build) -> Rejection | None:
+    """Why a PyTorch that is there is not used, where that is for the extensions that it lacks alone."""
+    if build.adopt or case.request.wheels.provider not in ("auto", "adopt"):
+        return None
     for row in case.host.pytorches:
-        if not set(request.extensions) <= set(row.get("packages") or ()):
-            continue
-        version = str(row.get("version") or "").partition("+")[0]
-        if row.get("managed") or row.get("broken") or not version or not row.get("python"):
-            continue
-        if _serves(row, version, build, request) and _covers(case, row):
-            return row
+        if _is_adoptable(case, row, build):
+            option = f"PyTorch {row.get('local') or row['version']} at {row['path']}"
+            because = f"it lacks {', '.join(_lacking(case, row))}, and what is not ours is not changed"
+            return Rejection(option, because)
     return None
+
+
+def _lacking(case: Case, row: Row) -> list[str]:
+    """The wished extensions that do not lie beside an observed PyTorch."""
+    return [name for name in case.request.extensions if name not in (row.get("packages") or ())]
+
+
+def _is_adoptable(case: Case, row: Row, build: Build) -> bool:
+    """Whether an observed PyTorch would do what the build does, whatever lies beside it."""
+    version = str(row.get("version") or "").partition("+")[0]
+    if row.get("managed") or row.get("broken") or not version or not row.get("python"):
+        return False
+    return _serves(row, version, build, case.request) and _covers(case, row)
 
 
 def _serves(row: Row, version: str, build: Build, request: Request) -> bool:
@@ -139,8 +156,10 @@ def _host_wheels(build: Build, host: Host) -> Iterator[Row]:
             yield wheel
 
 
-def choose_cpu(case: Case) -> tuple[Build | None, list[Rejection]]:
-    """The build of PyTorch without CUDA, and what was rejected on the way.
+def choose_cpu(
+    case: Case, accept: Callable[[Build], bool] = lambda _build: True
+) -> tuple[Build | None, list[Rejection]]:
+    """The build of PyTorch without CUDA, the first that ``accept`` takes, and what was rejected on the way.
 
     Where the host's own pip configuration offers such wheels, ``newest`` is the newest of these.
     """
@@ -156,9 +175,10 @@ def choose_cpu(case: Case) -> tuple[Build | None, list[Rejection]]:
     for build in builds:
         settled = settle(case, build)
         refusal = not_offered(case, build) or why_not_build(case, settled, ptx=False)
-        if not refusal:
+        if not refusal and accept(settled):
             return settled, rejected
-        rejected.append(Rejection(build.name, refusal.because))
+        if refusal:
+            rejected.append(Rejection(build.name, refusal.because))
     return None, rejected
 
 

@@ -1,0 +1,263 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PyTorch, its CUDA, its Python and every wished extension, chosen as one set.
+
+The order of the builds is the route's: what runs better first, then the newest. A release of PyTorch or CUDA that the
+request names is never moved for an extension; where it says newest, the extensions decide which one is the newest
+that can be had with them. Where not all can be had together, what is named first comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import route, torch
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Build, find_pythons, matches
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import (
+    PROVIDER,
+    releases,
+    wished_extensions,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
+    BEFORE,
+    Built,
+    Options,
+    check_listed,
+    keep,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, Wheels
+
+NEWEST = "newest"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A build that runs here, by some route and with some Python, and what can be had beside it."""
+
+    choice: Choice
+    build: Build
+    options: Options
+
+
+@dataclass
+class Walk:
+    """The builds that run here, as they are met, until one has all that is wished."""
+
+    case: Case
+    wished: tuple[str, ...]
+    built: Built
+    met: list[Candidate]
+
+    def accept(self, choice: Choice) -> bool:
+        """Whether the walk may end at this build; it is noted otherwise, once for each Python that it could have."""
+        if choice.build is None or not self._is_as_near(choice):
+            return self.met != []
+        full = next((one for one in self.met if one.options.solve(self.wished) is not None), None)
+        if full and full.build.torch != choice.build.torch:
+            return True
+        for candidate in _with_pythons(self, choice):
+            self.met.append(candidate)
+            if candidate.options.solve(self.wished) is not None and _is_exact(candidate, self.wished):
+                return True
+        return False
+
+    def _is_as_near(self, choice: Choice) -> bool:
+        """Whether what stands in for the wish is as near to it as what would without extensions."""
+        if not choice.fallback or not self.met:
+            return not choice.fallback or self.met == []
+        first = self.met[0]
+        if not first.choice.fallback:
+            return False
+        return all(new >= old for new, old in zip(self._nearness(choice), self._nearness(first.choice), strict=True))
+
+    def _nearness(self, choice: Choice) -> tuple[bool, bool]:
+        request, build = self.case.request, choice.build
+        of_torch = matches(str(build.torch), request.pytorch) if build else False
+        return of_torch, request.cuda == NEWEST or (build is not None and build.cuda == request.cuda)
+
+
+def choose(case: Case) -> Choice:
+    """The build of a host with GPUs, with ``skipped``: the wished extensions that it cannot have, and why."""
+    wished, built = _wished(case)
+    if not wished or case.request.pytorch == "none":
+        return route.choose(case)
+    walk = _walk(case, wished, built)
+    if not walk.met:
+        return route.choose(case)
+    return _settle(walk)
+
+
+def choose_cpu(case: Case) -> Choice:
+    """The build for a host without a usable GPU, in the same way. Without one ``rejected`` says why."""
+    wished, built = _wished(case)
+    walk = Walk(case, wished, built, [])
+    build, rejected = torch.choose_cpu(case, lambda found: not wished or walk.accept(Choice("cpu", found)))
+    if not walk.met:
+        return Choice("cpu", build, rejected=tuple(rejected))
+    return _settle(walk)
+
+
+def _wished(case: Case) -> tuple[tuple[str, ...], Built]:
+    """All wished extensions in their order, and the releases of those that are compiled here."""
+    built: dict[str, Any] = {}
+    for name, version in wished_extensions(case.request).items():
+        listed = releases(name, case.known)
+        built[name] = {version: listed[version]} if version else listed
+    wished = tuple(dict.fromkeys((*case.request.extensions, *built)))
+    check_listed(wished, case.known, built)
+    return wished, built
+
+
+def _walk(case: Case, wished: tuple[str, ...], built: Built) -> Walk:
+    walk = Walk(case, wished, built, [])
+    route.choose(case, walk.accept)
+    return walk
+
+
+def _with_pythons(walk: Walk, choice: Choice) -> Iterator[Candidate]:
+    """A build with each Python that it could have: the one that it gets without extensions first."""
+    case, build = walk.case, choice.build
+    if build is None or build.torch is None:
+        return
+    settled = torch.settle(case, build)
+    pythons = () if settled.adopt else dict.fromkeys(python.version for python in find_pythons(case, settled))
+    for number, version in enumerate(pythons or (None,)):
+        found = replace(build, python=version) if number else build
+        described = torch.describe_torch(case, torch.settle(case, found) if number else settled)
+        if case.request.wheels.provider == PROVIDER:
+            described = replace(described, provider=PROVIDER)
+        yield Candidate(choice, found, Options(case, described, walk.wished, walk.built))
+
+
+def _settle(walk: Walk) -> Choice:
+    """The choice of a walk: the best of the builds that were met, told why it is not the first of them."""
+    every = [candidate.options for candidate in walk.met]
+    number, kept = keep(every, walk.wished)
+    number = _find_exact(walk, number, kept)
+    taken, first = walk.met[number], walk.met[0]
+    skipped = {name: _explain(walk, number, kept, name) for name in walk.wished if name not in kept}
+    choice = replace(taken.choice, build=taken.build, skipped=skipped)
+    if taken is first or not kept:
+        return choice
+    because = _why_moved(walk, number, kept)
+    option = f"{first.build.name}{_python(first)}"
+    text = f"{taken.build.name}{_python(taken)} is taken for the extensions: on {option}, {because}"
+    rejected = (*choice.rejected, Rejection(option, because))
+    return replace(choice, rejected=rejected, reasons=(*choice.reasons, Reason("extensions", text, taken.build.source)))
+
+
+def _python(candidate: Candidate) -> str:
+    return f" with Python {candidate.build.python}" if candidate.build.python else ""
+
+
+def _why_moved(walk: Walk, number: int, kept: Sequence[str]) -> str:
+    """What the first build lacks of what is kept, in the words of its one constraint."""
+    options = walk.met[0].options
+    _unused, there = keep([options], kept)
+    lacking = next((name for name in kept if name not in there), None)
+    if lacking is None:
+        wheels = walk.met[number].build.cuda
+        return f"the extensions' wheels are built for another CUDA than {wheels}"
+    return f"{lacking} {options.why_not(lacking, options.solve(there) or {}).because}"
+
+
+# --- the same PyTorch, on the very CUDA that the extensions' wheels are built for ---
+
+
+def _is_exact(candidate: Candidate, wished: Sequence[str]) -> bool:
+    """Whether every wheel of the set is built for the very CUDA of PyTorch; those that are for several do not count."""
+    return _inexact(candidate, wished) == 0
+
+
+def _inexact(candidate: Candidate, wished: Sequence[str]) -> int:
+    cuda = candidate.build.cuda
+    solution = candidate.options.solve(wished) or {}
+    found = (solution[name].extra.cuda for name in wished if name in solution)
+    return sum(built is not None and built != cuda for built in found)
+
+
+def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
+    """Of the builds of the same PyTorch by the same route the first whose CUDA most wheels of the set are built for."""
+    taken = walk.met[number]
+    if walk.case.request.cuda != NEWEST or not kept:
+        return number
+    solution = taken.options.solve(kept) or {}
+    best = number
+    for other, candidate in enumerate(walk.met[number + 1 :], number + 1):
+        found = candidate.options.solve(kept)
+        same = (candidate.choice.route, candidate.build.torch) == (taken.choice.route, taken.build.torch)
+        if not same or found is None or any(found[name].version != solution[name].version for name in kept):
+            continue
+        if _inexact(candidate, kept) < _inexact(walk.met[best], kept):
+            best = other
+    return best
+
+
+# --- what cannot be had ---
+
+
+def _explain(walk: Walk, number: int, kept: Sequence[str], name: str) -> Refusal:
+    """Why a wish is not met, by the one constraint that stands in the way, and a remedy that holds on this host."""
+    taken = walk.met[number].options
+    refusal = taken.why_not(name, taken.solve(kept) or {})
+    if refusal.remedy:
+        return refusal
+    earlier = [other for other in kept if walk.wished.index(other) < walk.wished.index(name)]
+    every = [candidate.options for candidate in walk.met]
+    alone = any(options.solve((name,)) is not None for options in every)
+    guilty = next((other for other in earlier if alone and not _together(every, (other, name))), None)
+    if guilty:
+        because = f"{refusal.because}; {guilty}, {BEFORE}, cannot be had with that"
+        return Refusal(because, f"Leave {guilty} out of extensions to have {name}.", wish=_without(walk, guilty))
+    return _other_wish(walk, kept, name, refusal) or replace(
+        refusal, remedy=f"Leave {name} out of extensions.", wish=_without(walk, name)
+    )
+
+
+def _together(every: Sequence[Options], names: Sequence[str]) -> bool:
+    return any(options.solve(names) is not None for options in every)
+
+
+def _without(walk: Walk, name: str) -> dict[str, Any]:
+    """The wish that leaves one extension out; one that is compiled here is left out there as well."""
+    request = walk.case.request
+    wish: dict[str, Any] = {"extensions": [other for other in request.extensions if other != name]}
+    if name in walk.built:
+        compiled = [entry for entry in request.source.extensions if entry.partition("==")[0] != name]
+        wish["source"] = {"extensions": compiled}
+    return wish
+
+
+def _other_wish(walk: Walk, kept: Sequence[str], name: str, refusal: Refusal) -> Refusal | None:
+    """The refusal with the least change of the request with which the wish is met here, beside all that is kept."""
+    for wish, request in _relaxed(walk.case.request):
+        other = _walk(replace(walk.case, request=request), (*kept, name), walk.built)
+        found = next((one for one in other.met if one.options.solve((*kept, name)) is not None), None)
+        if found and not found.choice.fallback:
+            solution = found.options.solve((*kept, name)) or {}
+            asked = ", ".join(f"{key}: {_value(value)}" for key, value in wish.items())
+            text = f"Set {asked}: {found.build.name} then runs here, with {name} {solution[name].version}."
+            return replace(refusal, remedy=text, wish=wish)
+    return None
+
+
+def _relaxed(request: Request) -> Iterator[tuple[dict[str, Any], Request]]:
+    """What the request names and could leave to the plan, the least first."""
+    python = {} if request.python == "auto" else {"python": "auto"}
+    wheels = {} if request.wheels.provider in ("auto", PROVIDER) else {"wheels": {"provider": "auto"}}
+    cuda = {} if request.cuda in (NEWEST, "none") else {"cuda": NEWEST}
+    release = {} if request.pytorch == NEWEST else {"pytorch": NEWEST}
+    both = {**cuda, **release} if cuda and release else {}
+    for wish in filter(None, (python, wheels, cuda, release, both)):
+        changed = {key: Wheels() if key == "wheels" else value for key, value in wish.items()}
+        yield dict(wish), replace(request, **changed)
+
+
+def _value(value: Any) -> str:
+    return "{" + ", ".join(f"{key}: {item}" for key, item in value.items()) + "}" if isinstance(value, dict) else value

@@ -1,0 +1,126 @@
+# Copyright (c) 2026, Podsmith developers
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packages that go together, found by ``resolvelib``: the resolver that pip uses and ansible-core itself requires.
+
+It is imported here alone, and guarded, because ansible-test imports every plugin in an environment without it. Only
+what all of its releases from 0.8 on have alike is used.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import InvalidSpecifier, SpecifierSet
+
+try:
+    from resolvelib import AbstractProvider, BaseReporter, ResolutionImpossible, Resolver
+except ImportError:  # no controller: every ansible-core brings it
+    AbstractProvider = BaseReporter = Resolver = object  # type: ignore[assignment,misc]
+    ResolutionImpossible = ValueError  # type: ignore[assignment,misc]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One release of a package that could be taken: what else it requires, as package and specifier (PEP 440).
+
+    ``key`` tells apart what has one version: the builds of a release for several CUDAs. ``extra`` is the caller's.
+    """
+
+    name: str
+    version: str
+    requires: tuple[tuple[str, str], ...] = ()
+    key: str = ""
+    extra: Any = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Need:
+    """A package that somebody needs: the request (an empty specifier), or a release that is in the set."""
+
+    name: str
+    spec: str = ""
+
+
+if TYPE_CHECKING:
+    Base = AbstractProvider[Need, Offer, str]
+else:
+    Base = AbstractProvider
+
+
+class Provider(Base):
+    """What resolvelib asks about packages: ``offers`` are the releases of each that fit the host, the best first.
+
+    A package without an entry is unknown: what is required of it constrains nothing. The packages are settled in the
+    order of ``offers``, so that the first found has the best release of the first package.
+    """
+
+    def __init__(self, offers: Mapping[str, Sequence[Offer]]) -> None:
+        self.offers = offers
+        self.order = {name: number for number, name in enumerate(offers)}
+
+    def identify(self, requirement_or_candidate: Need | Offer) -> str:
+        """The package's name."""
+        return requirement_or_candidate.name
+
+    def get_preference(self, identifier: str, *_unused: Any, **_more: Any) -> int:
+        """The package's place in the order."""
+        return self.order[identifier]
+
+    def find_matches(
+        self,
+        identifier: str,
+        requirements: Mapping[str, Iterator[Need]],
+        incompatibilities: Mapping[str, Iterator[Offer]],
+    ) -> list[Offer]:
+        """The releases of a package that meet every need and were not tried in vain, the best first."""
+        needs = list(requirements[identifier])
+        tried = list(incompatibilities[identifier])
+        return [
+            offer
+            for offer in self.offers[identifier]
+            if offer not in tried and all(satisfies(offer.version, need.spec) for need in needs)
+        ]
+
+    def is_satisfied_by(self, requirement: Need, candidate: Offer) -> bool:
+        """Whether a release meets a need."""
+        return satisfies(candidate.version, requirement.spec)
+
+    def get_dependencies(self, candidate: Offer) -> list[Need]:
+        """What a release needs of the packages that are known."""
+        return [Need(name, spec) for name, spec in candidate.requires if name in self.offers]
+
+
+def solve(offers: Mapping[str, Sequence[Offer]], wished: Iterable[str]) -> dict[str, Offer] | None:
+    """One release for each wished package, and for each known one that these need, or None where none go together.
+
+    Deterministic: the best release of the first package for which the others can be had at all.
+    """
+    wished = list(wished)
+    if not all(offers.get(name) for name in wished):
+        return None
+    resolver = Resolver(Provider(offers), BaseReporter())
+    try:
+        found = resolver.resolve([Need(name) for name in wished], max_rounds=ROUNDS)
+    except ResolutionImpossible:
+        return None
+    return dict(found.mapping)
+
+
+ROUNDS = 2000  # of the resolver: far more than packages and their releases in the catalogue can take
+
+
+@functools.lru_cache(maxsize=8192)
+def satisfies(version: str, spec: str) -> bool:
+    """Whether a version satisfies a specifier such as ``>=2.10,<3`` or ``==2.9.*``: PEP 440, by ``packaging``.
+
+    Pre-releases count, since a version that is installed or planned is asked about; the local part (``+cu130``) does
+    not. No specifier is satisfied by anything, one that is none by nothing.
+    """
+    try:
+        return not spec or bool(SpecifierSet(spec).contains(version.partition("+")[0], prereleases=True))
+    except InvalidSpecifier:
+        return False
