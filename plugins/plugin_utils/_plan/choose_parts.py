@@ -157,8 +157,12 @@ def _extensions(
     for name, entry in extensions.items():
         if isinstance(entry, Refusal):
             told = entry if entry.remedy else choice.skipped.get(name, entry)
-            extensions[name] = refusal = _from_source(draft, name, torch, toolkit) or told
-            draft.degrade(name, refusal)
+            told = _from_source(draft, name, torch, toolkit) or told
+            if not told.remedy:
+                left = [other for other in case.request.extensions if other != name]
+                told = replace(told, remedy=f"Leave {name} out of extensions.", wish={"extensions": left})
+            extensions[name] = told
+            draft.degrade(name, told)
     compiled = {
         name: entry.version
         for name, entry in extensions.items()

@@ -34,6 +34,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Ch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, Wheels
 
 NEWEST = "newest"
+ROUTES = ("native", "minor_version", "forward_compat", "fallback", "cpu")  # the best first
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _inexact(candidate: Candidate, wished: Sequence[str]) -> int:
 
 
 def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
-    """Of the builds of the same PyTorch by the same route the first whose CUDA most wheels of the set are built for."""
+    """Of the builds of the same PyTorch, by no worse route, the first whose CUDA most wheels of the set are built for."""
     taken = walk.met[number]
     if walk.case.request.cuda != NEWEST or not kept:
         return number
@@ -191,8 +192,10 @@ def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
     best = number
     for other, candidate in enumerate(walk.met[number + 1 :], number + 1):
         found = candidate.options.solve(kept)
-        same = (candidate.choice.route, candidate.build.torch) == (taken.choice.route, taken.build.torch)
-        if not same or found is None or any(found[name].version != solution[name].version for name in kept):
+        worse = ROUTES.index(candidate.choice.route) > ROUTES.index(taken.choice.route)
+        if worse or found is None or candidate.build.torch != taken.build.torch:
+            continue
+        if any(found[name].version != solution[name].version for name in kept):
             continue
         if _inexact(candidate, kept) < _inexact(walk.met[best], kept):
             best = other
@@ -206,8 +209,9 @@ def _explain(walk: Walk, number: int, kept: Sequence[str], name: str) -> Refusal
     """Why a wish is not met, by the one constraint that stands in the way, and a remedy that holds on this host."""
     taken = walk.met[number].options
     refusal = taken.why_not(name, taken.solve(kept) or {})
-    if refusal.remedy:
-        return refusal
+    leave_out = replace(refusal, remedy=f"Leave {name} out of extensions.", wish=_without(walk, name))
+    if refusal.remedy or taken.is_hopeless(name):
+        return refusal if refusal.remedy else leave_out
     earlier = [other for other in kept if walk.wished.index(other) < walk.wished.index(name)]
     every = [candidate.options for candidate in walk.met]
     alone = any(options.solve((name,)) is not None for options in every)
@@ -215,9 +219,7 @@ def _explain(walk: Walk, number: int, kept: Sequence[str], name: str) -> Refusal
     if guilty:
         because = f"{refusal.because}; {guilty}, {BEFORE}, cannot be had with that"
         return Refusal(because, f"Leave {guilty} out of extensions to have {name}.", wish=_without(walk, guilty))
-    return _other_wish(walk, kept, name, refusal) or replace(
-        refusal, remedy=f"Leave {name} out of extensions.", wish=_without(walk, name)
-    )
+    return _other_wish(walk, kept, name, refusal) or leave_out
 
 
 def _together(every: Sequence[Options], names: Sequence[str]) -> bool:
@@ -235,16 +237,25 @@ def _without(walk: Walk, name: str) -> dict[str, Any]:
 
 
 def _other_wish(walk: Walk, kept: Sequence[str], name: str, refusal: Refusal) -> Refusal | None:
-    """The refusal with the least change of the request with which the wish is met here, beside all that is kept."""
+    """The refusal with the least change of the request with which the wish is met here, beside all that is kept.
+
+    One that runs by the driver itself comes before one that needs a compat library.
+    """
+    names, others = (*kept, name), []
     for wish, request in _relaxed(walk.case.request):
-        other = _walk(replace(walk.case, request=request), (*kept, name), walk.built)
-        found = next((one for one in other.met if one.options.solve((*kept, name)) is not None), None)
-        if found and not found.choice.fallback:
-            solution = found.options.solve((*kept, name)) or {}
-            asked = ", ".join(f"{key}: {_value(value)}" for key, value in wish.items())
-            text = f"Set {asked}: {found.build.name} then runs here, with {name} {solution[name].version}."
-            return replace(refusal, remedy=text, wish=wish)
-    return None
+        other = _walk(replace(walk.case, request=request), names, walk.built)
+        number, met = keep([one.options for one in other.met], names) if other.met else (0, ())
+        if met != names:
+            continue
+        found = other.met[_find_exact(other, number, names)]
+        if found.choice.fallback:
+            continue
+        solution = found.options.solve(names) or {}
+        asked = ", ".join(f"{key}: {_value(value)}" for key, value in wish.items())
+        how = " by forward compatibility" if found.choice.compat else ""
+        text = f"Set {asked}: {found.build.name} then runs here{how}, with {name} {solution[name].version}."
+        others.append((ROUTES.index(found.choice.route), replace(refusal, remedy=text, wish=wish)))
+    return min(others, key=lambda other: other[0])[1] if others else None
 
 
 def _relaxed(request: Request) -> Iterator[tuple[dict[str, Any], Request]]:

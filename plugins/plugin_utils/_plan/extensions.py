@@ -147,6 +147,12 @@ class Options:
             return False
         return any(satisfies(version, spec) for version in known["pypi"]["packages"].get(package, {}))
 
+    def is_hopeless(self, name: str) -> bool:
+        """Whether no PyTorch for this host's GPU would help: it has no wheels, or is for other GPUs."""
+        about = self.case.known["extensions"]["packages"].get(name, {})
+        is_found = name in self.built or name in self.adopted or about.get("bundled")
+        return not is_found and misfit_package(self.around, about) is not None
+
     def why_not(self, name: str, solution: Solution) -> Refusal:
         """The one constraint that keeps a package from being added to a set: that of its nearest release."""
         case, known = self.case, self.case.known
