@@ -19,10 +19,11 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.wheels import describe_build
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment, find_built
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, owner_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import why_lapsed
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import preview, told_as
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack

@@ -30,12 +30,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass, provide_cutlass
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
-    Extension,
+    COMPANIONS,
     Set,
     choose_extensions,
     split_companions,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
@@ -62,6 +63,8 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
     extensions, compiled = _extensions(draft, choice, torch, toolkit)
     if torch and not torch.adopt:
         torch = split_companions(torch, extensions)
+    wished = (*request.extensions, *wished_extensions(request))
+    extensions = {name: entry for name, entry in extensions.items() if name in wished or name not in COMPANIONS}
     if torch and torch.python.version is None:
         draft.warnings.append(
             "The host's Python versions are unknown; the newest that fits is looked for when it is installed."
@@ -156,7 +159,7 @@ def _extensions(
     extensions = choose_extensions(case, wished, torch, built)
     for name, entry in extensions.items():
         if isinstance(entry, Refusal):
-            told = entry if entry.remedy else choice.skipped.get(name, entry)
+            told: Refusal = entry if entry.remedy else choice.skipped.get(name, entry)
             told = _from_source(draft, name, torch, toolkit) or told
             if not told.remedy:
                 left = [other for other in case.request.extensions if other != name]
@@ -181,7 +184,9 @@ def _from_source(draft: Draft, name: str, torch: PyTorch | None, toolkit: Toolki
     if why_not_compiled(case, name, torch, toolkit):
         return None
     wish = {"source": {"extensions": [*case.request.source.extensions, name]}}
-    return Refusal("it is published as source only", f"List {name} in source.extensions to compile it here.", wish=wish)
+    return Refusal(
+        "it is published as source only", f"Add {name} to source.extensions to have it compiled here.", wish=wish
+    )
 
 
 def _toolkits(draft: Draft, choice: Choice, torch: PyTorch | None) -> tuple[Toolkit | None, tuple[Toolkit, ...]]:

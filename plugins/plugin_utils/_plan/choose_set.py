@@ -184,7 +184,7 @@ def _inexact(candidate: Candidate, wished: Sequence[str]) -> int:
 
 
 def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
-    """Of the builds of the same PyTorch, by no worse route, the first whose CUDA most wheels of the set are built for."""
+    """Of the builds of the same PyTorch, by no worse route, the first whose CUDA most of the wheels are built for."""
     taken = walk.met[number]
     if walk.case.request.cuda != NEWEST or not kept:
         return number
@@ -208,13 +208,16 @@ def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
 def _explain(walk: Walk, number: int, kept: Sequence[str], name: str) -> Refusal:
     """Why a wish is not met, by the one constraint that stands in the way, and a remedy that holds on this host."""
     taken = walk.met[number].options
+    every = [candidate.options for candidate in walk.met]
+    alone = _together(every, (name,))
+    nearest = next((one for one in (taken, *every) if one.offers(name)), taken)
     refusal = taken.why_not(name, taken.solve(kept) or {})
+    if nearest is not taken and not alone:
+        refusal = Refusal(f"{nearest.why_not(name, {}).because} (with PyTorch {nearest.torch.local})")
     leave_out = replace(refusal, remedy=f"Leave {name} out of extensions.", wish=_without(walk, name))
     if refusal.remedy or taken.is_hopeless(name):
         return refusal if refusal.remedy else leave_out
     earlier = [other for other in kept if walk.wished.index(other) < walk.wished.index(name)]
-    every = [candidate.options for candidate in walk.met]
-    alone = any(options.solve((name,)) is not None for options in every)
     guilty = next((other for other in earlier if alone and not _together(every, (other, name))), None)
     if guilty:
         because = f"{refusal.because}; {guilty}, {BEFORE}, cannot be had with that"
@@ -260,14 +263,17 @@ def _other_wish(walk: Walk, kept: Sequence[str], name: str, refusal: Refusal) ->
 
 def _relaxed(request: Request) -> Iterator[tuple[dict[str, Any], Request]]:
     """What the request names and could leave to the plan, the least first."""
-    python = {} if request.python == "auto" else {"python": "auto"}
-    wheels = {} if request.wheels.provider in ("auto", PROVIDER) else {"wheels": {"provider": "auto"}}
-    cuda = {} if request.cuda in (NEWEST, "none") else {"cuda": NEWEST}
-    release = {} if request.pytorch == NEWEST else {"pytorch": NEWEST}
-    both = {**cuda, **release} if cuda and release else {}
-    for wish in filter(None, (python, wheels, cuda, release, both)):
-        changed = {key: Wheels() if key == "wheels" else value for key, value in wish.items()}
-        yield dict(wish), replace(request, **changed)
+    if request.python != "auto":
+        yield {"python": "auto"}, replace(request, python="auto")
+    if request.wheels.provider not in ("auto", PROVIDER):
+        yield {"wheels": {"provider": "auto"}}, replace(request, wheels=Wheels())
+    of_cuda, of_torch = request.cuda not in (NEWEST, "none"), request.pytorch != NEWEST
+    if of_cuda:
+        yield {"cuda": NEWEST}, replace(request, cuda=NEWEST)
+    if of_torch:
+        yield {"pytorch": NEWEST}, replace(request, pytorch=NEWEST)
+    if of_cuda and of_torch:
+        yield {"cuda": NEWEST, "pytorch": NEWEST}, replace(request, cuda=NEWEST, pytorch=NEWEST)
 
 
 def _value(value: Any) -> str:

@@ -10,55 +10,34 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import (
+    TORCH,
+    Around,
+    Extension,
+    Release,
+    all_releases,
+    as_words,
+    describe_extension,
+    is_near,
+    misfit,
+    misfit_metadata,
+    misfit_package,
+    newest_first,
+    releases_of,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import Offer, satisfies, solve
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 COMPANIONS = ("torchvision", "torchaudio")  # built together with PyTorch and installed in the same step
-TORCH = "torch"
 BEFORE = "which is named before it"
 
 
-@dataclass(frozen=True)
-class Extension:
-    """A version, and what to ask the installer for; ``requirement`` is None where it comes with PyTorch itself."""
-
-    version: str
-    requirement: str | None
-    index: str
-    mib: int = 0
-    cuda: str | None = None  # that its wheel is built for; None where it is for several, or for PyTorch's own
-
-
-Set = dict[str, "Extension | Refusal"]  # a refusal: why it is not in the set
+Set = dict[str, Extension | Refusal]  # a refusal: why it is not in the set
 Solution = Mapping[str, Offer]  # package → its release, of the wished ones and of what these need
-Built = Mapping[str, "Mapping[str, Row] | Refusal"]  # what is compiled here: its releases, or why it cannot be
-
-
-@dataclass(frozen=True)
-class Release:
-    """One release of an extension: its row of pypi.yml, and what extensions.yml says about the package.
-
-    ``variant`` is the ending of a build for another CUDA than PyPI's (cu129), empty for PyPI's own.
-    """
-
-    name: str
-    version: str
-    row: Row
-    about: Row
-    variant: str = ""
-
-
-@dataclass(frozen=True)
-class Around:
-    """What an extension is chosen for: the case, PyTorch, and package → version of what is chosen already."""
-
-    case: Case
-    torch: PyTorch
-    pins: Mapping[str, str] = field(default_factory=dict)
+Built = Mapping[str, Mapping[str, Row] | Refusal]  # what is compiled here: its releases, or why it cannot be
 
 
 @dataclass
@@ -87,6 +66,12 @@ class Options:
             self._offers[name] = tuple(self._find(name))
         return self._offers[name]
 
+    def package(self, name: str) -> str:
+        """The package that a name stands for beside this PyTorch: of one that is published per CUDA major, that one."""
+        row = self.case.known["extensions"].get("alternatives", {}).get(name)
+        major = str(parse_version(self.torch.cuda)[0]) if self.torch.cuda else ""
+        return str(row["packages"].get(major, name)) if row else name
+
     def solve(self, names: Sequence[str]) -> Solution | None:
         """One release for each of ``names`` and for what these need, or None where they cannot be had together."""
         key = tuple(names)
@@ -109,7 +94,7 @@ class Options:
 
     def _find(self, name: str) -> Iterable[Offer]:
         known = self.case.known
-        releases = self.built.get(name)
+        releases, package = self.built.get(name), self.package(name)
         if isinstance(releases, Refusal):
             return
         if releases is not None:
@@ -117,18 +102,26 @@ class Options:
                 release = Release(name, version, releases[version], {})
                 if misfit_metadata(self.around, release) is None:
                     yield self._offer(release, Extension(version, f"{name}=={version}", "source"))
-        elif name in self.adopted:
-            yield Offer(name, self.adopted[name], extra=Extension(self.adopted[name], None, "adopt"))
+        elif package in self.adopted:
+            yield Offer(name, self.adopted[package], extra=Extension(self.adopted[package], None, "adopt"))
         elif name in self.bundled:
             for version in self.bundled[name]:
                 yield Offer(name, version, extra=Extension(version, None, self.torch.index))
-        elif not self.torch.adopt and (about := known["extensions"]["packages"].get(name)):
-            if name not in self.wished:
-                about = {**about, "index": "pypi"}
-            if misfit_package(self.around, about) is None:
-                for release in releases_of(name, known, about):
-                    if misfit(self.around, release) is None:
-                        yield self._offer(release, _extension(self.around, release))
+        elif not self.torch.adopt and package in known["extensions"]["packages"]:
+            yield from self._published(name, package)
+
+    def _published(self, name: str, package: str) -> Iterable[Offer]:
+        """The wheels of a package. What is only needed by others may be PyPI's where PyTorch's index has none."""
+        known = self.case.known
+        about = known["extensions"]["packages"][package]
+        if misfit_package(self.around, about):
+            return
+        listed = releases_of(package, known, about, self.torch.cuda)
+        if name not in self.wished:
+            listed = (one for own in listed for one in (own, replace(own, about={**about, "index": "pypi"})))
+        for release in listed:
+            if misfit(self.around, release) is None:
+                yield replace(self._offer(release, describe_extension(self.around, release)), name=name)
 
     def _offer(self, release: Release, extension: Extension) -> Offer:
         """A release as the resolver sees it; what it requires of a package that nobody knows constrains nothing."""
@@ -149,32 +142,40 @@ class Options:
 
     def is_hopeless(self, name: str) -> bool:
         """Whether no PyTorch for this host's GPU would help: it has no wheels, or is for other GPUs."""
-        about = self.case.known["extensions"]["packages"].get(name, {})
-        is_found = name in self.built or name in self.adopted or about.get("bundled")
+        package = self.package(name)
+        about = self.case.known["extensions"]["packages"].get(package, {})
+        is_found = name in self.built or package in self.adopted or about.get("bundled")
         return not is_found and misfit_package(self.around, about) is not None
 
     def why_not(self, name: str, solution: Solution) -> Refusal:
         """The one constraint that keeps a package from being added to a set: that of its nearest release."""
         case, known = self.case, self.case.known
-        releases = self.built.get(name)
+        releases, package = self.built.get(name), self.package(name)
         if isinstance(releases, Refusal):
             return releases
         if self.torch.adopt and releases is None:
             return Refusal(f"it does not lie beside the PyTorch at {self.torch.adopt}")
-        about: Row = {} if releases is not None else known["extensions"]["packages"][name]
+        if releases is None and package not in known["extensions"]["packages"]:
+            return Refusal(f"it is published for each CUDA major, not for {self.torch.cuda or 'the CPU'}")
+        about: Row = {} if releases is not None else known["extensions"]["packages"][package]
         if releases is None and (refusal := misfit_package(self.around, about)):
             return refusal
-        pins = {TORCH: self.torch.version, **{package: offer.version for package, offer in solution.items()}}
+        pins = {TORCH: self.torch.version, **{other: offer.version for other, offer in solution.items()}}
         around = Around(case, self.torch, pins)
-        listed = releases_of(name, known, about) if releases is None else _all_releases(name, releases, about)
-        newest = nearest = ""
+        listed = all_releases(name, releases or {}, about)
+        if releases is None:
+            listed = releases_of(package, known, about, self.torch.cuda)
+        offered = {(offer.version, offer.key) for offer in self.offers(name)}
+        newest = nearest = fit = ""
         for release in listed:
             refusal = misfit_metadata(around, release) if releases is not None else misfit(around, release)
             refusal = refusal or self._misfit_set(release, solution)
             newest = newest or f"{release.version} {refusal.because}"
-            if _is_near(release, self.torch):
+            if is_near(release, self.torch):
                 nearest = nearest or f"{release.version} {refusal.because}"
-        return Refusal(nearest or newest or "the catalogue has no release of it")
+            if (release.version, release.variant) in offered:
+                fit = fit or f"{release.version} {refusal.because}"
+        return Refusal(fit or nearest or newest or "the catalogue has no release of it")
 
     def _misfit_set(self, release: Release, solution: Solution) -> Refusal:
         """Why a release that fits PyTorch and the host cannot join a set: for others' sake, or for its own needs'."""
@@ -186,18 +187,43 @@ class Options:
             if package == TORCH or not self._is_known(package, str(spec)):
                 continue
             if not any(satisfies(offer.version, str(spec)) for offer in self.offers(package)):
-                return Refusal(f"requires {package} {as_words(str(spec))}, which cannot be had here")
+                wanted = f"{package} {as_words(str(spec))}".strip()
+                return Refusal(f"requires {wanted}, which cannot be had here: {self._why_none(package, str(spec))}")
         return Refusal(f"needs other releases than {', '.join(solution) or 'PyTorch'}")
 
+    def _why_none(self, name: str, spec: str) -> str:
+        """Why there is no release of a needed package that is as specified."""
+        about = self.case.known["extensions"]["packages"].get(name, {})
+        if self.torch.adopt or not about:
+            return "it does not lie beside PyTorch"
+        if refusal := misfit_package(self.around, about):
+            return refusal.because
+        listed = releases_of(name, self.case.known, about, self.torch.cuda)
+        found = ((one, misfit(self.around, one)) for one in listed if satisfies(one.version, spec))
+        return next((f"{one.version} {refusal.because}" for one, refusal in found if refusal), "no release is as that")
 
-def choose_extensions(
-    case: Case, wished: tuple[str, ...], torch: PyTorch | None, built: Built | None = None
-) -> Set:
+    def needed(self, kept: Sequence[str]) -> dict[str, Extension]:
+        """What the set needs beside what is wished, of the packages that PyTorch's index has for each CUDA.
+
+        An installer would take PyPI's of them, which may be for another CUDA.
+        """
+        found = {name: offer.extra for name, offer in (self.solve(kept) or {}).items() if name not in self.wished}
+        packages = self.case.known["extensions"]["packages"]
+        return {
+            name: extra
+            for name, extra in found.items()
+            if extra.requirement and packages.get(name, {}).get("index") == "pytorch"
+        }
+
+
+def choose_extensions(case: Case, wished: tuple[str, ...], torch: PyTorch | None, built: Built | None = None) -> Set:
     """One coherent set beside a PyTorch: the newest releases that fit it, the host and each other.
 
     Where not all can be had together, what is wished first comes first; the others are refused, each with the one
     constraint that stands in the way. ``built`` are those that are compiled here: package → its releases, or why it
     cannot be built.
+
+    Beside the wished ones it holds what these need, of the packages that PyTorch's index has for each CUDA.
 
     Raises RequestError for a package that the catalogue does not have.
     """
@@ -206,12 +232,12 @@ def choose_extensions(
         return {name: Refusal("pytorch is none, and it extends PyTorch") for name in wished}
     options = Options(case, torch, wished, built or {})
     _unused, kept = keep([options], wished)
-    return as_set(options, wished, kept)
+    return {**as_set(options, wished, kept), **options.needed(kept)}
 
 
 def check_listed(wished: Iterable[str], known: Catalogue, built: Iterable[str] = ()) -> None:
     """Raise RequestError for a wished package that the catalogue does not have, and that is not compiled here."""
-    packages = known["extensions"]["packages"]
+    packages = {**known["extensions"]["packages"], **known["extensions"].get("alternatives", {})}
     for name in wished:
         if name not in packages and name not in built:
             raise unlisted("extensions", name, sorted(packages))
@@ -226,19 +252,26 @@ def keep(candidates: Sequence[Options], wished: Sequence[str]) -> tuple[int, tup
     for number, options in enumerate(candidates):
         if options.solve(wished) is not None:
             return number, tuple(wished)
-    taken, kept = 0, ()
+    taken = 0
+    kept: tuple[str, ...] = ()
     for name in wished:
         more = (*kept, name)
         found = (number for number in range(taken, len(candidates)) if candidates[number].solve(more) is not None)
-        if (number := next(found, None)) is not None:
-            taken, kept = number, more
+        if (best := next(found, None)) is not None:
+            taken, kept = best, more
     return taken, kept
 
 
 def as_set(options: Options, wished: Iterable[str], kept: Sequence[str]) -> Set:
     """The set of a PyTorch: of what is kept its release, of the rest why it is left out."""
     solution = options.solve(kept) or {}
-    return {name: solution[name].extra if name in kept else options.why_not(name, solution) for name in wished}
+    found: Set = {}
+    for name in wished:
+        if name in kept:
+            found[options.package(name)] = solution[name].extra
+        else:
+            found[name] = options.why_not(name, solution)
+    return found
 
 
 def _adopted(case: Case, torch: PyTorch) -> dict[str, str]:
@@ -274,147 +307,3 @@ def _bundled(case: Case, torch: PyTorch) -> dict[str, list[str]]:
             if versions:
                 found[name] = versions
     return found
-
-
-# --- one package, one release ---
-
-
-def newest_first(name: str, known: Catalogue) -> tuple[str, ...]:
-    """The releases of a package in pypi.yml, the newest first. Cached: they depend on the catalogue alone."""
-    rows = known["pypi"]["packages"].get(name, {})
-    cached = _SORTED.get(id(rows))
-    if cached is None or cached[0] is not rows:
-        cached = _SORTED[id(rows)] = (rows, tuple(sorted(rows, key=parse_version, reverse=True)))
-    return cached[1]
-
-
-_SORTED: dict[int, tuple[Mapping[str, Row], tuple[str, ...]]] = {}  # with its rows, so that an id is not met again
-
-
-def releases_of(name: str, known: Catalogue, about: Row) -> Iterable[Release]:
-    """The releases of a package, the newest first, each of PyPI before its builds for other CUDAs."""
-    rows = known["pypi"]["packages"].get(name, {})
-    for version in newest_first(name, known):
-        row = rows[version]
-        yield Release(name, version, row, about)
-        for key, variant in (row.get("variants") or {}).items():
-            yield Release(name, version, {**row, **variant, "cuda_aarch64": variant.get("cuda")}, about, str(key))
-
-
-def _all_releases(name: str, rows: Mapping[str, Row], about: Row) -> Iterable[Release]:
-    return (Release(name, version, rows[version], about) for version in sorted(rows, key=parse_version, reverse=True))
-
-
-def misfit_package(around: Around, about: Row) -> Refusal | None:
-    """What rules a package out whatever its release."""
-    torch = around.torch
-    if about.get("bundled"):
-        cpu = torch.cuda is None
-        return Refusal("PyTorch's build for the CPU comes without it" if cpu else f"PyTorch {torch.version} has none")
-    if not about.get("wheels", True):
-        return Refusal("it is published as source only")
-    least = about.get("least_capability")
-    if least is None:
-        return None
-    if torch.cuda is None:
-        return Refusal("it needs CUDA, and this environment is for the CPU")
-    for capability in around.case.host.capabilities:
-        if parse_version(capability) < parse_version(least):
-            return Refusal(f"it needs compute capability {least}; found {capability}")
-    return None
-
-
-def _is_near(release: Release, torch: PyTorch) -> bool:
-    """Whether a release is one for this PyTorch, so that what rules it out tells more than that of a newer one."""
-    spec = (release.row.get("requires") or {}).get("torch")
-    fits = release.about.get("index") != "pytorch" if spec is None else satisfies(torch.version, spec)
-    return fits and not release.row.get("yanked")
-
-
-def misfit(around: Around, release: Release) -> Refusal | None:
-    """Why one release does not fit, or None. What its metadata says of PyTorch comes first."""
-    if refusal := misfit_metadata(around, release):
-        return refusal
-    host, python = around.case.host, around.torch.python.version
-    tags = (release.row.get("tags") or {}).get(host.arch, [])
-    if not tags:
-        return Refusal(f"has no wheel for {host.arch}")
-    if python and not any(fits_tag(tag, python) for tag in tags):
-        return Refusal(f"has no wheel for Python {python}")
-    least = release.row.get("glibc")
-    if least and host.glibc and around.case.request.overrides.glibc:
-        if parse_version(host.glibc) < parse_version(least):
-            return Refusal(f"needs glibc {least}; found {host.glibc}")
-    return _misfit_cuda(around, release) or _unbuilt(around, release)
-
-
-def misfit_metadata(around: Around, release: Release) -> Refusal | None:
-    """What rules a release out in its own words."""
-    row, python = release.row, around.torch.python.version
-    if row.get("yanked"):
-        return Refusal("was withdrawn")
-    requires = row.get("requires") or {}
-    if TORCH not in requires and release.about.get("index") == "pytorch":
-        return Refusal("does not say which PyTorch it needs")
-    for package, spec in requires.items():
-        if package in around.pins and not satisfies(around.pins[package], spec):
-            return Refusal(f"requires {package} {as_words(spec)}")
-    if python and row.get("python") and not satisfies(python, row["python"]):
-        return Refusal(f"requires Python {as_words(row['python'])}")
-    return None
-
-
-def _unbuilt(around: Around, release: Release) -> Refusal | None:
-    """A package that is numbered as PyTorch (torchaudio) was built for the CUDAs of the PyTorch of its own number."""
-    torch = around.torch
-    number = torch.version if torch.provider == "source" else release.version
-    row = around.case.known["pytorch"]["releases"].get(number)
-    if row is None or not _per_cuda(release.about, torch) or (torch.index or CPU) in row["indexes"]:
-        return None
-    return Refusal(f"has no build for CUDA {torch.cuda}")
-
-
-def _misfit_cuda(around: Around, release: Release) -> Refusal | None:
-    """CUDA 12 and CUDA 13 libraries never mix in one process."""
-    torch, version = around.torch, release.version
-    if torch.cuda is None or _per_cuda(release.about, torch):
-        return None
-    listed = release.about.get("cuda")
-    if listed:
-        keys = [key for key in listed if version == key or version.startswith(f"{key}.")]
-        built = [str(cuda) for cuda in listed[max(keys, key=len)]] if keys else []
-        return None if torch.cuda in built else Refusal(f"has no build for CUDA {torch.cuda}")
-    cuda = built_for(release, around.case.host.arch)
-    if cuda and parse_version(cuda)[0] != parse_version(torch.cuda)[0]:
-        return Refusal(f"is built for CUDA {cuda}, not for CUDA {torch.cuda}")
-    return None
-
-
-def built_for(release: Release, arch: str) -> str | None:
-    """The CUDA of a release's wheel, or None where its metadata names none."""
-    cuda = release.row.get("cuda" if arch == "x86_64" else "cuda_aarch64")
-    return str(cuda) if cuda else None
-
-
-def _per_cuda(about: Row, torch: PyTorch) -> bool:
-    """Whether PyTorch's index has a build of it per CUDA, and this PyTorch is from there."""
-    return about.get("index") == "pytorch" and torch.provider != "pypi"
-
-
-def _extension(around: Around, release: Release) -> Extension:
-    torch, host, name, version = around.torch, around.case.host, release.name, release.version
-    mib = int((release.row.get("size_mib") or {}).get(host.arch, 0))
-    cuda = built_for(release, host.arch)
-    if release.variant:
-        return Extension(version, f"{name}=={version}+{release.variant}", str(release.row["index"]), mib, cuda)
-    if not _per_cuda(release.about, torch):
-        return Extension(version, f"{name}=={version}", "pypi", mib, None if release.about.get("cuda") else cuda)
-    for wheel in host.wheels if torch.provider == "host_wheels" else ():
-        if wheel.get("name") == name and str(wheel["version"]).partition("+")[0] == version:
-            return Extension(version, f"{name}=={wheel['version']}", "host_wheels", mib)
-    return Extension(version, f"{name}=={version}+{torch.index or CPU}", torch.index, mib)
-
-
-def as_words(spec: str) -> str:
-    """A specifier as a person says it: ==2.8.0 → 2.8.0."""
-    return spec.removeprefix("==") if spec.count(",") == 0 else spec

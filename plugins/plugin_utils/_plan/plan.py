@@ -237,8 +237,8 @@ def _choose_gpu(draft: Draft) -> Choice:
     elif better := advice.better(case, choice):
         draft.remedies.append(better)
     build = settle(case, choice.build)
-    if refusal := not_adopted(case, build):
-        draft.rejected.append(refusal)
+    if left := not_adopted(case, build):
+        draft.rejected.append(left)
     return replace(choice, build=build)
 
 

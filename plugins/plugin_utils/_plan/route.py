@@ -43,7 +43,6 @@ class Choice:
     skipped: Mapping[str, Refusal] = field(default_factory=dict)  # wished extensions that no build here can have
 
 
-
 @dataclass
 class Search:
     """What was tried on the way to a choice. The rejections come out merged and in the order they were met."""

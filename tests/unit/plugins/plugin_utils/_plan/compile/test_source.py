@@ -531,7 +531,7 @@ def test_what_is_asked_for_as_a_wheel_stays_one(box: Any, decide: Decide) -> Non
     assert decision["extensions"]["flash-attn"] == {"skipped": "it is published as source only"}
     assert (decision["verdict"], decision["remedies"]) == (
         "degraded",
-        ["List flash-attn in source.extensions to compile it here."],
+        ["Add flash-attn to source.extensions to have it compiled here."],
     )
 
 
