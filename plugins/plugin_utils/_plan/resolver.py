@@ -55,7 +55,7 @@ class Provider(Base):
     """What resolvelib asks about packages: ``offers`` are the releases of each that fit the host, the best first.
 
     A package without an entry is unknown: what is required of it constrains nothing. The packages are settled in the
-    order of ``offers``, so that the first found has the best release of the first package.
+    order of ``offers``.
     """
 
     def __init__(self, offers: Mapping[str, Sequence[Offer]]) -> None:
@@ -97,9 +97,30 @@ class Provider(Base):
 def solve(offers: Mapping[str, Sequence[Offer]], wished: Iterable[str]) -> dict[str, Offer] | None:
     """One release for each wished package, and for each known one that these need, or None where none go together.
 
-    Deterministic: the best release of the first package for which the others can be had at all.
+    Deterministic, whatever release of resolvelib there is: of all sets that with the best release of the first wished
+    package, of these that with the best of the second, and so on. resolvelib alone finds a set, but changes its mind
+    on a package where a later one asks for another release of it.
     """
-    wished = list(wished)
+    names = list(wished)
+    found = _find(offers, names)
+    if found is None:
+        return None
+    fixed = dict(offers)
+    for name in [*names, *sorted(set(found) - set(names))]:
+        for offer in offers[name] if name in found else ():
+            if offer == found[name]:
+                break
+            better = _find({**fixed, name: (offer,)}, names)
+            if better is not None and name in better:
+                found = better
+                break
+        if name in found:
+            fixed[name] = (found[name],)
+    return found
+
+
+def _find(offers: Mapping[str, Sequence[Offer]], wished: list[str]) -> dict[str, Offer] | None:
+    """Any set that resolvelib finds."""
     if not all(offers.get(name) for name in wished):
         return None
     resolver = Resolver(Provider(offers), BaseReporter())
