@@ -11,7 +11,7 @@ that can be had with them. Where not all can be had together, what is named firs
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import route, torch
@@ -30,6 +30,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
     keep,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import fits_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, Wheels
 
@@ -53,19 +54,25 @@ class Walk:
     case: Case
     wished: tuple[str, ...]
     built: Built
-    met: list[Candidate]
+    memo: dict[Any, Any]  # what the walks of one decision share
+    goal: tuple[str, ...]  # those that a build must have to end the walk
+    met: list[Candidate] = field(default_factory=list)
+    full: Candidate | None = None  # the first that has all
 
     def accept(self, choice: Choice) -> bool:
         """Whether the walk may end at this build; it is noted otherwise, once for each Python that it could have."""
         if choice.build is None or not self._is_as_near(choice):
             return self.met != []
-        full = next((one for one in self.met if one.options.solve(self.wished) is not None), None)
-        if full and full.build.torch != choice.build.torch:
+        if self.full and self.full.build.torch != choice.build.torch:
             return True
         for candidate in _with_pythons(self, choice):
+            if not self.met and not self.case.host.pytorches:
+                self.goal = tuple(name for name in self.goal if not candidate.options.is_hopeless(name))
             self.met.append(candidate)
-            if candidate.options.solve(self.wished) is not None and _is_exact(candidate, self.wished):
-                return True
+            if candidate.options.can(self.goal):
+                self.full = self.full or candidate
+                if _inexact(candidate, self.goal) == 0:
+                    return True
         return False
 
     def _is_as_near(self, choice: Choice) -> bool:
@@ -88,7 +95,7 @@ def choose(case: Case) -> Choice:
     wished, built = _wished(case)
     if not wished or case.request.pytorch == "none":
         return route.choose(case)
-    walk = _walk(case, wished, built)
+    walk = _walk(Walk(case, wished, built, {}, wished))
     if not walk.met:
         return route.choose(case)
     return _settle(walk)
@@ -97,7 +104,7 @@ def choose(case: Case) -> Choice:
 def choose_cpu(case: Case) -> Choice:
     """The build for a host without a usable GPU, in the same way. Without one ``rejected`` says why."""
     wished, built = _wished(case)
-    walk = Walk(case, wished, built, [])
+    walk = Walk(case, wished, built, {}, wished)
     build, rejected = torch.choose_cpu(case, lambda found: not wished or walk.accept(Choice("cpu", found)))
     if not walk.met:
         return Choice("cpu", build, rejected=tuple(rejected))
@@ -115,9 +122,8 @@ def _wished(case: Case) -> tuple[tuple[str, ...], Built]:
     return wished, built
 
 
-def _walk(case: Case, wished: tuple[str, ...], built: Built) -> Walk:
-    walk = Walk(case, wished, built, [])
-    route.choose(case, walk.accept)
+def _walk(walk: Walk) -> Walk:
+    route.choose(walk.case, walk.accept)
     return walk
 
 
@@ -127,13 +133,34 @@ def _with_pythons(walk: Walk, choice: Choice) -> Iterator[Candidate]:
     if build is None or build.torch is None:
         return
     settled = torch.settle(case, build)
-    pythons = () if settled.adopt else dict.fromkeys(python.version for python in find_pythons(case, settled))
+    pythons = () if settled.adopt else _unlike(walk, [python.version for python in find_pythons(case, settled)])
     for number, version in enumerate(pythons or (None,)):
         found = replace(build, python=version) if number else build
         described = torch.describe_torch(case, torch.settle(case, found) if number else settled)
         if case.request.wheels.provider == PROVIDER:
             described = replace(described, provider=PROVIDER)
-        yield Candidate(choice, found, Options(case, described, walk.wished, walk.built))
+        yield Candidate(choice, found, Options(case, described, walk.wished, walk.built, walk.memo))
+
+
+def _unlike(walk: Walk, pythons: Sequence[str]) -> list[str]:
+    """Of some Pythons, the best first, those for which other releases of the extensions are than for those before."""
+    if len(set(pythons)) < 2:
+        return list(pythons[:1])
+    closure = list(walk.wished)
+    packages = walk.case.known["pypi"]["packages"]
+    for name in closure:
+        needed = {package for row in packages.get(name, {}).values() for package in row.get("requires") or {}}
+        closure += sorted(needed - {*closure, "torch"})
+    found: dict[frozenset[tuple[str, str]], str] = {}
+    for python in pythons:
+        key = ("python", python)
+        if key not in walk.memo:
+            every = ((name, version, row) for name in closure for version, row in packages.get(name, {}).items())
+            walk.memo[key] = frozenset(
+                (name, version) for name, version, row in every if fits_python(row, python, walk.case.host.arch)
+            )
+        found.setdefault(walk.memo[key], python)
+    return list(found.values())
 
 
 def _settle(walk: Walk) -> Choice:
@@ -148,7 +175,7 @@ def _settle(walk: Walk) -> Choice:
         return choice
     because = _why_moved(walk, number, kept)
     option = f"{first.build.name}{_python(first)}"
-    text = f"{taken.build.name}{_python(taken)} is taken for the extensions: on {option}, {because}"
+    text = f"{taken.build.name}{_python(taken)} is chosen for the extensions: on {option}, {because}"
     rejected = (*choice.rejected, Rejection(option, because))
     return replace(choice, rejected=rejected, reasons=(*choice.reasons, Reason("extensions", text, taken.build.source)))
 
@@ -165,20 +192,16 @@ def _why_moved(walk: Walk, number: int, kept: Sequence[str]) -> str:
     if lacking is None:
         wheels = walk.met[number].build.cuda
         return f"the extensions' wheels are built for another CUDA than {wheels}"
-    return f"{lacking} {options.why_not(lacking, options.solve(there) or {}).because}"
+    return f"{lacking} {options.why_not(lacking, options.solve(there)).because}"
 
 
 # --- the same PyTorch, on the very CUDA that the extensions' wheels are built for ---
 
 
-def _is_exact(candidate: Candidate, wished: Sequence[str]) -> bool:
-    """Whether every wheel of the set is built for the very CUDA of PyTorch; those that are for several do not count."""
-    return _inexact(candidate, wished) == 0
-
-
 def _inexact(candidate: Candidate, wished: Sequence[str]) -> int:
+    """How many wheels of a set are built for another CUDA than PyTorch; those that are for several do not count."""
     cuda = candidate.build.cuda
-    solution = candidate.options.solve(wished) or {}
+    solution = candidate.options.solve(wished)
     found = (solution[name].extra.cuda for name in wished if name in solution)
     return sum(built is not None and built != cuda for built in found)
 
@@ -188,13 +211,13 @@ def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
     taken = walk.met[number]
     if walk.case.request.cuda != NEWEST or not kept:
         return number
-    solution = taken.options.solve(kept) or {}
+    solution = taken.options.solve(kept)
     best = number
     for other, candidate in enumerate(walk.met[number + 1 :], number + 1):
-        found = candidate.options.solve(kept)
         worse = ROUTES.index(candidate.choice.route) > ROUTES.index(taken.choice.route)
-        if worse or found is None or candidate.build.torch != taken.build.torch:
+        if worse or candidate.build.torch != taken.build.torch or not candidate.options.can(kept):
             continue
+        found = candidate.options.solve(kept)
         if any(found[name].version != solution[name].version for name in kept):
             continue
         if _inexact(candidate, kept) < _inexact(walk.met[best], kept):
@@ -211,7 +234,7 @@ def _explain(walk: Walk, number: int, kept: Sequence[str], name: str) -> Refusal
     every = [candidate.options for candidate in walk.met]
     alone = _together(every, (name,))
     nearest = next((one for one in (taken, *every) if one.offers(name)), taken)
-    refusal = taken.why_not(name, taken.solve(kept) or {})
+    refusal = taken.why_not(name, taken.solve(kept))
     if nearest is not taken and not alone:
         refusal = Refusal(f"{nearest.why_not(name, {}).because} (with PyTorch {nearest.torch.local})")
     leave_out = replace(refusal, remedy=f"Leave {name} out of extensions.", wish=_without(walk, name))
@@ -226,7 +249,7 @@ def _explain(walk: Walk, number: int, kept: Sequence[str], name: str) -> Refusal
 
 
 def _together(every: Sequence[Options], names: Sequence[str]) -> bool:
-    return any(options.solve(names) is not None for options in every)
+    return any(options.can(names) for options in every)
 
 
 def _without(walk: Walk, name: str) -> dict[str, Any]:
@@ -246,14 +269,15 @@ def _other_wish(walk: Walk, kept: Sequence[str], name: str, refusal: Refusal) ->
     """
     names, others = (*kept, name), []
     for wish, request in _relaxed(walk.case.request):
-        other = _walk(replace(walk.case, request=request), names, walk.built)
+        case = replace(walk.case, request=request)
+        other = _walk(Walk(case, walk.wished, walk.built, walk.memo, names))
         number, met = keep([one.options for one in other.met], names) if other.met else (0, ())
         if met != names:
             continue
         found = other.met[_find_exact(other, number, names)]
         if found.choice.fallback:
             continue
-        solution = found.options.solve(names) or {}
+        solution = found.options.solve(names)
         asked = ", ".join(f"{key}: {_value(value)}" for key, value in wish.items())
         how = " by forward compatibility" if found.choice.compat else ""
         text = f"Set {asked}: {found.build.name} then runs here{how}, with {name} {solution[name].version}."

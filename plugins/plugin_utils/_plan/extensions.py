@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
@@ -27,7 +28,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import
     newest_first,
     releases_of,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import Offer, satisfies, solve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import Offer, find_any, satisfies, solve
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
@@ -51,20 +52,36 @@ class Options:
     torch: PyTorch
     wished: tuple[str, ...]
     built: Built = field(default_factory=dict)
-    _offers: dict[str, tuple[Offer, ...]] = field(default_factory=dict)
-    _solved: dict[tuple[str, ...], Solution | None] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)  # of this host; shared by the PyTorches of one decision
 
     def __post_init__(self) -> None:
         """Note what is there whatever is chosen: what PyTorch brings, or what lies beside an adopted one."""
+        torch = self.torch
+        key = (torch.local, torch.cuda, torch.provider, torch.python.version, torch.adopt, self.wished)
+        self._offers: dict[str, tuple[Offer, ...]] = self.memo.setdefault((*key, "offers"), {})
+        self._solved: dict[tuple[str, ...], Solution | None] = self.memo.setdefault((*key, "solved"), {})
+        self._usable: dict[str, tuple[Offer, ...]] = self.memo.setdefault((*key, "usable"), {})
+        self._can: dict[frozenset[str], bool] = self.memo.setdefault((*key, "can"), {})
         self.around = Around(self.case, self.torch, {TORCH: self.torch.version})
         self.bundled = _bundled(self.case, self.torch)
         self.adopted = _adopted(self.case, self.torch)
 
     def offers(self, name: str) -> tuple[Offer, ...]:
-        """The releases of a package that fit, the best first; what nobody wished for may be PyPI's of any build."""
+        """The releases of a package that fit PyTorch and the host, the best first, whatever else they need."""
         if name not in self._offers:
             self._offers[name] = tuple(self._find(name))
         return self._offers[name]
+
+    def usable(self, name: str) -> tuple[Offer, ...]:
+        """Those of its releases for which each of the packages that they need has a usable one."""
+        if name not in self._usable:
+            self._usable[name] = self.offers(name)  # for packages that need each other
+            self._usable[name] = tuple(offer for offer in self.offers(name) if self._has_needs(offer))
+        return self._usable[name]
+
+    def _has_needs(self, offer: Offer) -> bool:
+        needs = offer.requires
+        return all(any(satisfies(other.version, spec) for other in self.usable(name)) for name, spec in needs)
 
     def package(self, name: str) -> str:
         """The package that a name stands for beside this PyTorch: of one that is published per CUDA major, that one."""
@@ -72,25 +89,33 @@ class Options:
         major = str(parse_version(self.torch.cuda)[0]) if self.torch.cuda else ""
         return str(row["packages"].get(major, name)) if row else name
 
-    def solve(self, names: Sequence[str]) -> Solution | None:
-        """One release for each of ``names`` and for what these need, or None where they cannot be had together."""
+    def can(self, names: Sequence[str]) -> bool:
+        """Whether these can be had together."""
+        key = frozenset(names)
+        if key not in self._can:
+            self._can[key] = all(self.usable(name) for name in names) and (
+                len(names) == 1 or find_any(self._universe(names), names) is not None
+            )
+        return self._can[key]
+
+    def solve(self, names: Sequence[str]) -> Solution:
+        """One release for each of ``names`` and for what these need; they can be had together."""
         key = tuple(names)
         if key not in self._solved:
-            self._solved[key] = self._solve(key)
-        return self._solved[key]
+            self._solved[key] = solve(self._universe(names), names)
+        return self._solved[key] or {}
 
-    def _solve(self, names: tuple[str, ...]) -> Solution | None:
-        if not all(self.offers(name) for name in names):
-            return None
-        found = {name: self.offers(name) for name in names}
+    def _universe(self, names: Sequence[str]) -> dict[str, tuple[Offer, ...]]:
+        """Package → releases, of some packages and of all that they might need."""
+        found = {name: self.usable(name) for name in names}
         waiting = list(names)
         while waiting:
             for offer in found[waiting.pop(0)]:
                 for package, _spec in offer.requires:
                     if package not in found:
-                        found[package] = self.offers(package)
+                        found[package] = self.usable(package)
                         waiting.append(package)
-        return solve(found, names)
+        return found
 
     def _find(self, name: str) -> Iterable[Offer]:
         known = self.case.known
@@ -116,10 +141,14 @@ class Options:
         about = known["extensions"]["packages"][package]
         if misfit_package(self.around, about):
             return
-        listed = releases_of(package, known, about, self.torch.cuda)
-        if name not in self.wished:
-            listed = (one for own in listed for one in (own, replace(own, about={**about, "index": "pypi"})))
-        for release in listed:
+        key = ("releases", package, self.torch.cuda, name in self.wished)
+        if key not in self.memo:
+            listed = list(releases_of(package, known, about, self.torch.cuda))
+            if name not in self.wished and about.get("index") == "pytorch":
+                own = {**about, "index": "pypi"}
+                listed = [one for release in listed for one in (release, replace(release, about=own))]
+            self.memo[key] = listed
+        for release in self.memo[key]:
             if misfit(self.around, release) is None:
                 yield replace(self._offer(release, describe_extension(self.around, release)), name=name)
 
@@ -207,7 +236,7 @@ class Options:
 
         An installer would take PyPI's of them, which may be for another CUDA.
         """
-        found = {name: offer.extra for name, offer in (self.solve(kept) or {}).items() if name not in self.wished}
+        found = {name: offer.extra for name, offer in self.solve(kept).items() if name not in self.wished}
         packages = self.case.known["extensions"]["packages"]
         return {
             name: extra
@@ -250,13 +279,13 @@ def keep(candidates: Sequence[Options], wished: Sequence[str]) -> tuple[int, tup
     the best PyTorch that has them all.
     """
     for number, options in enumerate(candidates):
-        if options.solve(wished) is not None:
+        if options.can(wished):
             return number, tuple(wished)
     taken = 0
     kept: tuple[str, ...] = ()
     for name in wished:
         more = (*kept, name)
-        found = (number for number in range(taken, len(candidates)) if candidates[number].solve(more) is not None)
+        found = (number for number in range(taken, len(candidates)) if candidates[number].can(more))
         if (best := next(found, None)) is not None:
             taken, kept = best, more
     return taken, kept
@@ -264,7 +293,7 @@ def keep(candidates: Sequence[Options], wished: Sequence[str]) -> tuple[int, tup
 
 def as_set(options: Options, wished: Iterable[str], kept: Sequence[str]) -> Set:
     """The set of a PyTorch: of what is kept its release, of the rest why it is left out."""
-    solution = options.solve(kept) or {}
+    solution = options.solve(kept)
     found: Set = {}
     for name in wished:
         if name in kept:

@@ -132,13 +132,19 @@ def misfit(around: Around, release: Release) -> Refusal | None:
     tags = (release.row.get("tags") or {}).get(host.arch, [])
     if not tags:
         return Refusal(f"has no wheel for {host.arch}")
-    if python and not any(fits_tag(tag, python) for tag in tags):
+    if python and not fits_python(release.row, python, host.arch):
         return Refusal(f"has no wheel for Python {python}")
     least = release.row.get("glibc")
     checked = least and host.glibc and around.case.request.overrides.glibc
     if checked and parse_version(str(host.glibc)) < parse_version(least):
         return Refusal(f"needs glibc {least}; found {host.glibc}")
     return _misfit_cuda(around, release) or _unbuilt(around, release)
+
+
+def fits_python(row: Row, python: str, arch: str) -> bool:
+    """Whether a release has a wheel for a Python such as 3.12, and says that it works with it."""
+    named = not row.get("python") or satisfies(python, row["python"])
+    return named and any(fits_tag(tag, python) for tag in (row.get("tags") or {}).get(arch, ()))
 
 
 def misfit_metadata(around: Around, release: Release) -> Refusal | None:
@@ -149,7 +155,9 @@ def misfit_metadata(around: Around, release: Release) -> Refusal | None:
     requires = row.get("requires") or {}
     if TORCH not in requires and release.about.get("index") == "pytorch":
         return Refusal("does not say which PyTorch it needs")
-    for package, spec in sorted(requires.items(), key=lambda item: item[0] != TORCH):
+    if not satisfies(around.torch.version, requires.get(TORCH, "")):
+        return Refusal(f"requires {TORCH} {as_words(requires[TORCH])}")
+    for package, spec in requires.items():
         if package in around.pins and not satisfies(around.pins[package], spec):
             return Refusal(f"requires {package} {as_words(spec)}")
     if python and row.get("python") and not satisfies(python, row["python"]):

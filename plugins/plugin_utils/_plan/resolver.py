@@ -54,19 +54,19 @@ else:
 class Provider(Base):
     """What resolvelib asks about packages: ``offers`` are the releases of each that fit the host, the best first.
 
-    A package without an entry is unknown: what is required of it constrains nothing. The packages are settled in the
-    order of ``offers``.
+    A package without an entry is unknown: what is required of it constrains nothing. The packages with the fewest
+    releases are settled first, so that what cannot go together is seen early.
     """
 
     def __init__(self, offers: Mapping[str, Sequence[Offer]]) -> None:
         self.offers = offers
-        self.order = {name: number for number, name in enumerate(offers)}
+        self.order = {name: (len(found), number) for number, (name, found) in enumerate(offers.items())}
 
     def identify(self, requirement_or_candidate: Need | Offer) -> str:
         """The package's name."""
         return requirement_or_candidate.name
 
-    def get_preference(self, identifier: str, *_unused: Any, **_more: Any) -> int:
+    def get_preference(self, identifier: str, *_unused: Any, **_more: Any) -> tuple[int, int]:
         """The package's place in the order."""
         return self.order[identifier]
 
@@ -102,7 +102,7 @@ def solve(offers: Mapping[str, Sequence[Offer]], wished: Iterable[str]) -> dict[
     on a package where a later one asks for another release of it.
     """
     names = list(wished)
-    found = _find(offers, names)
+    found = find_any(offers, names)
     if found is None:
         return None
     fixed = dict(offers)
@@ -110,7 +110,7 @@ def solve(offers: Mapping[str, Sequence[Offer]], wished: Iterable[str]) -> dict[
         for offer in offers[name] if name in found else ():
             if offer == found[name]:
                 break
-            better = _find({**fixed, name: (offer,)}, names)
+            better = find_any({**fixed, name: (offer,)}, names)
             if better is not None and name in better:
                 found = better
                 break
@@ -119,16 +119,59 @@ def solve(offers: Mapping[str, Sequence[Offer]], wished: Iterable[str]) -> dict[
     return found
 
 
-def _find(offers: Mapping[str, Sequence[Offer]], wished: list[str]) -> dict[str, Offer] | None:
-    """Any set that resolvelib finds."""
-    if not all(offers.get(name) for name in wished):
+def find_any(offers: Mapping[str, Sequence[Offer]], wished: Sequence[str]) -> dict[str, Offer] | None:
+    """Some set of the wished packages and of what these need, or None where there is none."""
+    left = _narrow(offers, wished)
+    if left is None:
         return None
-    resolver = Resolver(Provider(offers), BaseReporter())
+    if first := _take_first(left, wished):
+        return first
+    resolver = Resolver(Provider(left), BaseReporter())
     try:
         found = resolver.resolve([Need(name) for name in wished], max_rounds=ROUNDS)
     except ResolutionImpossible:
         return None
     return dict(found.mapping)
+
+
+def _narrow(offers: Mapping[str, Sequence[Offer]], wished: Sequence[str]) -> dict[str, Sequence[Offer]] | None:
+    """The releases that are left by what is needed in any case: by packages of which there is one release only.
+
+    None where nothing is left of a package that is needed. It spares resolvelib most of what cannot go together.
+    """
+    left, done = dict(offers), set()
+    waiting = list(wished)
+    if not all(left.get(name) for name in wished):
+        return None
+    while waiting:
+        name = waiting.pop()
+        if len(left[name]) > 1 or name in done:
+            continue
+        done.add(name)
+        for package, spec in left[name][0].requires:
+            if package not in left:
+                continue
+            left[package] = [offer for offer in left[package] if satisfies(offer.version, spec)]
+            if not left[package]:
+                return None
+            waiting.append(package)
+    return left
+
+
+def _take_first(offers: Mapping[str, Sequence[Offer]], wished: Sequence[str]) -> dict[str, Offer] | None:
+    """The best release of each, where these go together as they are: then nothing is to be searched."""
+    found: dict[str, Offer] = {}
+    waiting = list(wished)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in offers:
+            continue
+        if not offers[name]:
+            return None
+        found[name] = offers[name][0]
+        waiting += [package for package, _spec in found[name].requires]
+    needs = (need for offer in found.values() for need in offer.requires if need[0] in found)
+    return found if all(satisfies(found[package].version, spec) for package, spec in needs) else None
 
 
 ROUNDS = 2000  # of the resolver: far more than packages and their releases in the catalogue can take

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import pathlib
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,6 +30,27 @@ IMAGE = {
     "managed": False,
     "broken": [],
 }
+
+
+ROWS = json.loads(pathlib.Path(__file__).with_name("extension_rows.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def rows(known: Catalogue) -> dict[str, Any]:
+    """The catalogue with the extensions as they stood on a day: what the tables here expect does not move with it."""
+    about = {name: entry["about"] for name, entry in ROWS.items() if entry["about"]}
+    packages = {**known["pypi"]["packages"], **{name: entry["releases"] for name, entry in ROWS.items()}}
+    return {**known, "pypi": {**known["pypi"], "packages": packages}, "extensions": {"packages": about}}
+
+
+@pytest.fixture(scope="module")
+def settle(rows: dict[str, Any]) -> Decide:
+    """The decision with these rows."""
+
+    def call(observed: dict[str, Any], **wished: Any) -> dict[str, Any]:
+        return to_decision(resolve(observed, wished, rows))
+
+    return call
 
 
 def versions(decision: dict[str, Any]) -> dict[str, str]:
@@ -129,14 +151,14 @@ def versions(decision: dict[str, Any]) -> dict[str, str]:
         ),
     ],
 )
-def test_a_set(observed: Any, wished: Any, torch: str, expected: Any, host: Any, decide: Decide) -> None:
-    decision = decide(host(**observed), **wished)
+def test_a_set(observed: Any, wished: Any, torch: str, expected: Any, host: Any, settle: Decide) -> None:
+    decision = settle(host(**observed), **wished)
     assert decision["pytorch"]["local"] == torch
     assert {name: entry.get("version") for name, entry in decision["extensions"].items()} == expected
     assert (decision["verdict"] == "ok") == (decision["route"] != "fallback")
 
 
-def test_the_handed_host(decide: Decide, known: Catalogue) -> None:
+def test_the_handed_host(settle: Decide, rows: Any) -> None:
     """PyPI's vLLM for PyTorch 2.11 is CUDA 13's; where it is published for CUDA 12.9 elsewhere, that is taken."""
     observed = {
         "platform": {"kind": "container", "arch": "x86_64", "glibc": "2.35", "root": True},
@@ -147,15 +169,12 @@ def test_the_handed_host(decide: Decide, known: Catalogue) -> None:
     observed["platform"]["pythons"] = [{"path": "/usr/bin/python3", "version": "3.12"}]
     observed["platform"]["compiler"] = {"path": "/usr/bin/g++", "version": "13.3.0"}
     wished = {"cuda": "12.9", "pytorch": "2.11", "extensions": ["vllm"]}
-    entry = decide(observed, **wished)["extensions"]["vllm"]
-    if "skipped" in entry:  # without rows of the other builds
-        assert entry["skipped"] == "0.26.0 is built for CUDA 13.0, not for CUDA 12.9"
-        assert decide(observed, **wished)["verdict"] == "degraded"
-    else:
-        assert entry["requirement"] == "vllm==0.26.0+cu129"
-    other = with_row(
-        known, "vllm", "0.26.0", variants={"cu129": {"cuda": "12.9", "index": "https://wheels.test/cu129"}}
-    )
+    decision = settle(observed, **wished)
+    assert decision["extensions"]["vllm"] == {"skipped": "0.26.0 is built for CUDA 13.0, not for CUDA 12.9"}
+    assert (decision["verdict"], decision["pytorch"]["local"]) == ("degraded", "2.11.0+cu129")
+    remedy = "Set cuda: newest, pytorch: newest: PyTorch 2.10.0+cu128 then runs here, with vllm 0.19.1."
+    assert remedy in decision["remedies"]
+    other = with_row(rows, "vllm", "0.26.0", variants={"cu129": {"cuda": "12.9", "index": "https://wheels.test/cu129"}})
     decision = to_decision(resolve(observed, wished, other))
     assert decision["extensions"]["vllm"] == {
         "version": "0.26.0",
@@ -172,9 +191,9 @@ def with_row(known: Catalogue, name: str, version: str, **row: Any) -> dict[str,
     return {**known, "pypi": {**known["pypi"], "packages": {**packages, name: rows}}}
 
 
-def test_what_an_extension_needs_is_of_the_cuda_of_pytorch(host: Any, decide: Decide) -> None:
+def test_what_an_extension_needs_is_of_the_cuda_of_pytorch(host: Any, settle: Decide) -> None:
     """vLLM needs torchvision and torchaudio; an installer would take PyPI's, which are for another CUDA."""
-    decision = decide(host(), cuda="12.6", pytorch="2.9.1", extensions=["vllm"])
+    decision = settle(host(), cuda="12.6", pytorch="2.9.1", extensions=["vllm"])
     assert decision["extensions"]["vllm"]["version"] == "0.16.0"
     assert list(decision["extensions"]) == ["vllm"]
     assert decision["pytorch"]["requirements"] == [
@@ -184,21 +203,21 @@ def test_what_an_extension_needs_is_of_the_cuda_of_pytorch(host: Any, decide: De
     ]
 
 
-def test_the_set_says_why_it_is_not_the_newest(host: Any, decide: Decide) -> None:
-    decision = decide(host(driver="610.43.02"), extensions=["vllm"])
+def test_the_set_says_why_it_is_not_the_newest(host: Any, settle: Decide) -> None:
+    decision = settle(host(driver="610.43.02"), extensions=["vllm"])
     told = [reason["text"] for reason in decision["reasons"] if reason["rule"] == "extensions"]
     assert told == [
-        "PyTorch 2.14.0+cu130 is taken for the extensions: on PyTorch 2.15.0+cu132, vllm 0.33.0 requires torch 2.14.0"
+        "PyTorch 2.14.0+cu130 is chosen for the extensions: on PyTorch 2.15.0+cu132, vllm 0.33.0 requires torch 2.14.0"
     ]
     assert {"option": "PyTorch 2.15.0+cu132", "because": "vllm 0.33.0 requires torch 2.14.0"} in decision["rejected"]
 
 
-def test_the_wheels_own_cuda_comes_before_a_newer_one(host: Any, decide: Decide, known: Catalogue) -> None:
+def test_the_wheels_own_cuda_comes_before_a_newer_one(host: Any, settle: Decide) -> None:
     """PyTorch 2.14.0 is there for CUDA 13.2 as well, and would run; vLLM's wheel is built for 13.0."""
-    decision = decide(host(driver="610.43.02"), pytorch="2.14.0", extensions=["vllm"])
+    decision = settle(host(driver="610.43.02"), pytorch="2.14.0", extensions=["vllm"])
     assert decision["pytorch"]["index"] == "cu130"
-    assert decide(host(driver="610.43.02"), pytorch="2.14.0")["pytorch"]["index"] == "cu132"
-    named = decide(host(driver="610.43.02"), pytorch="2.14.0", cuda="13.2", extensions=["vllm"])
+    assert settle(host(driver="610.43.02"), pytorch="2.14.0")["pytorch"]["index"] == "cu132"
+    named = settle(host(driver="610.43.02"), pytorch="2.14.0", cuda="13.2", extensions=["vllm"])
     assert (named["pytorch"]["index"], named["extensions"]["vllm"]["version"]) == ("cu132", "0.33.0")
 
 
@@ -267,9 +286,9 @@ def test_the_wheels_own_cuda_comes_before_a_newer_one(host: Any, decide: Decide,
     ],
 )
 def test_what_cannot_be_had_is_named(
-    observed: Any, wished: Any, skipped: Any, remedy: str, host: Any, decide: Decide
+    observed: Any, wished: Any, skipped: Any, remedy: str, host: Any, settle: Decide
 ) -> None:
-    decision = decide(host(**observed), **wished)
+    decision = settle(host(**observed), **wished)
     assert {name: entry["skipped"] for name, entry in decision["extensions"].items() if "skipped" in entry} == skipped
     assert decision["verdict"] == ("degraded" if skipped else "ok")
     told = [text for text in decision["remedies"] if not text.startswith("A host with driver")]
@@ -278,24 +297,23 @@ def test_what_cannot_be_had_is_named(
         assert {"option": name, "because": because} in decision["rejected"]
 
 
-def test_an_old_c_library_counts_for_extensions(host: Any, decide: Decide) -> None:
+def test_an_old_c_library_counts_for_extensions(host: Any, settle: Decide) -> None:
     """The wheels of PyTorch 2.6 run on glibc 2.17, those of xformers do not."""
     observed = host("A100", "550.163.01")
     observed["platform"]["glibc"] = "2.17"
-    decision = decide(observed, pytorch="2.6", extensions=["xformers"])
+    decision = settle(observed, pytorch="2.6", extensions=["xformers"])
     assert decision["extensions"]["xformers"]["skipped"] == "0.0.29.post3 needs glibc 2.28; found 2.17"
-    trusted = decide(observed, pytorch="2.6", extensions=["xformers"], overrides={"glibc": False})
+    trusted = settle(observed, pytorch="2.6", extensions=["xformers"], overrides={"glibc": False})
     assert trusted["extensions"]["xformers"]["version"] == "0.0.29.post3"
 
 
 @pytest.fixture
-def rivals(known: Catalogue) -> dict[str, Any]:
-    """The catalogue with bitsandbytes for PyTorch 2.14.1 alone, while vLLM 0.33 is for 2.14.0 alone; both newer only."""
-    row = known["pypi"]["packages"]["bitsandbytes"]["0.50.2"]
-    rows = {"0.50.2": {**row, "requires": {"torch": "==2.14.1"}}}
-    newest = {"0.33.0": known["pypi"]["packages"]["vllm"]["0.33.0"]}
-    packages = {**known["pypi"]["packages"], "bitsandbytes": rows, "vllm": newest}
-    return {**known, "pypi": {**known["pypi"], "packages": packages}}
+def rivals(rows: Any) -> dict[str, Any]:
+    """The catalogue with bitsandbytes for PyTorch 2.14.1 alone, and vLLM for 2.14.0 alone."""
+    packages = rows["pypi"]["packages"]
+    others = {"0.50.2": {**packages["bitsandbytes"]["0.50.2"], "requires": {"torch": "==2.14.1"}}}
+    changed = {**packages, "bitsandbytes": others, "vllm": {"0.33.0": packages["vllm"]["0.33.0"]}}
+    return {**rows, "pypi": {**rows["pypi"], "packages": changed}}
 
 
 @pytest.mark.parametrize(
@@ -329,8 +347,8 @@ def test_what_is_left_out_does_not_take_others_with_it(host: Any, rivals: Any) -
     assert [name for name, entry in decision["extensions"].items() if "skipped" in entry] == ["bitsandbytes"]
 
 
-def test_an_image_that_lacks_an_extension_is_not_adopted_and_told(host: Any, decide: Decide) -> None:
-    decision = decide(host(pytorch=[{**IMAGE, "packages": {"triton": "3.9.0"}}]), extensions=["triton", "torchvision"])
+def test_an_image_that_lacks_an_extension_is_not_adopted_and_told(host: Any, settle: Decide) -> None:
+    decision = settle(host(pytorch=[{**IMAGE, "packages": {"triton": "3.9.0"}}]), extensions=["triton", "torchvision"])
     assert decision["pytorch"]["provider"] == "pytorch_index"
     assert {
         "option": "PyTorch 2.15.0+cu130 at /opt/venv/lib/python3.12/site-packages",
@@ -338,16 +356,16 @@ def test_an_image_that_lacks_an_extension_is_not_adopted_and_told(host: Any, dec
     } in decision["rejected"] or decision["cuda"] != "13.0"
 
 
-def test_an_image_that_has_what_no_wheel_has_is_adopted(host: Any, decide: Decide) -> None:
+def test_an_image_that_has_what_no_wheel_has_is_adopted(host: Any, settle: Decide) -> None:
     """flash-attn has no wheels: an older PyTorch of the image that has it is better than a newer one without."""
     image = {**IMAGE, "version": "2.11.0", "local": "2.11.0+cu130", "packages": {"flash-attn": "2.8.3"}}
-    decision = decide(host(pytorch=[image]), cuda="13.0", extensions=["flash-attn"])
+    decision = settle(host(pytorch=[image]), cuda="13.0", extensions=["flash-attn"])
     assert (decision["pytorch"]["adopt"], decision["verdict"]) == (IMAGE["path"], "ok")
     assert decision["extensions"]["flash-attn"] == {"version": "2.8.3", "requirement": None, "index": "adopt"}
 
 
-def test_a_name_for_one_package_per_cuda_major(host: Any, known: Catalogue) -> None:
-    row = {
+def test_a_name_for_one_package_per_cuda_major(host: Any, rows: Any) -> None:
+    entry = {
         "python": ">=3.10",
         "tags": {"x86_64": ["cp312"]},
         "glibc": "2.17",
@@ -355,14 +373,14 @@ def test_a_name_for_one_package_per_cuda_major(host: Any, known: Catalogue) -> N
         "size_mib": {"x86_64": 70},
     }
     packages = {
-        f"cupy-cuda{major}x": {"14.2.0": {**row, "cuda": f"{major}.0", "yanked": False}} for major in ("12", "13")
+        f"cupy-cuda{major}x": {"14.2.0": {**entry, "cuda": f"{major}.0", "yanked": False}} for major in ("12", "13")
     }
     about = {"index": "pypi", "cuda": None, "torch": {}, "wheels": True, "bundled": False, "least_capability": "5.0"}
     other = {
-        **known,
-        "pypi": {**known["pypi"], "packages": {**known["pypi"]["packages"], **packages}},
+        **rows,
+        "pypi": {**rows["pypi"], "packages": {**rows["pypi"]["packages"], **packages}},
         "extensions": {
-            "packages": {**known["extensions"]["packages"], **{name: about for name in packages}},
+            "packages": {**rows["extensions"]["packages"], **dict.fromkeys(packages, about)},
             "alternatives": {"cupy": {"packages": {major: f"cupy-cuda{major}x" for major in ("12", "13")}}},
         },
     }
@@ -375,10 +393,10 @@ def test_a_name_for_one_package_per_cuda_major(host: Any, known: Catalogue) -> N
     assert decision["extensions"]["cupy"]["skipped"] == "it is published for each CUDA major, not for the CPU"
 
 
-def test_an_extra_per_cuda_major_stands_in_the_requirement_alone(host: Any, known: Catalogue) -> None:
-    packages = known["extensions"]["packages"]
+def test_an_extra_per_cuda_major_stands_in_the_requirement_alone(host: Any, rows: Any) -> None:
+    packages = rows["extensions"]["packages"]
     about = {**packages["bitsandbytes"], "extras": {"13": "cu13"}}
-    other = {**known, "extensions": {"packages": {**packages, "bitsandbytes": about}}}
+    other = {**rows, "extensions": {"packages": {**packages, "bitsandbytes": about}}}
     decision = to_decision(resolve(host(), {"cuda": "13.0", "extensions": ["bitsandbytes"]}, other))
     assert decision["extensions"]["bitsandbytes"]["requirement"] == "bitsandbytes[cu13]==0.50.2"
     assert "bitsandbytes==0.50.2" in decision["environment"]["constraints"]
