@@ -32,7 +32,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import fits_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request, Wheels
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE, Request, Wheels
 
 NEWEST = "newest"
 ROUTES = ("native", "minor_version", "forward_compat", "fallback", "cpu")  # the best first
@@ -287,6 +287,8 @@ def _other_wish(walk: Walk, kept: Sequence[str], name: str, refusal: Refusal) ->
 
 def _relaxed(request: Request) -> Iterator[tuple[dict[str, Any], Request]]:
     """What the request names and could leave to the plan, the least first."""
+    if request.channel != STABLE:
+        yield {"channel": STABLE}, replace(request, channel=STABLE)
     if request.python != "auto":
         yield {"python": "auto"}, replace(request, python="auto")
     if request.wheels.provider not in ("auto", PROVIDER):

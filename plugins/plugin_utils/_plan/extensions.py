@@ -30,6 +30,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import Offer, find_any, satisfies, solve
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 COMPANIONS = ("torchvision", "torchaudio")  # built together with PyTorch and installed in the same step
@@ -122,6 +123,9 @@ class Options:
         releases, package = self.built.get(name), self.package(name)
         if isinstance(releases, Refusal):
             return
+        if self.torch.channel != STABLE and name in (*COMPANIONS, *self.bundled):
+            yield Offer(name, self.torch.channel, extra=self._of_channel(name))
+            return
         if releases is not None:
             for version in sorted(releases, key=parse_version, reverse=True):
                 release = Release(name, version, releases[version], {})
@@ -134,6 +138,11 @@ class Options:
                 yield Offer(name, version, extra=Extension(version, None, self.torch.index))
         elif not self.torch.adopt and package in known["extensions"]["packages"]:
             yield from self._published(name, package)
+
+    def _of_channel(self, name: str) -> Extension:
+        """What comes from the test or nightly index beside PyTorch, in a release that is not known."""
+        asked = None if name in self.bundled else f"{name}>=0.dev0"  # as pre-releases are not taken by themselves
+        return Extension(self.torch.channel, asked, self.torch.index)
 
     def _published(self, name: str, package: str) -> Iterable[Offer]:
         """The wheels of a package. What is only needed by others may be PyPI's where PyTorch's index has none."""
@@ -162,6 +171,8 @@ class Options:
         """Whether a requirement can be judged: of a package whose rows were thinned out a release may be missing."""
         if package == TORCH:
             return False  # every offer fits PyTorch
+        if self.torch.channel != STABLE and package in (*COMPANIONS, *self.bundled):
+            return False
         if package in self.wished or package in self.bundled or package in self.adopted:
             return True
         known = self.case.known
@@ -326,6 +337,9 @@ def _bundled(case: Case, torch: PyTorch) -> dict[str, list[str]]:
     A build for the CPU brings none.
     """
     known = case.known
+    if torch.channel != STABLE and torch.cuda:
+        about = known["extensions"]["packages"]
+        return {name: [torch.channel] for name, entry in about.items() if entry.get("bundled")}
     row = known["pypi"]["packages"][TORCH].get(torch.version)
     if row is None or torch.cuda is None or torch.adopt:
         return {}

@@ -81,6 +81,7 @@ def check_parsed(request: Request, known: Catalogue) -> None:
     drivers.check_driver(request, known)
     builds.check_cuda(request, known)
     builds.wished_torches(request, known)
+    builds.check_channel(request)
     check_components(request, known)
     nowhere = Case(read_host({}, request.overrides, known), request, Layout("user", SYSTEM_PREFIX, "/root"), known)
     provide_cutlass(nowhere)

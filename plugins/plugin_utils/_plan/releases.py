@@ -15,6 +15,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Cas
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 
 TORCH = "torch"
 
@@ -201,7 +202,7 @@ def built_for(release: Release, arch: str) -> str | None:
 
 def _per_cuda(about: Row, torch: PyTorch) -> bool:
     """Whether PyTorch's index has a build of it per CUDA, and this PyTorch is from there."""
-    return about.get("index") == "pytorch" and torch.provider != "pypi"
+    return about.get("index") == "pytorch" and torch.provider != "pypi" and torch.channel == STABLE
 
 
 def describe_extension(around: Around, release: Release) -> Extension:

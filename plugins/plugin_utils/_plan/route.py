@@ -28,6 +28,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import not_offered
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,9 @@ def _why(case: Case, build: Build, reason: Reason) -> tuple[Reason, ...]:
     host = case.host
     if not host.capabilities or not build.torch:
         return (reason,)
+    if build.channel != STABLE:
+        text = f"what {build.name} has machine code for is not known before it is installed; the proof decides"
+        return (reason, Reason("channel", text, build.source))
     capabilities = ", ".join(host.capabilities)
     text = f"{build.name} has machine code for {host.gpu_names} (compute capability {capabilities})"
     return (reason, Reason("machine-code", text, build.source))

@@ -14,6 +14,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import (
     CPU,
     Build,
+    channel_builds,
     cpu_build,
     matches,
     pick_python,
@@ -24,7 +25,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Cas
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE, Request
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class PyTorch:
     companions: dict[str, str] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
     adopt: str | None = None
+    channel: str = STABLE  # of another one version is the least that it can be, and local names the channel
 
 
 def not_offered(case: Case, build: Build) -> Refusal | None:
@@ -170,6 +172,8 @@ def choose_cpu(
         for torch in wished_torches(request, case.known)
         if (build := cpu_build(case, str(torch), compiled=request.wheels.provider == "source"))
     ]
+    if request.channel != STABLE:
+        builds = [build for build in channel_builds(case) if build.cuda is None]
     if request.wheels.provider in ("auto", "host_wheels"):
         builds = [build for build in builds if next(_host_wheels(build, case.host), None)] + builds
     for build in builds:
@@ -189,10 +193,15 @@ def describe_torch(case: Case, build: Build) -> PyTorch:
         provider, local = "adopt", str(build.adopt.get("local") or build.adopt["version"])
     elif build.wheel:
         provider, local = "host_wheels", str(build.wheel["version"])
+    elif build.channel != STABLE:
+        provider, local = "pytorch_index", build.index.replace("-", "+")
     elif case.request.wheels.provider == "pypi":
         provider, local = "pypi", f"{build.torch}+{build.index}"
     else:
         provider, local = "pytorch_index", f"{build.torch}+{build.index}"
+    asked = f"torch=={build.torch if provider == 'pypi' else local}"
+    if build.channel != STABLE:
+        asked = f"torch>={build.torch}"
     return PyTorch(
         version=str(build.torch),
         local=local,
@@ -201,6 +210,7 @@ def describe_torch(case: Case, build: Build) -> PyTorch:
         cuda=build.cuda,
         python=PythonChoice(python.path, python.version) if python else PythonChoice(None, None),
         arch_list=build.archs,
-        requirements=() if build.adopt else (f"torch=={build.torch if provider == 'pypi' else local}",),
+        requirements=() if build.adopt else (asked,),
         adopt=str(build.adopt["path"]) if build.adopt else None,
+        channel=STABLE if build.adopt else build.channel,
     )
