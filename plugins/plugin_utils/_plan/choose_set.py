@@ -61,8 +61,10 @@ class Walk:
 
     def accept(self, choice: Choice) -> bool:
         """Whether the walk may end at this build; it is noted otherwise, once for each Python that it could have."""
+        if choice.fallback and self.met and not self.met[0].choice.fallback:
+            return True  # what is as wished runs, with fewer extensions; these are no reason for another wish
         if choice.build is None or not self._is_as_near(choice):
-            return self.met != []
+            return False
         if self.full and self.full.build.torch != choice.build.torch:
             return True
         for candidate in _with_pythons(self, choice):
@@ -78,11 +80,9 @@ class Walk:
     def _is_as_near(self, choice: Choice) -> bool:
         """Whether what stands in for the wish is as near to it as what would without extensions."""
         if not choice.fallback or not self.met:
-            return not choice.fallback or self.met == []
-        first = self.met[0]
-        if not first.choice.fallback:
-            return False
-        return all(new >= old for new, old in zip(self._nearness(choice), self._nearness(first.choice), strict=True))
+            return True
+        first = self._nearness(self.met[0].choice)
+        return all(new >= old for new, old in zip(self._nearness(choice), first, strict=True))
 
     def _nearness(self, choice: Choice) -> tuple[bool, bool]:
         request, build = self.case.request, choice.build

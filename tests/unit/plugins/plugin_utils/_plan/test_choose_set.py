@@ -348,12 +348,32 @@ def test_what_is_left_out_does_not_take_others_with_it(host: Any, rivals: Any) -
 
 
 def test_an_image_that_lacks_an_extension_is_not_adopted_and_told(host: Any, settle: Decide) -> None:
-    decision = settle(host(pytorch=[{**IMAGE, "packages": {"triton": "3.9.0"}}]), extensions=["triton", "torchvision"])
+    image = {**IMAGE, "packages": {"triton": "3.9.0"}}
+    decision = settle(host(pytorch=[image]), cuda="13.0", extensions=["triton", "torchvision", "torchaudio"])
     assert decision["pytorch"]["provider"] == "pytorch_index"
     assert {
         "option": "PyTorch 2.15.0+cu130 at /opt/venv/lib/python3.12/site-packages",
-        "because": "it lacks torchvision, and what is not ours is not changed",
-    } in decision["rejected"] or decision["cuda"] != "13.0"
+        "because": "it lacks torchvision, torchaudio, and what is not ours is not changed",
+    } in decision["rejected"]
+    whole = settle(host(pytorch=[image]), cuda="13.0", extensions=["triton"])
+    assert (whole["pytorch"]["adopt"], [row for row in whole["rejected"] if "lacks" in row["because"]]) == (
+        IMAGE["path"],
+        [],
+    )
+
+
+def test_a_fallback_is_no_way_to_an_extension(host: Any, settle: Decide) -> None:
+    """PyTorch 2.15 runs here as wished; that 2.14 would have vLLM is told, and not done."""
+    decision = settle(host(), pytorch="2.15", extensions=["vllm"], on_old_driver=["fallback"])
+    assert (decision["pytorch"]["version"], decision["route"] == "fallback") == ("2.15.0", False)
+
+
+def test_what_stands_in_keeps_the_named_release(host: Any, rivals: Any) -> None:
+    """CUDA 13.0 cannot run here, PyTorch 2.9 can on CUDA 12.8: another PyTorch that had vLLM is not taken for it."""
+    wished = {"pytorch": "2.9", "cuda": "13.0", "on_old_driver": ["fallback"], "extensions": ["bitsandbytes", "vllm"]}
+    decision = to_decision(resolve(host("RTX4090", "570.124.06"), wished, rivals))
+    assert (decision["route"], decision["pytorch"]["local"]) == ("fallback", "2.9.1+cu128")
+    assert decision["extensions"]["vllm"]["skipped"] == "0.33.0 requires torch 2.14.0"
 
 
 def test_an_image_that_has_what_no_wheel_has_is_adopted(host: Any, settle: Decide) -> None:
