@@ -307,6 +307,44 @@ def test_an_old_c_library_counts_for_extensions(host: Any, settle: Decide) -> No
     assert trusted["extensions"]["xformers"]["version"] == "0.0.29.post3"
 
 
+def only(rows: Any, name: str, version: str, **changes: Any) -> dict[str, Any]:
+    """The catalogue with one release of a package, of which some values are others."""
+    packages = rows["pypi"]["packages"]
+    return {
+        **rows,
+        "pypi": {**rows["pypi"], "packages": {**packages, name: {version: {**packages[name][version], **changes}}}},
+    }
+
+
+def test_what_an_extension_needs_and_cannot_have_is_the_constraint(host: Any, rows: Any) -> None:
+    """bitsandbytes would fit; xformers, which it needs here, has no code for the GPU, and nobody wished for it."""
+    other = only(rows, "bitsandbytes", "0.50.2", requires={"torch": ">=2.4", "xformers": ">=0.0.30"})
+    wished = {"cuda": "12.6", "pytorch": "2.9", "extensions": ["bitsandbytes"]}
+    decision = to_decision(resolve(host("V100"), wished, other))
+    because = "requires xformers >=0.0.30, which cannot be had here: it needs compute capability 7.5; found 7.0"
+    assert decision["extensions"] == {"bitsandbytes": {"skipped": f"0.50.2 {because}"}}
+    had = to_decision(resolve(host("T4"), wished, other))
+    assert had["extensions"]["bitsandbytes"]["version"] == "0.50.2"
+    assert had["extensions"]["xformers"]["requirement"] == "xformers==0.0.33.post2+cu126"
+
+
+def test_what_a_release_says_of_pytorch_comes_first(host: Any, rows: Any) -> None:
+    other = only(rows, "bitsandbytes", "0.50.2", requires={"torchvision": "==0.1", "torch": "==2.14.1"})
+    wished = {"pytorch": "2.15", "extensions": ["torchvision", "bitsandbytes"]}
+    decision = to_decision(resolve(host(), wished, other))
+    assert decision["extensions"]["bitsandbytes"]["skipped"] == "0.50.2 requires torch 2.14.1"
+
+
+def test_the_build_for_the_very_cuda_comes_before_that_of_pypi(host: Any, rows: Any) -> None:
+    """Both are CUDA 12's and would run; for another CUDA of PyTorch it is PyPI's."""
+    builds = {"cu129": {"cuda": "12.9", "index": "https://download.pytorch.org/whl/cu129"}}
+    other = only(rows, "vllm", "0.16.0", variants=builds)
+    for cuda, requirement, index in (("12.9", "vllm==0.16.0+cu129", "cu129"), ("12.8", "vllm==0.16.0", "pypi")):
+        wished = {"cuda": cuda, "pytorch": "2.9.1", "extensions": ["vllm"]}
+        entry = to_decision(resolve(host(driver="610.43.02"), wished, other))["extensions"]["vllm"]
+        assert (entry["requirement"], entry["index"]) == (requirement, index)
+
+
 @pytest.fixture
 def rivals(rows: Any) -> dict[str, Any]:
     """The catalogue with bitsandbytes for PyTorch 2.14.1 alone, and vLLM for 2.14.0 alone."""
