@@ -143,7 +143,7 @@ def versions(decision: dict[str, Any]) -> dict[str, str]:
             id="cpu",
         ),
         pytest.param(
-            {"gpu": "A100", "driver": "550.163.01"},
+            {"gpu": "A100", "driver": "570.133.20"},
             {"pytorch": "2.6", "extensions": ["xformers", "torchvision"]},
             "2.6.0+cu126",
             {"xformers": "0.0.29.post3", "torchvision": "0.21.0"},
