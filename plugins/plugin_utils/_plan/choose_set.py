@@ -98,7 +98,9 @@ def choose(case: Case) -> Choice:
     walk = _walk(Walk(case, wished, built, {}, wished))
     if not walk.met:
         return route.choose(case)
-    return _settle(walk)
+    choice = _settle(walk)
+    left = torch.not_adopted(case, torch.settle(case, choice.build)) if choice.build else None
+    return replace(choice, rejected=(*choice.rejected, left)) if left else choice
 
 
 def choose_cpu(case: Case) -> Choice:

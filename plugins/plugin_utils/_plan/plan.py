@@ -57,7 +57,6 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import 
     check_components,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
-    not_adopted,
     not_offered,
     settle,
 )
@@ -237,10 +236,7 @@ def _choose_gpu(draft: Draft) -> Choice:
         draft.remedies += advice.remedies(case, other_wishes=False)
     elif better := advice.better(case, choice):
         draft.remedies.append(better)
-    build = settle(case, choice.build)
-    if left := not_adopted(case, build):
-        draft.rejected.append(left)
-    return replace(choice, build=build)
+    return replace(choice, build=settle(case, choice.build))
 
 
 # --- the parts ---
