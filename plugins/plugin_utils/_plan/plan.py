@@ -53,13 +53,8 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
-    check_components,
-)
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
-    not_offered,
-    settle,
-)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import check_components
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import not_offered, settle
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request, parse_request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import escape

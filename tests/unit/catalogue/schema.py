@@ -269,7 +269,10 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
     },
     "pytorch": {
-        "indexes": (INDEX, {"cuda": _or_null(RELEASE), "url": URL, "side": _optional(BOOLEAN), "channel": _optional(CHANNEL)}),
+        "indexes": (
+            INDEX,
+            {"cuda": _or_null(RELEASE), "url": URL, "side": _optional(BOOLEAN), "channel": _optional(CHANNEL)},
+        ),
         "releases": (
             VERSION,
             {
