@@ -16,8 +16,8 @@ options:
     required: true
   requirements:
     description:
-      - What is to be there, each as V(name==version), as V(name @ URL of a wheel), or as V(name) where any version
-        will do.
+      - What is to be there, each as V(name==version), as V(name @ URL of a wheel), as V(name>=2.9.0.dev0), or as
+        V(name) where any version will do.
     type: list
     elements: str
     default: []

@@ -16,16 +16,16 @@ OTHERS = ("pypi", "host_wheels", "source")  # what the host's pip configuration 
 
 
 def extension_indexes(packages: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The address of each of PyTorch's indexes, once, in the order of the extensions."""
+    """The address of each index beside PyPI, once, in the order of the extensions; an address stands for itself."""
     known = load_catalogue()["pytorch"]["indexes"]
     wanted = [row.get("index") or "pypi" for row in packages.values() if row.get("requirement")]
     names = dict.fromkeys(name for name in wanted if name not in OTHERS)
     for name in names:
-        if name not in known:
+        if name not in known and "://" not in name:
             raise AnsibleFilterError(
                 f"ml_extensions_packages has the index {name!r}; expected one of {', '.join([*OTHERS, *known])}."
             )
-    return [str(known[name]["url"]) for name in names]
+    return [str(known[name]["url"]) if name in known else name for name in names]
 
 
 class FilterModule:

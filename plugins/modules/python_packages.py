@@ -42,7 +42,7 @@ options:
       - Nothing is written into that folder.
     type: path
   constraints:
-    description: Exact versions, as V(name==version), that hold for whatever the requirements depend on.
+    description: Versions, as V(name==version) or V(name>=2.9.0.dev0), that hold for all that the requirements need.
     type: list
     elements: str
     default: []
@@ -50,6 +50,14 @@ options:
     description: Whether to leave out what the requirements depend on.
     type: bool
     default: false
+  index_strategy:
+    description:
+      - With V(best-match) the newest release that fits is taken, from whatever index has it, as pip does.
+      - With V(first-match) that of the first index that has one, in the order O(index_url), O(extra_index_urls), the
+        host's own. PyTorch's test and nightly indexes need it, as stable releases may have higher numbers.
+    type: str
+    choices: [best-match, first-match]
+    default: best-match
   state:
     description:
       - V(absent) takes O(requirements) out of the environment, or removes the whole environment or folder where no
@@ -347,6 +355,7 @@ def main() -> None:
             "adopt": {"type": "path"},
             "constraints": {"type": "list", "elements": "str", "default": []},
             "no_deps": {"type": "bool", "default": False},
+            "index_strategy": {"type": "str", "choices": ["best-match", "first-match"], "default": "best-match"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_one_of=[("environment", "directory")],

@@ -78,6 +78,7 @@ class Environment:
             extra_index_urls=self.params["extra_index_urls"],
             find_links=[link for link in self.params["find_links"] if "://" in link or pathlib.Path(link).exists()],
             ca_bundle=environ.get("SSL_CERT_FILE") or bundle,
+            strategy=self.params.get("index_strategy") or "best-match",
         )
         self.requirements = self.parse(self.params["requirements"])
 

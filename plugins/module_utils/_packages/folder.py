@@ -191,7 +191,7 @@ def incoherence(
     """Why these packages cannot work together, one clause each: a constraint that does not hold, two CUDA majors."""
     both = {**adopted, **distributions}
     found = [
-        f"{rule.name} is {both[rule.name].version}, expected {rule.version}"
+        f"{rule.name} is {both[rule.name].version}, expected {rule.version or rule.text}"
         for rule in constraints
         if rule.name in both and not satisfied(rule, {rule.name: both[rule.name].version})
     ]

@@ -15,7 +15,10 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import no
 
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"  # of a distribution, as people write it
 
-_REQUIREMENT = re.compile(rf"(?P<name>{NAME})(?:\[[\w ,.-]*\])?\s*(?:==\s*(?P<version>[\w.!+-]+)|@\s*(?P<url>\S+))?")
+_REQUIREMENT = re.compile(
+    rf"(?P<name>{NAME})(?:\[[\w ,.-]*\])?\s*"
+    r"(?:==\s*(?P<version>[\w.!+-]+)|>=\s*(?P<least>[0-9.]+\.dev[0-9]+)|@\s*(?P<url>\S+))?"
+)
 
 
 class PackagesError(Exception):
@@ -23,17 +26,19 @@ class PackagesError(Exception):
 
 
 class Requirement(NamedTuple):
-    """One requested distribution; ``version`` is ``None`` where any will do."""
+    """One requested distribution; ``version`` is ``None`` where any will do, or any from ``least`` on."""
 
     text: str
     name: str  # normalised
     version: str | None
+    least: str | None = None
 
 
 def parse_requirement(text: str) -> Requirement:
-    """Read ``name``, ``name==version``, ``name[extra]==version`` or ``name @ <URL of a wheel>``.
+    """Read ``name``, ``name==version``, ``name[extra]==version``, ``name @ <URL of a wheel>`` or ``name>=2.9.0.dev0``.
 
-    Raises PackagesError for ranges and options: a plan names exact versions.
+    Raises PackagesError for other ranges and for options: a plan names exact versions, or of an index whose releases
+    change every day the least development release.
     """
     match = _REQUIREMENT.fullmatch(text.strip())
     if match is None:
@@ -47,7 +52,7 @@ def parse_requirement(text: str) -> Requirement:
         if wheel is None:
             raise PackagesError(f'The requirement is "{text}"; expected the URL of a .whl file, or name==version.')
         version = wheel["version"]
-    return Requirement(text.strip(), normalise(match["name"]), version)
+    return Requirement(text.strip(), normalise(match["name"]), version, match["least"])
 
 
 def same_version(wanted: str, found: str) -> bool:
@@ -66,7 +71,11 @@ def same_version(wanted: str, found: str) -> bool:
 def satisfied(requirement: Requirement, versions: Mapping[str, str]) -> bool:
     """Whether one of these distributions (normalised name -> version) is the requested one."""
     found = versions.get(requirement.name)
-    return found is not None and (requirement.version is None or same_version(requirement.version, found))
+    if found is None:
+        return False
+    if requirement.least is not None:
+        return _order(found) >= _order(requirement.least)
+    return requirement.version is None or same_version(requirement.version, found)
 
 
 def newer_or_same(version: str, least: str) -> bool:
@@ -76,6 +85,15 @@ def newer_or_same(version: str, least: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"[0-9]+", version.partition("+")[0]))
+
+
+def _order(version: str) -> tuple[tuple[int, ...], int, int]:
+    """What orders versions, as far as a least one needs it: the release without trailing zeros, then a dev number."""
+    match = re.match(r"([0-9]+(?:\.[0-9]+)*)(?:[._-]?dev([0-9]*))?", version.partition("+")[0])
+    if match is None:
+        return (), 0, 0
+    release = tuple(int(part) for part in re.sub(r"(?:\.0+)+$", "", match[1]).split("."))
+    return (release, 1, 0) if match[2] is None else (release, 0, int(match[2] or 0))
 
 
 def _release(public: str) -> str:

@@ -39,6 +39,7 @@ def uv_settings(
     extra_index_urls: Iterable[str] = (),
     find_links: Iterable[str] = (),
     ca_bundle: str | None = None,
+    strategy: str = "best-match",
 ) -> tuple[list[str], dict[str, str]]:
     """uv's arguments and variables for the host's own pip configuration and what the caller adds to it.
 
@@ -47,13 +48,14 @@ def uv_settings(
     each alone is incomplete (PyTorch's lacks most packages), and pins decide what is taken.
 
     :param ca_bundle: the certificates to trust where pip's configuration names none.
+    :param strategy: ``first-match`` takes the release of the first index that has a fitting one, however old it is.
     """
     indexes = [url for url in (index_url, *extra_index_urls, *pip.extra_index_urls) if url]
     arguments = ["--no-index"] if pip.no_index and not index_url else []
     variables = {
         "UV_DEFAULT_INDEX": pip.index_url or "",
         "UV_INDEX": " ".join(dict.fromkeys(indexes)),
-        "UV_INDEX_STRATEGY": "unsafe-best-match" if indexes else "",
+        "UV_INDEX_STRATEGY": f"unsafe-{strategy}" if indexes else "",
         "UV_FIND_LINKS": ",".join(dict.fromkeys([*find_links, *pip.find_links])),
         "UV_INSECURE_HOST": " ".join(pip.trusted_hosts),
         "SSL_CERT_FILE": pip.cert or ca_bundle or "",

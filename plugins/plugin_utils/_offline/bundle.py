@@ -20,6 +20,7 @@ Observed = Mapping[str, Any]
 
 HOST_DIR = "bundle_host_dir"
 CONTROLLER_DIR = "bundle_dir"
+STABLE = "stable"  # PyTorch's channel of which all releases stay
 BUILT_HERE = "{{ stack_plan_decision['source']['links'] | default([]) }}"  # wheels that the host has of its own builds
 
 
@@ -93,6 +94,12 @@ def list_needs(decision: Decision, observed: Observed, target: Target, mirrors: 
     if decision["route"] == "blocked":
         remedies = " ".join(decision.get("remedies") or ())
         raise BundleError(f"{decision['summary']}: there is nothing to bundle for this host. {remedies}".strip())
+    channel = (decision.get("pytorch") or {}).get("channel", STABLE)
+    if channel != STABLE:
+        raise BundleError(
+            f"PyTorch comes from its {channel} index, whose releases change every day, so a bundle of today is not what"
+            " is asked for tomorrow; set channel: stable to make a bundle."
+        )
     pending = pending_parts(decision)
     wheels = [
         *_toolkits(decision, pending, target, mirrors),
@@ -149,7 +156,8 @@ def pin(request: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     """The request with the releases that were decided: what is newest may be another when the bundle is used."""
     patch = (decision.get("toolkit") or {}).get("patch")
     decided = {"cuda": patch if str(patch).startswith(f"{decision.get('cuda')}.") else decision.get("cuda")}
-    decided |= {name: (decision.get(name) or {}).get("version") for name in ("pytorch", "cutlass")}
+    named = ("cutlass",) if request.get("channel", STABLE) != STABLE else ("pytorch", "cutlass")
+    decided |= {name: (decision.get(name) or {}).get("version") for name in named}
     wished = {name: value for name, value in decided.items() if value and request.get(name) != "none"}
     return {**request, **wished}
 

@@ -17,10 +17,11 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Pyt
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.patches import check_patch, split_patch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE, Request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import NAME, RequestError, unlisted
 
 CPU = "cpu"
+NIGHTLY = "nightly"
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,14 @@ class Build:
     source: str
     adopt: Row | None = None  # an observed PyTorch that is used as it is
     wheel: Row | None = None  # a wheel that the host's own configuration offers
+    python: str | None = None  # the version of the interpreter, where the extensions decide on it
+    channel: str = STABLE  # of another one nobody knows what is in its builds
 
     @property
     def name(self) -> str:
         """How a person calls it."""
+        if self.channel != STABLE:
+            return f"PyTorch {self.index.replace('-', '+')}"
         return f"PyTorch {self.torch}+{self.index}" if self.torch else f"CUDA {self.cuda}"
 
 
@@ -54,7 +59,7 @@ def why_not_build(case: Case, build: Build, *, ptx: bool) -> Refusal | None:
         found = ", ".join(dict.fromkeys(python.version for python in host.pythons)) or "none"
         wish = "" if request.python == "auto" else f" and {request.python} is asked for"
         return Refusal(f"has wheels for Python {span(build.pythons)}; found {found}{wish}")
-    if build.cuda and switches.arch_list:
+    if build.cuda and switches.arch_list and build.channel == STABLE:
         return no_machine_code(case, (*build.archs, *build.ptx), ptx=ptx, cuda=build.cuda)
     return None
 
@@ -66,21 +71,26 @@ def has_python(case: Case, build: Build) -> bool:
 
 def pick_python(case: Case, build: Build) -> Python | None:
     """The interpreter for a build: the live environment's, or the newest with headers, the system's own first."""
+    fit = find_pythons(case, build)
+    return fit[0] if fit else None
+
+
+def find_pythons(case: Case, build: Build) -> list[Python]:
+    """The interpreters that a build could have, the best first: see :func:`pick_python`."""
     host, request = case.host, case.request
     if build.adopt:
-        return Python(str(build.adopt.get("python") or ""), str(build.adopt.get("python_version") or ""))
+        return [Python(str(build.adopt.get("python") or ""), str(build.adopt.get("python_version") or ""))]
     fit = [
         python
         for python in host.pythons or ()
         if (python.version in build.pythons or not request.overrides.python)
         and request.python in ("auto", python.version, python.path)
+        and build.python in (None, python.version)
     ]
     if build.wheel:
         fit = [python for python in fit if fits_tag(str(build.wheel.get("python_tag")), python.version)]
-    if not fit:
-        return None
     live = (host.live or {}).get("python")
-    return max(
+    return sorted(
         fit,
         key=lambda python: (
             python.version == live,
@@ -88,6 +98,7 @@ def pick_python(case: Case, build: Build) -> Python | None:
             parse_version(python.version),
             python.path.startswith("/usr/bin/"),
         ),
+        reverse=True,
     )
 
 
@@ -112,6 +123,9 @@ def _fitting_tags(python: str) -> frozenset[str]:
 def wished_builds(case: Case) -> Iterator[Build]:
     """The builds that are what was wished, the best first: the newest PyTorch, then the newest CUDA."""
     request, known = case.request, case.known
+    if request.channel != STABLE and request.pytorch != "none":
+        yield from (build for build in channel_builds(case) if build.cuda)
+        return
     compiled = request.wheels.provider == "source"
     for torch in wished_torches(request, known):
         indexes = torch_indexes(torch, known)
@@ -124,6 +138,27 @@ def wished_builds(case: Case) -> Iterator[Build]:
             found = _compilable(indexes, request.cuda, known)  # what it is compiled with is what it is for
         for index in found:
             yield from _builds(case, torch, index, compiled=compiled)
+
+
+def channel_builds(case: Case) -> Iterator[Build]:
+    """The builds of PyTorch's test or nightly indexes for the wished CUDA, the newest CUDA first, the CPU's last.
+
+    Their release is the least that it can be, as a development release: of the test index the newest stable one, of
+    the nightly the next minor one. An installer takes such releases where the least one asked for is one. Which GPUs
+    they have code for is not known; Pythons and C library are taken to be those of the newest release.
+    """
+    request, known = case.request, case.known
+    newest = max(known["pytorch"]["releases"], key=parse_version)
+    row = known["pytorch"]["releases"][newest]
+    major, minor = parse_version(newest)[:2]
+    least = f"{major}.{minor + 1}.0.dev0" if request.channel == NIGHTLY else f"{newest}.dev0"
+    rows = {key: index for key, index in known["pytorch"]["indexes"].items() if index.get("channel") == request.channel}
+    for key in sorted(rows, key=lambda key: version_key(rows[key]["cuda"]), reverse=True):
+        cuda, source = rows[key]["cuda"], str(rows[key]["source"])
+        if cuda and request.cuda not in ("newest", cuda):
+            continue
+        pythons = tuple(row["pythons"])
+        yield Build(least, key, cuda, (), (), pythons, row["glibc"], source, channel=request.channel)
 
 
 def fallback_builds(case: Case) -> Iterator[Build]:
@@ -178,6 +213,23 @@ def check_cuda(request: Request, known: Catalogue) -> None:
         check_patch(where, request.toolkit.patch or wanted if where == "cuda" else wanted, known)
 
 
+def check_channel(request: Request) -> None:
+    """Raise RequestError for what cannot be asked of an index whose releases nobody knows before they are installed."""
+    channel = request.channel
+    if channel == STABLE:
+        return
+    if request.pytorch != "newest":
+        told = f'{NAME}.channel is {channel} and pytorch is "{request.pytorch}"'
+        raise RequestError(f"{told}; which releases are there is not known: set pytorch: newest, or channel: stable.")
+    if request.wheels.provider not in ("auto", "adopt", "pytorch_index"):
+        told = f"{NAME}.channel is {channel} and wheels.provider is {request.wheels.provider}"
+        raise RequestError(f"{told}; expected wheels.provider auto or pytorch_index, or channel: stable.")
+    if request.source.extensions:
+        told = f"{NAME}.channel is {channel} and source.extensions lists {', '.join(request.source.extensions)}"
+        because = "what is compiled is kept for one release of PyTorch"
+        raise RequestError(f"{told}; {because}: set channel: stable, or leave it out.")
+
+
 def matches(version: str, wish: str) -> bool:
     """Whether a version is as wished: 2.9.1 is both a 2.9 and a 2.9.1, and newest is anything."""
     base = version.partition("+")[0]
@@ -207,7 +259,7 @@ def _matching_indexes(indexes: list[str], cuda: str, known: Catalogue) -> list[s
     if cuda == "newest":
         return indexes
     exact = [index for index in indexes if index_cuda(index, known) == cuda]
-    published = {row["cuda"] for row in known["pytorch"]["indexes"].values()}
+    published = {row["cuda"] for row in known["pytorch"]["indexes"].values() if not row.get("channel")}
     if exact or cuda in published:
         return exact
     wanted = parse_version(cuda)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.wheels import describe_build
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment, find_built
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.parts import BY_ROLE, owner_of
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import why_lapsed
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import preview, told_as
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import all_choices
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
@@ -207,7 +210,7 @@ def _pytorch(case: Case, wanted: Wanted) -> Iterator[Change]:
     torch, environment = wanted.stack.torch, wanted.environment
     if torch is None:
         return
-    sizes = case.known["pytorch"]["sizes"].get(torch.index, {})
+    sizes = case.known["pytorch"]["sizes"].get(torch.index.rpartition("-")[2], {})
     size, disk = int(sizes.get("download_mib", 0)), int(sizes.get("installed_mib", 0))
     if torch.adopt:
         adopted = case.known["sizes"]["sizes"]["adopted_environment"]
@@ -224,7 +227,7 @@ def _pytorch(case: Case, wanted: Wanted) -> Iterator[Change]:
     extensions = {name for name, entry in wanted.stack.extensions.items() if name not in COMPANIONS}
     for name, version in _pins(torch).items():
         found = packages.get(name)
-        if found != version:
+        if not _is_met(version, found and str(found)):
             mib = size if name == "torch" else 0
             action = REPLACE if found else REPAIR
             yield Change("pytorch", action, name, found and str(found), version, mib, mib * 2, environment.path)
@@ -235,9 +238,14 @@ def _pytorch(case: Case, wanted: Wanted) -> Iterator[Change]:
 
 
 def _pins(torch: PyTorch) -> dict[str, str]:
-    """Package → version as its metadata has it; nothing where a PyTorch is adopted."""
-    pairs = (requirement.split("==", 1) for requirement in torch.requirements)
-    return {pair[0]: pair[1] for pair in pairs}
+    """Package → version as its metadata has it, or >= and the least one; nothing where a PyTorch is adopted."""
+    pairs = (re.fullmatch(r"([^=>]+)(?:==)?(.*)", requirement) for requirement in torch.requirements)
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def _is_met(wanted: str, found: str | None) -> bool:
+    """Whether a version is the wanted one: exactly, or of those that are at least as new."""
+    return found is not None and (satisfies(found, wanted) if wanted.startswith(">=") else found == wanted)
 
 
 def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:

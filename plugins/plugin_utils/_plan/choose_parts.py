@@ -31,7 +31,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import Cutlass, provide_cutlass, unknown_target
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
-    Extension,
+    COMPANIONS,
     Set,
     choose_extensions,
     split_companions,
@@ -41,6 +41,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler i
     explain_compiler,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
@@ -66,13 +67,15 @@ def choose_parts(draft: Draft, choice: Choice) -> Stack:
     toolkit, beside = _toolkits(draft, choice, torch)
     if torch and request.wheels.provider == PROVIDER:
         torch = _compile_torch(draft, torch, toolkit)
-    extensions, compiled = _extensions(draft, torch, toolkit)
+    extensions, compiled = _extensions(draft, choice, torch, toolkit)
     toolkits = tuple(filter(None, (toolkit, *beside)))
     level = choice.compat.cuda if choice.compat else draft.case.host.driver_cuda
     tools = (triton.find_gaps(draft.case, torch, level), toolkits)
     extensions = _triton(draft, torch, extensions, tools)
     if torch and not torch.adopt:
         torch = split_companions(torch, extensions)
+    wished = (*request.extensions, *wished_extensions(request))
+    extensions = {name: entry for name, entry in extensions.items() if name in wished or name not in COMPANIONS}
     if torch and torch.python.version is None:
         draft.warnings.append(
             "The host's Python versions are unknown; the newest that fits is looked for when it is installed."
@@ -183,8 +186,10 @@ def _compile_torch(draft: Draft, torch: PyTorch, toolkit: Toolkit | None) -> PyT
     return wheels.name_torch(case, torch)
 
 
-def _extensions(draft: Draft, torch: PyTorch | None, toolkit: Toolkit | None) -> tuple[Set, dict[str, str]]:
-    """The extensions, and of these package → version of what is compiled here."""
+def _extensions(
+    draft: Draft, choice: Choice, torch: PyTorch | None, toolkit: Toolkit | None
+) -> tuple[Set, dict[str, str]]:
+    """The extensions, and of these package → version of what is compiled here. One that cannot be had degrades."""
     case = draft.case
     built: dict[str, Any] = {}
     for name, version in wished_extensions(case.request).items():
@@ -192,17 +197,17 @@ def _extensions(draft: Draft, torch: PyTorch | None, toolkit: Toolkit | None) ->
         built[name] = {version: listed[version]} if version else listed
         if torch and (refusal := why_not_compiled(case, name, torch, toolkit)):
             built[name] = replace(refusal, because=f"it cannot be built here: {refusal.because}")
-            draft.degraded = True
-            draft.suggest((*refusal.ways_out, _leave_out(case, name)))
     wished = tuple(dict.fromkeys((*case.request.extensions, *built)))
     extensions = choose_extensions(case, wished, torch, built)
     for name, entry in extensions.items():
-        if not isinstance(entry, Refusal) or entry.because.startswith("it cannot be built here"):
+        if not isinstance(entry, Refusal):
             continue
-        if devices.too_old(case, name) and name not in built and torch and torch.cuda:
-            draft.degrade(name, entry)
-        else:
-            draft.suggest(entry.ways_out)
+        told: Refusal = entry if entry.ways_out else choice.skipped.get(name, entry)
+        told = _from_source(draft, name, torch, toolkit) or told
+        left = {"extensions": [other for other in case.request.extensions if other != name]}
+        last = _leave_out(case, name) if name in built else WayOut(f"Leave {name} out of extensions.", left)
+        extensions[name] = told
+        draft.degrade(name, replace(told, ways=(*told.ways, replace(last, is_last=True))))
     compiled = {
         name: entry.version
         for name, entry in extensions.items()
@@ -216,6 +221,21 @@ def _leave_out(case: Case, name: str) -> WayOut:
     source = [entry for entry in case.request.source.extensions if entry.partition("==")[0] != name]
     wish = {"source": {"extensions": source}, "extensions": [one for one in case.request.extensions if one != name]}
     return WayOut(f"Remove {name} from source.extensions on this host.", wish)
+
+
+def _from_source(draft: Draft, name: str, torch: PyTorch | None, toolkit: Toolkit | None) -> Refusal | None:
+    """Of an extension without wheels: that it is published as source only, and to compile it where that can be done."""
+    case = draft.case
+    about = case.known["extensions"]["packages"].get(name, {})
+    listed = wished_extensions(case.request)
+    if torch is None or about.get("wheels", True) or name in listed or name not in case.known["source"]["packages"]:
+        return None
+    if why_not_compiled(case, name, torch, toolkit):
+        return None
+    wish = {"source": {"extensions": [*case.request.source.extensions, name]}}
+    return Refusal(
+        "it is published as source only", f"Add {name} to source.extensions to have it compiled here.", wish=wish
+    )
 
 
 def _toolkits(draft: Draft, choice: Choice, torch: PyTorch | None) -> tuple[Toolkit | None, tuple[Toolkit, ...]]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import kinds
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import satisfies
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 
 BETWEEN_HOSTS = "nccl_ib"  # whatever the number of GPUs

@@ -78,7 +78,8 @@ def to_decision(plan: Plan, hourly_price: float | None = None) -> dict[str, Any]
     decision: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
     decision.pop("lacking")
     for way in decision["ways_out"]:
-        way.pop("option")
+        for key in ("option", "is_last"):
+            way.pop(key)
         way["money"] = count_money(way["minutes"], hourly_price)
     decision["changes"] = [
         {
@@ -97,7 +98,8 @@ def to_decision(plan: Plan, hourly_price: float | None = None) -> dict[str, Any]
         if isinstance(entry, Refusal):
             decision["extensions"][name] = {"skipped": entry.because}
         else:
-            decision["extensions"][name].pop("mib")
+            for key in ("mib", "cuda"):
+                decision["extensions"][name].pop(key)
     for build in (decision["source"] or {}).get("builds", ()):
         build.pop("fetch_mib")
     return decision

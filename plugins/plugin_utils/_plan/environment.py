@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import Repair, find_repairs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 
 _NAME = re.compile(r"([0-9]+)-(.+)")
+_EXTRA = re.compile(r"\[[^]]*\]")  # installers take no extra in a constraint
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _constraints(stack: Stack) -> tuple[str, ...]:
     if stack.torch is None:
         return ()
     chosen = (
-        entry.requirement
+        _EXTRA.sub("", entry.requirement)
         for name, entry in stack.extensions.items()
         if isinstance(entry, Extension) and entry.requirement and name not in COMPANIONS
     )

@@ -1,115 +1,333 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One coherent set of extensions beside a PyTorch: a version each, or the reason why one is skipped."""
+"""Which releases of the extensions fit beside one PyTorch, and which of these go together."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import InvalidSpecifier, SpecifierSet
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import too_old
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import (
+    TORCH,
+    Around,
+    Extension,
+    Release,
+    all_releases,
+    as_words,
+    describe_extension,
+    is_near,
+    misfit,
+    misfit_gpu,
+    misfit_metadata,
+    misfit_package,
+    newest_first,
+    releases_of,
+)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import Offer, find_any, satisfies, solve
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
 
 COMPANIONS = ("torchvision", "torchaudio")  # built together with PyTorch and installed in the same step
+BEFORE = "which is named before it"
 
 
-@dataclass(frozen=True)
-class Extension:
-    """A version, and what to ask the installer for; ``requirement`` is None where it comes with PyTorch itself."""
-
-    version: str
-    requirement: str | None
-    index: str
-    mib: int = 0
+Set = dict[str, Extension | Refusal]  # a refusal: why it is not in the set
+Solution = Mapping[str, Offer]  # package → its release, of the wished ones and of what these need
+Built = Mapping[str, Mapping[str, Row] | Refusal]  # what is compiled here: its releases, or why it cannot be
 
 
-Set = dict[str, "Extension | Refusal"]  # a refusal: why it is not in the set
+@dataclass
+class Options:
+    """What can be had beside one PyTorch: of each package the releases that fit it and the host, the best first.
 
-
-@dataclass(frozen=True)
-class Release:
-    """One release of an extension: its row of pypi.yml, and what extensions.yml says about the package."""
-
-    name: str
-    version: str
-    row: Row
-    about: Row
-
-
-@dataclass(frozen=True)
-class Around:
-    """What an extension is chosen for: the case, PyTorch, and package → version of what is chosen already."""
+    ``built`` are those that are compiled here, for which no wheel is needed.
+    """
 
     case: Case
     torch: PyTorch
-    pins: dict[str, str] = field(default_factory=dict)
-    bundled: Mapping[str, str] = field(default_factory=dict)  # comes with PyTorch
+    wished: tuple[str, ...]
+    built: Built = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)  # of this host; shared by the PyTorches of one decision
+
+    def __post_init__(self) -> None:
+        """Note what is there whatever is chosen: what PyTorch brings, or what lies beside an adopted one."""
+        torch = self.torch
+        key = (torch.local, torch.cuda, torch.provider, torch.python.version, torch.adopt, self.wished)
+        self._offers: dict[str, tuple[Offer, ...]] = self.memo.setdefault((*key, "offers"), {})
+        self._solved: dict[tuple[str, ...], Solution | None] = self.memo.setdefault((*key, "solved"), {})
+        self._usable: dict[str, tuple[Offer, ...]] = self.memo.setdefault((*key, "usable"), {})
+        self._can: dict[frozenset[str], bool] = self.memo.setdefault((*key, "can"), {})
+        self.around = Around(self.case, self.torch, {TORCH: self.torch.version})
+        self.bundled = _bundled(self.case, self.torch)
+        self.adopted = _adopted(self.case, self.torch)
+
+    def offers(self, name: str) -> tuple[Offer, ...]:
+        """The releases of a package that fit PyTorch and the host, the best first, whatever else they need."""
+        if name not in self._offers:
+            self._offers[name] = tuple(self._find(name))
+        return self._offers[name]
+
+    def usable(self, name: str) -> tuple[Offer, ...]:
+        """Those of its releases for which each of the packages that they need has a usable one."""
+        if name not in self._usable:
+            self._usable[name] = self.offers(name)  # for packages that need each other
+            self._usable[name] = tuple(offer for offer in self.offers(name) if self._has_needs(offer))
+        return self._usable[name]
+
+    def _has_needs(self, offer: Offer) -> bool:
+        needs = offer.requires
+        return all(any(satisfies(other.version, spec) for other in self.usable(name)) for name, spec in needs)
+
+    def package(self, name: str) -> str:
+        """The package that a name stands for beside this PyTorch: of one that is published per CUDA major, that one."""
+        row = self.case.known["extensions"].get("alternatives", {}).get(name)
+        major = str(parse_version(self.torch.cuda)[0]) if self.torch.cuda else ""
+        return str(row["packages"].get(major, name)) if row else name
+
+    def can(self, names: Sequence[str]) -> bool:
+        """Whether these can be had together."""
+        key = frozenset(names)
+        if key not in self._can:
+            self._can[key] = all(self.usable(name) for name in names) and (
+                len(names) == 1 or find_any(self._universe(names), names) is not None
+            )
+        return self._can[key]
+
+    def solve(self, names: Sequence[str]) -> Solution:
+        """One release for each of ``names`` and for what these need; they can be had together."""
+        key = tuple(names)
+        if key not in self._solved:
+            self._solved[key] = solve(self._universe(names), names)
+        return self._solved[key] or {}
+
+    def _universe(self, names: Sequence[str]) -> dict[str, tuple[Offer, ...]]:
+        """Package → releases, of some packages and of all that they might need."""
+        found = {name: self.usable(name) for name in names}
+        waiting = list(names)
+        while waiting:
+            for offer in found[waiting.pop(0)]:
+                for package, _spec in offer.requires:
+                    if package not in found:
+                        found[package] = self.usable(package)
+                        waiting.append(package)
+        return found
+
+    def _find(self, name: str) -> Iterable[Offer]:
+        known = self.case.known
+        releases, package = self.built.get(name), self.package(name)
+        if isinstance(releases, Refusal):
+            return
+        if self.torch.channel != STABLE and name in (*COMPANIONS, *self.bundled):
+            yield Offer(name, self.torch.channel, extra=self._of_channel(name))
+            return
+        if releases is not None:
+            for version in sorted(releases, key=parse_version, reverse=True):
+                release = Release(name, version, releases[version], {})
+                if misfit_metadata(self.around, release) is None:
+                    yield self._offer(release, Extension(version, f"{name}=={version}", "source"))
+        elif self._is_bundled_for_others(package):
+            return
+        elif package in self.adopted:
+            yield Offer(name, self.adopted[package], extra=Extension(self.adopted[package], None, "adopt"))
+        elif name in self.bundled:
+            for version in self.bundled[name]:
+                yield Offer(name, version, extra=Extension(version, None, self.torch.index))
+        elif not self.torch.adopt and package in known["extensions"]["packages"]:
+            yield from self._published(name, package)
+
+    def _is_bundled_for_others(self, package: str) -> bool:
+        """Whether a package comes along with PyTorch and does not run on a GPU of this host."""
+        about = self.case.known["extensions"]["packages"].get(package, {})
+        return bool(self.torch.cuda and about.get("bundled")) and misfit_gpu(self.around, about) is not None
+
+    def _of_channel(self, name: str) -> Extension:
+        """What comes from the test or nightly index beside PyTorch, in a release that is not known."""
+        asked = None if name in self.bundled else f"{name}>=0.dev0"  # as pre-releases are not taken by themselves
+        return Extension(self.torch.channel, asked, self.torch.index)
+
+    def _published(self, name: str, package: str) -> Iterable[Offer]:
+        """The wheels of a package. What is only needed by others may be PyPI's where PyTorch's index has none."""
+        known = self.case.known
+        about = known["extensions"]["packages"][package]
+        if misfit_package(self.around, about):
+            return
+        key = ("releases", package, self.torch.cuda, name in self.wished)
+        if key not in self.memo:
+            listed = list(releases_of(package, known, about, self.torch.cuda))
+            if name not in self.wished and about.get("index") == "pytorch":
+                own = {**about, "index": "pypi"}
+                listed = [one for release in listed for one in (release, replace(release, about=own))]
+            self.memo[key] = listed
+        for release in self.memo[key]:
+            if misfit(self.around, release) is None:
+                yield replace(self._offer(release, describe_extension(self.around, release)), name=name)
+
+    def _offer(self, release: Release, extension: Extension) -> Offer:
+        """A release as the resolver sees it; what it requires of a package that nobody knows constrains nothing."""
+        requires = (release.row.get("requires") or {}).items()
+        needs = tuple((package, str(spec)) for package, spec in requires if self._is_known(package, str(spec)))
+        return Offer(release.name, release.version, needs, release.variant, extension)
+
+    def _is_known(self, package: str, spec: str) -> bool:
+        """Whether a requirement can be judged: of a package whose rows were thinned out a release may be missing."""
+        if package == TORCH:
+            return False  # every offer fits PyTorch
+        if self.torch.channel != STABLE and package in (*COMPANIONS, *self.bundled):
+            return False
+        if package in self.wished or package in self.bundled or package in self.adopted:
+            return True
+        known = self.case.known
+        if self.torch.adopt or package not in known["extensions"]["packages"]:
+            return False
+        return any(satisfies(version, spec) for version in known["pypi"]["packages"].get(package, {}))
+
+    def is_hopeless(self, name: str) -> bool:
+        """Whether no PyTorch for this host's GPU would help: it has no wheels, or is for other GPUs."""
+        package = self.package(name)
+        about = self.case.known["extensions"]["packages"].get(package, {})
+        is_found = name in self.built or package in self.adopted or about.get("bundled")
+        if self._is_bundled_for_others(package):
+            return True
+        return not is_found and misfit_package(self.around, about) is not None
+
+    def why_not(self, name: str, solution: Solution) -> Refusal:
+        """The one constraint that keeps a package from being added to a set: that of its nearest release."""
+        case, known = self.case, self.case.known
+        releases, package = self.built.get(name), self.package(name)
+        if isinstance(releases, Refusal):
+            return releases
+        if self.torch.adopt and releases is None and not self._is_bundled_for_others(package):
+            return Refusal(f"it does not lie beside the PyTorch at {self.torch.adopt}")
+        if releases is None and package not in known["extensions"]["packages"]:
+            return Refusal(f"it is published for each CUDA major, not for {self.torch.cuda or 'the CPU'}")
+        about: Row = {} if releases is not None else known["extensions"]["packages"][package]
+        if releases is None and (refusal := misfit_package(self.around, about)):
+            return refusal
+        pins = {TORCH: self.torch.version, **{other: offer.version for other, offer in solution.items()}}
+        around = Around(case, self.torch, pins)
+        listed = all_releases(name, releases or {}, about)
+        if releases is None:
+            listed = releases_of(package, known, about, self.torch.cuda)
+        offered = {(offer.version, offer.key) for offer in self.offers(name)}
+        newest = nearest = fit = ""
+        for release in listed:
+            refusal = misfit_metadata(around, release) if releases is not None else misfit(around, release)
+            refusal = refusal or self._misfit_set(release, solution)
+            newest = newest or f"{release.version} {refusal.because}"
+            if is_near(release, self.torch):
+                nearest = nearest or f"{release.version} {refusal.because}"
+            if (release.version, release.variant) in offered:
+                fit = fit or f"{release.version} {refusal.because}"
+        return Refusal(fit or nearest or newest or "the catalogue has no release of it")
+
+    def _misfit_set(self, release: Release, solution: Solution) -> Refusal:
+        """Why a release that fits PyTorch and the host cannot join a set: for others' sake, or for its own needs'."""
+        for other in solution.values():
+            for package, spec in other.requires:
+                if package == release.name and not satisfies(release.version, spec):
+                    return Refusal(f"is not what {other.name} {other.version} requires: {package} {as_words(spec)}")
+        for package, spec in (release.row.get("requires") or {}).items():
+            if package == TORCH or not self._is_known(package, str(spec)):
+                continue
+            if not any(satisfies(offer.version, str(spec)) for offer in self.offers(package)):
+                wanted = f"{package} {as_words(str(spec))}".strip()
+                return Refusal(f"requires {wanted}, which cannot be had here: {self._why_none(package, str(spec))}")
+        return Refusal(f"needs other releases than {', '.join(solution) or 'PyTorch'}")
+
+    def _why_none(self, name: str, spec: str) -> str:
+        """Why there is no release of a needed package that is as specified."""
+        about = self.case.known["extensions"]["packages"].get(name, {})
+        if self.torch.adopt or not about:
+            return "it does not lie beside PyTorch"
+        if refusal := misfit_package(self.around, about):
+            return refusal.because
+        listed = releases_of(name, self.case.known, about, self.torch.cuda)
+        found = ((one, misfit(self.around, one)) for one in listed if satisfies(one.version, spec))
+        return next((f"{one.version} {refusal.because}" for one, refusal in found if refusal), "no release is as that")
+
+    def needed(self, kept: Sequence[str]) -> dict[str, Extension]:
+        """What the set needs beside what is wished, of the packages that PyTorch's index has for each CUDA.
+
+        An installer would take PyPI's of them, which may be for another CUDA.
+        """
+        found = {name: offer.extra for name, offer in self.solve(kept).items() if name not in self.wished}
+        packages = self.case.known["extensions"]["packages"]
+        return {
+            name: extra
+            for name, extra in found.items()
+            if extra.requirement and packages.get(name, {}).get("index") == "pytorch"
+        }
 
 
-def choose_extensions(
-    case: Case,
-    wished: tuple[str, ...],
-    torch: PyTorch | None,
-    built: Mapping[str, Mapping[str, Row] | Refusal] | None = None,
-) -> Set:
-    """The newest release of each requested extension that fits PyTorch and the others.
+def choose_extensions(case: Case, wished: tuple[str, ...], torch: PyTorch | None, built: Built | None = None) -> Set:
+    """One coherent set beside a PyTorch: the newest releases that fit it, the host and each other.
 
-    ``built`` are those that are compiled here: package → its releases, or why it cannot be built.
+    Where not all can be had together, what is wished first comes first; the others are refused, each with the one
+    constraint that stands in the way. ``built`` are those that are compiled here: package → its releases, or why it
+    cannot be built.
+
+    Beside the wished ones it holds what these need, of the packages that PyTorch's index has for each CUDA.
 
     Raises RequestError for a package that the catalogue does not have.
     """
-    packages, built = case.known["extensions"]["packages"], built or {}
+    check_listed(wished, case.known, built or {})
+    if torch is None:
+        return {name: Refusal("pytorch is none, and it extends PyTorch") for name in wished}
+    options = Options(case, torch, wished, built or {})
+    _unused, kept = keep([options], wished)
+    return {**as_set(options, wished, kept), **options.needed(kept)}
+
+
+def check_listed(wished: Iterable[str], known: Catalogue, built: Iterable[str] = ()) -> None:
+    """Raise RequestError for a wished package that the catalogue does not have, and that is not compiled here."""
+    packages = {**known["extensions"]["packages"], **known["extensions"].get("alternatives", {})}
     for name in wished:
         if name not in packages and name not in built:
             raise unlisted("extensions", name, sorted(packages))
-    if torch is None:
-        return {name: Refusal("pytorch is none, and it extends PyTorch") for name in wished}
-    adopted = _adopted(case, torch)
-    bundled = _bundled(case, torch)
-    around = Around(case, torch, {"torch": torch.version, **bundled}, bundled)
-    chosen: Set = {}
-    for name in sorted(wished, key=lambda name: (name not in COMPANIONS, wished.index(name))):
-        if name in built:
-            chosen[name] = _compiled(around, name, built[name])
-        elif torch.adopt:
-            missing = Refusal(f"it does not lie beside the PyTorch at {torch.adopt}, which is used as it is")
-            found = Extension(adopted[name], None, "adopt") if name in adopted else missing
-            gpu = too_old(case, name) if packages[name]["bundled"] else None
-            chosen[name] = _too_old(gpu, packages[name]) if gpu else found
+
+
+def keep(candidates: Sequence[Options], wished: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+    """Which of some PyTorches, the best first, to take, and which wishes are met beside it: those named first.
+
+    A PyTorch on which all can be had is taken; else each wish in turn is met if it can be beside those before it, on
+    the best PyTorch that has them all.
+    """
+    for number, options in enumerate(candidates):
+        if options.can(wished):
+            return number, tuple(wished)
+    taken = 0
+    kept: tuple[str, ...] = ()
+    for name in wished:
+        more = (*kept, name)
+        found = (number for number in range(taken, len(candidates)) if candidates[number].can(more))
+        if (best := next(found, None)) is not None:
+            taken, kept = best, more
+    return taken, kept
+
+
+def as_set(options: Options, wished: Iterable[str], kept: Sequence[str]) -> Set:
+    """The set of a PyTorch: of what is kept its release, of the rest why it is left out."""
+    solution = options.solve(kept)
+    found: Set = {}
+    for name in wished:
+        if name in kept:
+            found[options.package(name)] = solution[name].extra
         else:
-            chosen[name] = _choose(around, name)
-        if isinstance(found := chosen[name], Extension):
-            around.pins[name] = found.version
-    return {name: chosen[name] for name in wished}
+            found[name] = options.why_not(name, solution)
+    return found
 
 
 def _adopted(case: Case, torch: PyTorch) -> dict[str, str]:
     """Package → version of what lies beside a PyTorch that is used as it is."""
     row = next((row for row in case.host.pytorches if torch.adopt and row.get("path") == torch.adopt), {})
     return {str(name): str(version) for name, version in (row.get("packages") or {}).items()}
-
-
-def _compiled(around: Around, name: str, releases: Mapping[str, Row] | Refusal) -> Extension | Refusal:
-    """The newest release whose metadata fits; what its wheels are for does not count, as there are none."""
-    if isinstance(releases, Refusal):
-        return releases
-    newest = ""
-    for version in sorted(releases, key=parse_version, reverse=True):
-        refusal = _misfit_metadata(around, Release(name, version, releases[version], {}))
-        if refusal is None:
-            return Extension(version, f"{name}=={version}", "source")
-        newest = newest or f"{version} {refusal.because}"
-    return Refusal(newest or "the catalogue has no release of it")
 
 
 def split_companions(torch: PyTorch, chosen: Set) -> PyTorch:
@@ -123,168 +341,22 @@ def split_companions(torch: PyTorch, chosen: Set) -> PyTorch:
     )
 
 
-def _bundled(case: Case, torch: PyTorch) -> dict[str, str]:
-    """What PyTorch brings itself: the newest triton that its metadata allows; a build for the CPU brings none."""
+def _bundled(case: Case, torch: PyTorch) -> dict[str, list[str]]:
+    """What PyTorch brings itself: of triton the releases that its metadata allows, the newest first.
+
+    A build for the CPU brings none.
+    """
     known = case.known
-    row = known["pypi"]["packages"]["torch"].get(torch.version)
-    if row is None or torch.cuda is None:
+    if torch.channel != STABLE and torch.cuda:
+        about = known["extensions"]["packages"]
+        return {name: [torch.channel] for name, entry in about.items() if entry.get("bundled")}
+    row = known["pypi"]["packages"][TORCH].get(torch.version)
+    if row is None or torch.cuda is None or torch.adopt:
         return {}
     found = {}
     for name, spec in row["requires"].items():
         if known["extensions"]["packages"].get(name, {}).get("bundled"):
-            versions = [version for version in known["pypi"]["packages"].get(name, {}) if satisfies(version, spec)]
+            versions = [version for version in newest_first(name, known) if satisfies(version, spec)]
             if versions:
-                found[name] = max(versions, key=parse_version)
+                found[name] = versions
     return found
-
-
-def _choose(around: Around, name: str) -> Extension | Refusal:
-    known, torch = around.case.known, around.torch
-    about = known["extensions"]["packages"][name]
-    if name in around.bundled:
-        gpu = too_old(around.case, name)
-        return _too_old(gpu, about) if gpu else Extension(around.bundled[name], None, torch.index)
-    if refusal := _hardware(around, about, name):
-        return refusal
-    releases = known["pypi"]["packages"].get(name, {})
-    newest = nearest = ""
-    for version in sorted(releases, key=parse_version, reverse=True):
-        release = Release(name, version, releases[version], about)
-        refusal = _misfit(around, release) or _unbuilt(around, release)
-        if refusal is None:
-            return _extension(around, release)
-        newest = newest or f"{version} {refusal.because}"
-        if _is_near(release, torch):
-            nearest = nearest or f"{version} {refusal.because}"
-    return Refusal(nearest or newest or "the catalogue has no release of it")
-
-
-def _hardware(around: Around, about: Row, name: str) -> Refusal | None:
-    """What rules a package out whatever its release."""
-    torch = around.torch
-    if about.get("bundled"):
-        cpu = torch.cuda is None
-        return Refusal("PyTorch's build for the CPU comes without it" if cpu else f"PyTorch {torch.version} has none")
-    if not about.get("wheels", True):
-        return _source_only(around, name)
-    least = about.get("least_capability")
-    if least is None:
-        return None
-    if torch.cuda is None:
-        return Refusal("it needs CUDA, and this environment is for the CPU")
-    gpu = next((gpu for gpu in around.case.host.gpus or () if _is_below(gpu, least)), None)
-    return _too_old(gpu, about) if gpu else None
-
-
-def _is_below(gpu: Gpu, least: str) -> bool:
-    return gpu.capability is not None and parse_version(gpu.capability) < parse_version(least)
-
-
-def _too_old(gpu: Gpu, about: Row) -> Refusal:
-    because = f"it needs compute capability {about['least_capability']}; found {gpu.capability} ({gpu.name})"
-    return Refusal(because, "Leave it out of extensions for this host.")
-
-
-def _source_only(around: Around, name: str) -> Refusal:
-    """A package without wheels: it may be compiled here, where the catalogue knows how."""
-    because, listed = "it is published as source only", around.case.request.source.extensions
-    if name not in around.case.known["source"]["packages"]:
-        return Refusal(because)
-    remedy = f"Add {name} to source.extensions to have it compiled here."
-    return Refusal(because, remedy, wish={"source": {"extensions": [*listed, name]}})
-
-
-def _is_near(release: Release, torch: PyTorch) -> bool:
-    """Whether a release is one for this PyTorch, so that what rules it out tells more than that of a newer one."""
-    spec = (release.row.get("requires") or {}).get("torch")
-    fits = release.about.get("index") != "pytorch" if spec is None else satisfies(torch.version, spec)
-    return fits and not release.row.get("yanked")
-
-
-def _misfit(around: Around, release: Release) -> Refusal | None:
-    """Why one release does not fit, or None. What its metadata says of PyTorch comes first."""
-    if refusal := _misfit_metadata(around, release):
-        return refusal
-    python, arch = around.torch.python.version, around.case.host.arch
-    tags = (release.row.get("tags") or {}).get(arch, [])
-    if not tags:
-        return Refusal(f"has no wheel for {arch}")
-    if python and not any(fits_tag(tag, python) for tag in tags):
-        return Refusal(f"has no wheel for Python {python}")
-    return _misfit_cuda(around, release)
-
-
-def _misfit_metadata(around: Around, release: Release) -> Refusal | None:
-    """What rules a release out in its own words."""
-    row, python = release.row, around.torch.python.version
-    if row.get("yanked"):
-        return Refusal("was withdrawn")
-    requires = row.get("requires") or {}
-    if "torch" not in requires and release.about.get("index") == "pytorch":
-        return Refusal("does not say which PyTorch it needs")
-    for package, spec in requires.items():
-        if package in around.pins and not satisfies(around.pins[package], spec):
-            return Refusal(f"requires {package} {_words(spec)}")
-    if python and row.get("python") and not satisfies(python, row["python"]):
-        return Refusal(f"requires Python {_words(row['python'])}")
-    return None
-
-
-def _unbuilt(around: Around, release: Release) -> Refusal | None:
-    """A package that is numbered as PyTorch (torchaudio) was built for the CUDAs of the PyTorch of its own number."""
-    torch = around.torch
-    number = torch.version if torch.provider == "source" else release.version
-    row = around.case.known["pytorch"]["releases"].get(number)
-    if row is None or not _per_cuda(release.about, torch) or (torch.index or CPU) in row["indexes"]:
-        return None
-    return Refusal(f"has no build for CUDA {torch.cuda}")
-
-
-def _misfit_cuda(around: Around, release: Release) -> Refusal | None:
-    """CUDA 12 and CUDA 13 libraries never mix in one process."""
-    torch, version = around.torch, release.version
-    if torch.cuda is None or _per_cuda(release.about, torch):
-        return None
-    listed = release.about.get("cuda")
-    if listed:
-        keys = [key for key in listed if version == key or version.startswith(f"{key}.")]
-        built = [str(cuda) for cuda in listed[max(keys, key=len)]] if keys else []
-        return None if torch.cuda in built else Refusal(f"has no build for CUDA {torch.cuda}")
-    cuda = release.row.get("cuda" if around.case.host.arch == "x86_64" else "cuda_aarch64")
-    if cuda and parse_version(cuda)[0] != parse_version(torch.cuda)[0]:
-        return Refusal(f"is built for CUDA {cuda}, not for CUDA {torch.cuda}")
-    return None
-
-
-def _per_cuda(about: Row, torch: PyTorch) -> bool:
-    """Whether PyTorch's index has a build of it per CUDA, and this PyTorch is from there."""
-    return about.get("index") == "pytorch" and torch.provider != "pypi"
-
-
-def _extension(around: Around, release: Release) -> Extension:
-    torch, host, name, version = around.torch, around.case.host, release.name, release.version
-    mib = int((release.row.get("size_mib") or {}).get(host.arch, 0))
-    if not _per_cuda(release.about, torch):
-        return Extension(version, f"{name}=={version}", "pypi", mib)
-    for wheel in host.wheels if torch.provider == "host_wheels" else ():
-        if wheel.get("name") == name and str(wheel["version"]).partition("+")[0] == version:
-            return Extension(version, f"{name}=={wheel['version']}", "host_wheels", mib)
-    return Extension(version, f"{name}=={version}+{torch.index or CPU}", torch.index, mib)
-
-
-@functools.lru_cache(maxsize=4096)
-def satisfies(version: str, spec: str) -> bool:
-    """Whether a version satisfies a specifier such as ``>=2.10,<3`` or ``==2.9.*``: PEP 440, by ``packaging``.
-
-    Pre-releases count, since a version that is installed or planned is asked about; the local part (``+cu130``) does
-    not. A specifier that is none is satisfied by nothing.
-    """
-    try:
-        return SpecifierSet(spec).contains(version.partition("+")[0], prereleases=True)
-    except InvalidSpecifier:
-        return False
-
-
-def _words(spec: str) -> str:
-    """A specifier as a person says it: ==2.8.0 → 2.8.0."""
-    return spec.removeprefix("==") if spec.count(",") == 0 else spec

@@ -16,8 +16,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Build
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import Extension, choose_extensions
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import choose_extensions
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, WayOut
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import describe_torch
 
 
@@ -103,8 +104,9 @@ def tell_needs(case: Case, needs: tuple[Need, ...]) -> Reason:
 def refuse_needs(case: Case, needs: tuple[Need, ...]) -> Refusal:
     """What of the wish does not run on this driver, and the driver that it would run on."""
     cuda, verb = newest_need(needs), "Update the Windows driver to" if case.host.wsl else "Use a host with driver"
-    remedy = f"{verb} {driver_of(case, cuda)} or newer: it compiles PTX of CUDA {cuda}."
-    return Refusal(tell_needs(case, needs).text, remedy)
+    driver = driver_of(case, cuda)
+    newer = WayOut(f"{verb} {driver} or newer: it compiles PTX of CUDA {cuda}.", host={"driver": driver})
+    return Refusal(tell_needs(case, needs).text, ways=(newer,))
 
 
 def driver_of(case: Case, cuda: str) -> str:

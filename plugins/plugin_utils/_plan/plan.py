@@ -14,13 +14,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import (
     advice,
     builds,
-    bus,
-    containers,
     devices,
-    mixed,
     platforms,
     remedies,
-    rules,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import driver as drivers
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
@@ -34,12 +30,16 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.changes import 
     is_proven,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_parts import build_reasons, choose_parts
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.choose_route import (
+    choose_cpu_stack,
+    choose_gpu_stack,
+    no_gpu,
+    nothing_known,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import ForwardCompat
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import architectures, wheels
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import name_architectures
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile import wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.request import (
     check_source,
-    for_other_gpus,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.cutlass import provide_cutlass
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import (
@@ -52,13 +52,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import ROUTE, Draft
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import choose_environment, find_built
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import (
-    choose_extensions,
-)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import check_listed
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host, read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import choose_layout, confine, untried
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import warn_of_exceptions
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.now import judge, note, note_own_python
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
     Proof,
@@ -68,16 +64,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.proof import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.reach import find_lost
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, choose, serve_ptx
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import (
-    check_components,
-)
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import (
-    choose_cpu,
-    not_offered,
-    settle,
-)
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import check_components
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.tries import Asked
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.versions import Versions, compare_versions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request, parse_request
@@ -99,10 +88,11 @@ def check_parsed(request: Request, known: Catalogue) -> None:
     drivers.check_driver(request, known)
     builds.check_cuda(request, known)
     builds.wished_torches(request, known)
+    builds.check_channel(request)
     check_components(request, known)
     nowhere = Case(read_host({}, request.overrides, known), request, Layout("user", SYSTEM_PREFIX, "/root"), known)
     provide_cutlass(nowhere)
-    choose_extensions(nowhere, request.extensions, None)
+    check_listed(request.extensions, known)
     check_source(request, known)
 
 
@@ -158,14 +148,14 @@ def _decide(draft: Draft) -> Plan:
         )
         draft.block(Refusal("system scope needs root, and this is not root", ways=ways))
         return _blocked(draft)
-    if _nothing_known(draft):
+    if nothing_known(draft):
         because = "whether this host has a driver or a GPU is unknown"
         draft.block(Refusal(because, "Record what nvidia-smi prints on it as well, or set cuda: none for the CPU."))
         return _blocked(draft)
-    cpu_because = _no_gpu(draft)
+    cpu_because = no_gpu(draft)
     if draft.blocked:
         return _blocked(draft)
-    choice = _choose_cpu(draft, cpu_because) if cpu_because else _choose_gpu(draft)
+    choice = choose_cpu_stack(draft, cpu_because) if cpu_because else choose_gpu_stack(draft)
     draft.reasons += choice.reasons
     draft.rejected += choice.rejected
     return _blocked(draft) if draft.blocked else _assemble(draft, choice)
@@ -201,121 +191,6 @@ def _plan_driver(draft: Draft) -> None:
     draft.reasons += driver.reasons
     draft.warnings += driver.warnings
     draft.case = replace(draft.case, host=drivers.after_reboot(draft.case, driver))
-
-
-# --- the route ---
-
-
-def _nothing_known(draft: Draft) -> bool:
-    """Whether a recording tells neither of a driver nor of a GPU, which is no sign that there is none."""
-    host = draft.case.host
-    return host.recorded and draft.case.request.cuda != "none" and not (host.status or host.driver or host.gpus)
-
-
-def _no_gpu(draft: Draft) -> str | None:
-    """Why this is a host without a usable GPU, or None."""
-    host = draft.case.host
-    if draft.case.request.cuda == "none":
-        return "cuda is none"
-    if broken_driver(draft.case):
-        return None
-    if not host.gpus and host.status in (None, "missing") and (lost := platforms.no_jetson_driver(draft.case)):
-        draft.degrade("native", lost)
-        return lost.because
-    no_driver = host.status == "missing" or (host.status is None and host.driver is None and not host.gpus)
-    if because := bus.look(draft, no_driver=no_driver):
-        return because
-    container, given = host.kind == "container", bus.name_given(draft.case)
-    if no_driver:
-        if container:
-            draft.warnings.append(containers.tell_no_gpu(host, has_driver=False) + given)
-            if given:
-                because = "the GPU of the container's host was not given to it"
-                draft.degrade("native", Refusal(because, containers.give_gpu(host)))
-        if host.gpus:
-            because = f"{host.gpu_names} has no driver"
-            draft.degrade("native", Refusal(because, "Install NVIDIA's driver on the host."))
-            return f"there is no NVIDIA driver for {host.gpu_names}"
-        return "there is no NVIDIA driver" if host.status else "no NVIDIA driver was observed"
-    if host.status == "no_device" or host.gpus == ():
-        if container:
-            draft.warnings.append(containers.tell_no_gpu(host, has_driver=True))
-        remedy = containers.give_gpu(host) if container else "Attach a GPU to the host; see lspci and dmesg."
-        draft.degrade("native", Refusal("the driver is there, but there is no GPU", remedy))
-        return "the driver sees no GPU"
-    return None
-
-
-def _choose_cpu(draft: Draft, because: str) -> Choice:
-    """The stack of a host without a usable GPU: PyTorch for the CPU; a toolkit may still compile."""
-    case = draft.case
-    request, known = case.request, case.known
-    told = str(known["pytorch"]["indexes"][builds.CPU]["source"])
-    reasons = [Reason("no-gpu", f"{because}: PyTorch runs on the CPU", told)]
-    if request.pytorch == "none":
-        return Choice("cpu", None, tuple(reasons))
-    if request.cuda != "none" and for_other_gpus(request, known):
-        return _choose_elsewhere(draft, reasons)
-    build, rejected = choose_cpu(case)
-    if build is None:
-        draft.block(Refusal("no PyTorch for the CPU fits"))
-        draft.lacking.append(ROUTE)
-    elif build.wheel:
-        offer = f"this host's pip configuration offers PyTorch {build.wheel['version']}"
-        text = f'{offer}, used as "{request.pytorch}"'
-        reasons.append(Reason("host-wheels", text, str(build.wheel.get("path") or "the host's pip configuration")))
-    return Choice("cpu", build, tuple(reasons), tuple(rejected))
-
-
-def _choose_elsewhere(draft: Draft, reasons: list[Reason]) -> Choice:
-    """A PyTorch for CUDA that is compiled here, or that extensions are compiled against, for GPUs of other hosts."""
-    case = draft.case
-    wished = case.request.architectures
-    rejected: list[Rejection] = []
-    for build in builds.wished_builds(case) if wished else ():
-        refusal = not_offered(case, build) or builds.why_not_build(case, build, ptx=False)
-        if refusal is None:
-            others = " ".join(wished or ())
-            text = f"{build.name} is used anyway, for what is compiled for GPUs of other hosts ({others})"
-            reasons.append(Reason("other-gpus", text, build.source))
-            return Choice("cpu", settle(case, build), tuple(reasons), tuple(rejected))
-        rejected.append(Rejection(build.name, refusal.because))
-    found = " ".join(wished or ("auto",))
-    because = f"compiling PyTorch needs a GPU or a list of architectures; found no GPU, and architectures: {found}"
-    ways = (*name_architectures(case), WayOut("Set cuda: none to compile it for the CPU.", {"cuda": "none"}))
-    draft.block(Refusal(because, ways=ways))
-    return Choice("cpu", None, tuple(reasons), tuple(rejected))
-
-
-def _choose_gpu(draft: Draft) -> Choice:
-    """The stack of a host with GPUs and a driver."""
-    case = draft.case
-    for rule in (rules.gpu_floor, rules.gpu_dropped, architectures.misfit):
-        if refusal := rule(case):
-            is_misfit, own = rule is architectures.misfit, platforms.remedies(case)
-            kept = refusal if is_misfit or own else replace(refusal, remedy="")  # drivers that would run it are tried
-            draft.block(kept, *mixed.remedies(case))
-            draft.lacking += [] if is_misfit or own else [ROUTE]
-            option = "architectures" if is_misfit else "native"
-            return Choice(BLOCKED, None, rejected=(Rejection(option, refusal.because),))
-    choice = serve_ptx(case, choose(case))
-    if choice.build is None:
-        own = platforms.remedies(case)
-        draft.block(platforms.nothing_fits(case), *mixed.remedies(case), *own)
-        draft.lacking += [] if own else [ROUTE]
-        return choice
-    draft.warnings += advice.unknown_warnings(case.host) + architectures.note_left_out(case)
-    draft.warnings += warn_of_exceptions(case, choice.build)
-    for refusal in choice.unmet:
-        draft.degrade("PTX", refusal)
-    if choice.fallback:
-        draft.degraded = True
-        own = platforms.remedies(case)
-        draft.remedies += [*mixed.remedies(case), *own]
-        draft.lacking += [] if own else [ROUTE]
-    elif not case.host.jetson and (better := remedies.better(case, choice)):
-        draft.remedies.append(better)
-    return replace(choice, build=settle(case, choice.build))
 
 
 # --- the parts ---

@@ -17,13 +17,14 @@ class WayOut:
     ``wish``: keys of ``stack_plan_request`` with their values, as they are written there; of a mapping such as
     ``toolkit`` the keys that change. ``host``: what another host has, see :func:`remedies.on_host`. One with either is
     tried by the rules before it is told, and only then has a cost: MiB to fetch, minutes, and what is lost by it.
-    ``option``: the part of the request that it is for.
+    ``option``: the part of the request that it is for. ``is_last``: it is told only where nothing else helps with that.
     """
 
     text: str
     wish: Mapping[str, Any] | None = None
     host: Mapping[str, Any] | None = None
     option: str = ""
+    is_last: bool = False
     mib: int | None = None
     minutes: int | None = None
     loses: tuple[str, ...] = ()

@@ -57,7 +57,8 @@ def find_ways(asked: Asked) -> tuple[WayOut, ...]:
             told[key] = found
     if not told and plan.verdict == BLOCKED:
         return tuple(_search(asked)) or (WayOut("Use another host."),)
-    return tuple(told.values())
+    helped = {way.option for way in told.values() if not way.is_last}
+    return tuple(way for way in told.values() if not way.is_last or way.option not in helped)
 
 
 # --- the search ---

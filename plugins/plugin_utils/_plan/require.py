@@ -17,10 +17,10 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import UNMET, Plan
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.driver import CHANGING
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host, read_host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.require import ALL, Requirements
 

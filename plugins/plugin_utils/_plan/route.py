@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
@@ -36,8 +36,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import no_sbsa, own_builds
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, provide_toolkit
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, obtain_toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import adoptable_builds, not_offered
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 
 # Minor releases of PyTorch, about five a year, that a build which runs on the driver itself may be behind one that runs
 # by minor-version compatibility: within a year or so newest is the one without limits, beyond it the newer one.
@@ -56,6 +57,7 @@ class Choice:
     fallback: bool = False  # something else than what was wished
     unmet: tuple[Refusal, ...] = ()  # what of the wish will not run by this route
     ptx: str | None = None  # the CUDA whose PTX the compat library is for, inside a major
+    skipped: Mapping[str, Refusal] = field(default_factory=dict)  # wished extensions that no build here can have
 
 
 @dataclass
@@ -133,7 +135,7 @@ def _there(case: Case) -> list[Build]:
         return []
     if case.request.pytorch != "none":
         return adoptable_builds(case)
-    toolkits = ((build, provide_toolkit(case, build.cuda or "")) for build in wished_builds(case))
+    toolkits = ((build, obtain_toolkit(case, build.cuda or "")) for build in wished_builds(case))
     return [build for build, found in toolkits if isinstance(found, Toolkit) and found.provider == "adopt"]
 
 
@@ -168,7 +170,7 @@ def _native_first(search: Search, builds: list[Build]) -> tuple[list[Build], Bui
     """The builds with those last that run by minor-version compatibility, and the one that would else be the first.
 
     The others come before them where their PyTorch is at most :data:`NATIVE_WITHIN` minor releases older than that of
-    the first which runs at all; a CUDA release without a PyTorch, where its toolkit can be had.
+    the first which runs at all, and their toolkit can be had if that one's can.
     """
     case = search.case
     by_minor = [runs_by_minor_version(case, build) for build in builds]
@@ -189,10 +191,19 @@ def _native_first(search: Search, builds: list[Build]) -> tuple[list[Build], Bui
 def _is_near(build: Build, other: Build, case: Case) -> bool:
     """Whether a build's PyTorch is not much older than another's; of a CUDA release alone, whether it can be had."""
     if build.torch is None or other.torch is None:
-        return not isinstance(provide_toolkit(case, build.cuda or ""), Refusal)
+        return _has_toolkit(case, build)
+    if not _has_toolkit(case, build) and _has_toolkit(case, other):
+        return False
     series = {parse_version(release)[:2] for release in case.known["pytorch"]["releases"]}
     mine, newest = parse_version(build.torch)[:2], parse_version(other.torch)[:2]
     return sum(mine < one <= newest for one in series) <= NATIVE_WITHIN
+
+
+def _has_toolkit(case: Case, build: Build) -> bool:
+    """Whether the toolkit of a build's CUDA can be had and compiles here, or none is wished."""
+    if case.request.toolkit.provider == "none":
+        return True
+    return not isinstance(obtain_toolkit(case, build.cuda or ""), Refusal)
 
 
 def serve_ptx(case: Case, choice: Choice) -> Choice:
@@ -248,7 +259,10 @@ def _forward(search: Search, builds: list[Build]) -> Choice | None:
 
 def _why(case: Case, build: Build, reason: Reason) -> tuple[Reason, ...]:
     host, reasons = case.host, [reason]
-    if host.capabilities and build.torch:
+    if build.channel != STABLE:
+        text = f"what {build.name} has machine code for is not known before it is installed; the proof decides"
+        reasons.append(Reason("channel", text, build.source))
+    elif host.capabilities and build.torch:
         capabilities = ", ".join(host.capabilities)
         text = f"{build.name} has machine code for {host.gpu_names} (compute capability {capabilities})"
         reasons.append(Reason("machine-code", text, build.source))

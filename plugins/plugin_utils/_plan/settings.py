@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import LOADINGS, NCCL_LEVELS, Settings
 
 SWITCHES = ("tf32", "module_loading", "expandable_segments", "cudnn_benchmark")

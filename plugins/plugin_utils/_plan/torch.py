@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
@@ -14,6 +14,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import (
     CPU,
     Build,
+    channel_builds,
     cpu_build,
     matches,
     pick_python,
@@ -26,7 +27,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Hos
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import check_wheels
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, Rejection
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE, Request
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class PyTorch:
     companions: dict[str, str] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
     adopt: str | None = None
+    channel: str = STABLE  # of another one version is the least that it can be, and local names the channel
 
 
 def not_offered(case: Case, build: Build) -> Refusal | None:
@@ -94,10 +96,8 @@ def find_adoptable(case: Case, build: Build) -> Row | None:
 
     Every wished extension must lie beside it: nothing is installed into an environment that is not ours.
     """
-    for row in _present(case):
-        if (build.index == CPU or row.get("cuda") == build.cuda) and _covers(case, row):
-            return row
-    return None
+    rows = (row for row in case.host.pytorches if not _lacking(case, row) and _is_adoptable(case, row))
+    return next((row for row in rows if build.index == CPU or row.get("cuda") == build.cuda), None)
 
 
 def adoptable_builds(case: Case) -> list[Build]:
@@ -108,9 +108,9 @@ def adoptable_builds(case: Case) -> list[Build]:
     if case.request.wheels.provider not in ("auto", "adopt"):
         return []
     found = []
-    for row in _present(case):
+    for row in case.host.pytorches:
         cuda = str(row.get("cuda") or "")
-        if cuda not in case.known["cuda"]["releases"] or not _covers(case, row):
+        if cuda not in case.known["cuda"]["releases"] or _lacking(case, row) or not _is_adoptable(case, row):
             continue
         torch, index = str(row["version"]).partition("+")[0], f"cu{cuda.replace('.', '')}"
         source = str(row.get("path") or "observed on the host")
@@ -118,17 +118,30 @@ def adoptable_builds(case: Case) -> list[Build]:
     return sorted(found, key=lambda build: (version_key(build.torch), version_key(build.cuda)), reverse=True)
 
 
-def _present(case: Case) -> Iterator[Row]:
-    """What others have installed that is whole and is the wished PyTorch, with the wished extensions beside it."""
-    request = case.request
+def not_adopted(case: Case, build: Build) -> Rejection | None:
+    """Why a PyTorch that is there is not used, where that is for the extensions that it lacks alone."""
+    if build.adopt or case.request.wheels.provider not in ("auto", "adopt"):
+        return None
     for row in case.host.pytorches:
-        if not set(request.extensions) <= set(row.get("packages") or ()):
-            continue
-        version = str(row.get("version") or "").partition("+")[0]
-        if row.get("managed") or row.get("broken") or not version or not row.get("python"):
-            continue
-        if _serves(row, version, request):
-            yield row
+        cuda, lacking = row.get("cuda"), _lacking(case, row)
+        same = build.index == CPU or cuda == build.cuda or (cuda and case.request.cuda == "newest")
+        if same and lacking and _is_adoptable(case, row):
+            option = f"PyTorch {row.get('local') or row['version']} at {row['path']}"
+            return Rejection(option, f"it lacks {', '.join(lacking)}, and what is not ours is not changed")
+    return None
+
+
+def _lacking(case: Case, row: Row) -> list[str]:
+    """The wished extensions that do not lie beside an observed PyTorch."""
+    return [name for name in case.request.extensions if name not in (row.get("packages") or ())]
+
+
+def _is_adoptable(case: Case, row: Row) -> bool:
+    """Whether an observed PyTorch is what was wished, whole and for the GPUs here, whatever lies beside it."""
+    version = str(row.get("version") or "").partition("+")[0]
+    if row.get("managed") or row.get("broken") or not version or not row.get("python"):
+        return False
+    return _serves(row, version, case.request) and _covers(case, row)
 
 
 def _serves(row: Row, version: str, request: Request) -> bool:
@@ -166,8 +179,10 @@ def _host_wheels(build: Build, host: Host) -> Iterator[Row]:
             yield wheel
 
 
-def choose_cpu(case: Case) -> tuple[Build | None, list[Rejection]]:
-    """The build of PyTorch without CUDA, and what was rejected on the way.
+def choose_cpu(
+    case: Case, accept: Callable[[Build], bool] = lambda _build: True
+) -> tuple[Build | None, list[Rejection]]:
+    """The build of PyTorch without CUDA, the first that ``accept`` takes, and what was rejected on the way.
 
     Where the host's own pip configuration offers such wheels, ``newest`` is the newest of these.
     """
@@ -178,14 +193,17 @@ def choose_cpu(case: Case) -> tuple[Build | None, list[Rejection]]:
         for torch in wished_torches(request, case.known)
         if (build := cpu_build(case, str(torch), compiled=request.wheels.provider == "source"))
     ]
+    if request.channel != STABLE:
+        builds = [build for build in channel_builds(case) if build.cuda is None]
     if request.wheels.provider in ("auto", "host_wheels"):
         builds = [build for build in builds if next(_host_wheels(build, case.host), None)] + builds
     for build in builds:
         settled = settle(case, build)
         refusal = not_offered(case, build) or why_not_build(case, settled, ptx=False)
-        if not refusal:
+        if not refusal and accept(settled):
             return settled, rejected
-        rejected.append(Rejection(build.name, refusal.because))
+        if refusal:
+            rejected.append(Rejection(build.name, refusal.because))
     return None, rejected
 
 
@@ -196,10 +214,15 @@ def describe_torch(case: Case, build: Build) -> PyTorch:
         provider, local = "adopt", str(build.adopt.get("local") or build.adopt["version"])
     elif build.wheel:
         provider, local = "host_wheels", str(build.wheel["version"])
+    elif build.channel != STABLE:
+        provider, local = "pytorch_index", build.index.replace("-", "+")
     elif case.request.wheels.provider == "pypi":
         provider, local = "pypi", f"{build.torch}+{build.index}"
     else:
         provider, local = "pytorch_index", f"{build.torch}+{build.index}"
+    asked = f"torch=={build.torch if provider == 'pypi' else local}"
+    if build.channel != STABLE:
+        asked = f"torch>={build.torch}"
     return PyTorch(
         version=str(build.torch),
         local=local,
@@ -208,6 +231,7 @@ def describe_torch(case: Case, build: Build) -> PyTorch:
         cuda=build.cuda,
         python=PythonChoice(python.path, python.version) if python else PythonChoice(None, None),
         arch_list=build.archs,
-        requirements=() if build.adopt else (f"torch=={build.torch if provider == 'pypi' else local}",),
+        requirements=() if build.adopt else (asked,),
         adopt=str(build.adopt["path"]) if build.adopt else None,
+        channel=STABLE if build.adopt else build.channel,
     )

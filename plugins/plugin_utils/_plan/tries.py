@@ -62,10 +62,15 @@ def try_way(asked: Asked, way: WayOut, routes: Iterable[str] = ()) -> WayOut | N
     if not _is_better(asked, way, plan):
         return None
     loses = name_losses(asked.request, request, plan, asked.known)
-    loses += tuple(f"not met: {option}" for option in plan.lacking if option != ROUTE and asked.blocked)
+    loses += tuple(f"not met: {option}" for option in plan.lacking if _is_part(option, plan) and asked.blocked)
     loses += tuple(f"without {name}" for name in _skipped(plan) - _skipped(asked.plan))
     text = way.text.replace(BUILD, _name(plan))
     return replace(way, text=text, mib=plan.download.mib, minutes=count_minutes(plan, asked.known), loses=loses)
+
+
+def _is_part(option: str, plan: Plan) -> bool:
+    """Whether what is lacking is a part of the stack: not the route, and not an extension, which is told as such."""
+    return option != ROUTE and option not in plan.extensions
 
 
 def without_fallback(request: Request) -> Request:

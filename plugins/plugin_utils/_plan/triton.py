@@ -13,9 +13,11 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import sm_number
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.devices import too_old
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import Extension, Set, satisfies
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import Set
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch

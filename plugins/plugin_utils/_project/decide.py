@@ -10,9 +10,10 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import to_decision
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, satisfies
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.plan import resolve
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.case import ProjectCase
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.document import named_packages
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._project.expected import Expected, public

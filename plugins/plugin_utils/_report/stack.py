@@ -262,7 +262,7 @@ def _versions(decision: Mapping[str, Any]) -> list[str]:
 def _rejected(decision: Mapping[str, Any]) -> list[str]:
     told = [f"{entry['option']}: {entry['because']}" for entry in decision["rejected"]]
     told += [f"{name}: {entry['skipped']}" for name, entry in decision["extensions"].items() if "skipped" in entry]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(told))  # an extension that cannot be had stands in both
 
 
 def _proof(results: Sequence[Mapping[str, Any]] | None) -> list[str]:

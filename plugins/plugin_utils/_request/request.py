@@ -25,6 +25,8 @@ AUTO, STANDBY = "auto", "standby"
 COMPAT_USES = (AUTO, STANDBY)
 TOOLKIT_PROVIDERS = ("auto", "adopt", "apt", "rpm", "pypi", "none")
 WHEEL_PROVIDERS = ("auto", "adopt", "pytorch_index", "pypi", "host_wheels", "source")
+STABLE = "stable"
+CHANNELS = (STABLE, "test", "nightly")
 SCOPES = ("auto", "system", "user")
 LOADINGS = ("lazy", "eager")
 NCCL_LEVELS = ("version", "warn", "info")
@@ -107,6 +109,7 @@ class Request:
 
     cuda: str = "newest"
     pytorch: str = "newest"
+    channel: str = STABLE  # of PyTorch's indexes
     on_old_driver: tuple[str, ...] = ("forward_compat", "fallback")
     forward_compat: str = AUTO  # standby: installed and off, for a start on an older driver
     toolkit: Toolkit = field(default_factory=Toolkit)
@@ -137,6 +140,7 @@ def parse_request(given: Mapping[str, Any]) -> Request:
     return Request(
         cuda=cuda,
         pytorch=_version("pytorch", values.get("pytorch", base.pytorch), _DOTTED, "2.9 or 2.9.1"),
+        channel=_choice("channel", values.get("channel", base.channel), CHANNELS),
         on_old_driver=_policy(values.get("on_old_driver", base.on_old_driver)),
         forward_compat=_choice("forward_compat", values.get("forward_compat", base.forward_compat), COMPAT_USES),
         toolkit=Toolkit(

@@ -121,7 +121,8 @@ REQUIREMENT = _pattern(
     "a requirement, such as ninja",
     r"[a-z][a-z0-9-]*((^|,|(?<=[a-z0-9]))(==|!=|~=|>=|<=|>|<)[0-9][0-9a-z.]*)*",
 )
-INDEX = _pattern("cpu or a name such as cu130", r"cpu|cu\d+")
+INDEX = _pattern("cpu or a name such as cu130 or nightly-cu132", r"(?:(?:test|nightly)-)?(?:cpu|cu\d+)")
+CHANNEL = _one_of("test", "nightly")
 
 SENTENCES = Kind(
     "whole sentences",
@@ -314,7 +315,10 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
         ),
     },
     "pytorch": {
-        "indexes": (INDEX, {"cuda": _or_null(RELEASE), "url": URL, "side": _optional(BOOLEAN)}),
+        "indexes": (
+            INDEX,
+            {"cuda": _or_null(RELEASE), "url": URL, "side": _optional(BOOLEAN), "channel": _optional(CHANNEL)},
+        ),
         "releases": (
             VERSION,
             {
@@ -747,9 +751,11 @@ def _check_pytorch(catalogue: Catalogue) -> Iterator[str]:
     for index, row in indexes.items():
         where = f"pytorch.yml: indexes: {index}"
         yield from _absent(f"{where}: cuda", row["cuda"], catalogue["cuda"]["releases"], "cuda.yml releases")
-        if index != (named := f"cu{row['cuda'].replace('.', '')}" if row["cuda"] else "cpu"):
+        prefix = f"{row['channel']}-" if row.get("channel") else ""
+        if index != (named := prefix + (f"cu{row['cuda'].replace('.', '')}" if row["cuda"] else "cpu")):
             yield f"{where}: cuda is {row['cuda']}, whose index is {named}; correct one of them."
-        yield from _absent("pytorch.yml: an index without its size", index, pytorch["sizes"], "pytorch.yml sizes")
+        size = index.removeprefix(prefix)
+        yield from _absent("pytorch.yml: an index without its size", size, pytorch["sizes"], "pytorch.yml sizes")
     for version in published.keys() - pytorch["releases"].keys():
         yield f"pypi.yml has torch {version}, which pytorch.yml lacks; add its row to the releases there."
     for release, row in pytorch["releases"].items():

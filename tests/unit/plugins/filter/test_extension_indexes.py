@@ -34,6 +34,14 @@ WHEELS = "https://download.pytorch.org/whl"
             [f"{WHEELS}/cu126", f"{WHEELS}/cu130"],
             id="each-once",
         ),
+        pytest.param(
+            {
+                "a": {"requirement": "a==1+cu129", "index": "https://wheels.example/1/cu129"},
+                "b": {"requirement": "b>=0.dev0", "index": "nightly-cu132"},
+            },
+            ["https://wheels.example/1/cu129", f"{WHEELS}/nightly/cu132"],
+            id="an-address-and-a-channel",
+        ),
     ],
 )
 def test_indexes(packages: dict[str, Any], urls: list[str]) -> None:

@@ -22,7 +22,7 @@ import json, os, pathlib, sys
 words = sys.argv[1:]
 log = pathlib.Path({log!r})
 given = os.environ
-names = {{"index": "UV_INDEX", "links": "UV_FIND_LINKS", "cache": "UV_CACHE_DIR"}}
+names = {{"index": "UV_INDEX", "strategy": "UV_INDEX_STRATEGY", "links": "UV_FIND_LINKS", "cache": "UV_CACHE_DIR"}}
 call = {{"words": words, **{{key: given.get(name) for key, name in names.items()}}}}
 log.open("a").write(json.dumps(call) + "\\n")
 pathlib.Path(os.environ["UV_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
@@ -128,6 +128,15 @@ def test_environment_is_built_and_a_second_run_needs_no_uv(host: Host) -> None:
     second = host.run(requirements=["torch==2.9.1", "ninja==1.13.2"], uv="/nowhere/uv")
     assert (second["changed"], second["installed"], second["uv"]) == (False, [], {})
     assert not host.log.exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "strategy"),
+    [({}, "unsafe-best-match"), ({"index_strategy": "first-match"}, "unsafe-first-match")],
+)
+def test_which_index_counts(params: dict[str, Any], strategy: str, host: Host) -> None:
+    host.run(requirements=["ninja==1.13.2"], index_url="https://t.example.org/nightly/cu132", **params)
+    assert json.loads(host.log.read_text().splitlines()[-1])["strategy"] == strategy
 
 
 def test_a_lost_file_is_repaired_alone_and_from_the_cache(host: Host) -> None:

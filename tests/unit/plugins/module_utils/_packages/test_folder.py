@@ -258,3 +258,6 @@ def test_incoherence_names_what_does_not_fit() -> None:
         "CUDA 12 libraries (nvidia-nccl-cu12 2.27) beside CUDA 13 libraries (nvidia-cudnn-cu13 9.2)",
     ]
     assert incoherence({"torch": distribution("torch", "2.9.1")}, {}, [wish("torch==2.9.1")]) == []
+    nightly = distribution("torch", "2.16.0.dev20261130+cu132")
+    assert incoherence({"torch": nightly}, {}, [wish("torch>=2.16.0.dev0")]) == []
+    assert incoherence(present, {}, [wish("torch>=2.16.0.dev0")])[0] == "torch is 2.8.0, expected torch>=2.16.0.dev0"

@@ -13,6 +13,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._packages.requirement
     newer_or_same,
     parse_requirement,
     same_version,
+    satisfied,
 )
 
 
@@ -68,6 +69,25 @@ def test_requirement_refused(text: str, words: str) -> None:
 )
 def test_same_version(wanted: str, found: str, same: bool) -> None:
     assert same_version(wanted, found) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "enough"),
+    [
+        ("torch>=2.16.0.dev0", "2.16.0.dev20261130+cu132", True),
+        ("torch>=2.16.0.dev0", "2.16.0", True),
+        ("torch>=2.16.0.dev0", "2.16", True),
+        ("torch>=2.16.0.dev0", "3.0.0.dev20271130", True),
+        ("torch>=2.16.0.dev20261130", "2.16.0.dev20261129", False),
+        ("torch>=2.16.0.dev0", "2.15.1+cu132", False),
+        ("torch>=2.16.0.dev0", None, False),
+        ("torchvision >= 0.dev0", "0.30.0.dev20261130", True),
+    ],
+)
+def test_a_least_development_release(text: str, found: str | None, enough: bool) -> None:
+    wish = parse_requirement(text)
+    assert (wish.text, wish.version) == (text, None)
+    assert satisfied(wish, {wish.name: found} if found else {}) is enough
 
 
 @pytest.mark.parametrize(

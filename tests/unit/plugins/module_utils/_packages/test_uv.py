@@ -68,6 +68,13 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._packages.uv import (
             {"SSL_CERT_FILE": "/etc/ssl/ca.crt"},
             id="system-certificates",
         ),
+        pytest.param(
+            PipSources(),
+            {"index_url": "https://t/nightly/cu132", "strategy": "first-match"},
+            [],
+            {"UV_INDEX": "https://t/nightly/cu132", "UV_INDEX_STRATEGY": "unsafe-first-match"},
+            id="first-match",
+        ),
     ],
 )
 def test_settings(pip: PipSources, own: dict[str, str], arguments: list[str], variables: dict[str, str]) -> None:

@@ -46,6 +46,7 @@ def test_null_means_the_default() -> None:
             "wheels": {"provider": "pypi"},
             "python": "/usr/bin/python3",
         },
+        {"channel": "nightly", "cuda": "13.2"},
         {"source": {"extensions": ["flash-attn==2.8.3"], "jobs": 8, "features": {"USE_NCCL": True}}},
         {"settings": {"tf32": False, "module_loading": "eager", "expandable_segments": True, "cudnn_benchmark": None}},
         {Tagged("cuda"): Tagged("13.0"), "extensions": (Tagged("vllm"),)},

@@ -542,8 +542,18 @@ def test_an_extension_beside_pytorchs_own_wheel(box: Any, decide: Decide) -> Non
 def test_what_is_asked_for_as_a_wheel_stays_one(box: Any, decide: Decide) -> None:
     decision = decide(box(), cuda="13.0", pytorch="2.13", extensions=["flash-attn"])
     assert decision["source"] is None
-    assert decision["extensions"]["flash-attn"]["skipped"] == "it is published as source only"
-    assert decision["remedies"] == ["Add flash-attn to source.extensions to have it compiled here."]
+    assert decision["extensions"]["flash-attn"] == {"skipped": "it is published as source only"}
+    assert (decision["verdict"], decision["remedies"]) == (
+        "degraded",
+        ["Add flash-attn to source.extensions to have it compiled here."],
+    )
+
+
+def test_compiling_is_no_remedy_where_it_cannot_be_done(box: Any, decide: Decide) -> None:
+    """Without a toolkit nothing is compiled, so nobody is told to list it there."""
+    wished = {"cuda": "13.0", "pytorch": "2.13", "toolkit": {"provider": "none"}, "extensions": ["flash-attn"]}
+    decision = decide(box(), **wished)
+    assert decision["remedies"] == ["Leave flash-attn out of extensions."]
 
 
 def test_a_wished_version(box: Any, decide: Decide) -> None:
