@@ -9,11 +9,19 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import InvalidSpecifier, SpecifierSet
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.published import (
+    asked_for,
+    built_with,
+    find_variant,
+    index_name,
+    real_name,
+    why_not_here,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -66,7 +74,7 @@ def choose_extensions(
 
     Raises RequestError for a package that the catalogue does not have.
     """
-    packages, built = case.known["extensions"]["packages"], built or {}
+    packages, built = extension_names(case.known), built or {}
     for name in wished:
         if name not in packages and name not in built:
             raise unlisted("extensions", name, sorted(packages))
@@ -77,15 +85,23 @@ def choose_extensions(
     around = Around(case, torch, {"torch": torch.version, **bundled}, bundled)
     chosen: Set = {}
     for name in sorted(wished, key=lambda name: (name not in COMPANIONS, wished.index(name))):
-        if name in built:
+        package = real_name(name, torch.cuda, case.known)
+        if isinstance(package, Refusal):
+            chosen[name] = package
+        elif name in built:
             chosen[name] = _compiled(around, name, built[name])
         elif torch.adopt:
-            chosen[name] = Extension(adopted[name], None, "adopt")
+            chosen[name] = Extension(adopted[package], None, "adopt")
         else:
-            chosen[name] = _choose(around, name)
+            chosen[name] = _choose(around, package)
         if isinstance(found := chosen[name], Extension):
-            around.pins[name] = found.version
+            around.pins[str(package)] = found.version
     return {name: chosen[name] for name in wished}
+
+
+def extension_names(known: Catalogue) -> set[str]:
+    """What may be wished: the packages, and the names that stand for one per CUDA."""
+    return {*known["extensions"]["packages"], *known["extensions"].get("alternatives", {})}
 
 
 def _adopted(case: Case, torch: PyTorch) -> dict[str, str]:
@@ -160,7 +176,8 @@ def _hardware(around: Around, about: Row) -> Refusal | None:
         cpu = torch.cuda is None
         return Refusal("PyTorch's build for the CPU comes without it" if cpu else f"PyTorch {torch.version} has none")
     if not about.get("wheels", True):
-        return Refusal("it is published as source only; list it in source.extensions to have it compiled here")
+        compiled = "it is published as source only; list it in source.extensions to have it compiled here"
+        return Refusal(str(about.get("instead") or compiled))
     least = about.get("least_capability")
     if least is None:
         return None
@@ -189,7 +206,7 @@ def _misfit(around: Around, release: Release) -> Refusal | None:
         return Refusal(f"has no wheel for {arch}")
     if python and not any(fits_tag(tag, python) for tag in tags):
         return Refusal(f"has no wheel for Python {python}")
-    return _misfit_cuda(around, release)
+    return _misfit_cuda(around, release) or _misfit_glibc(around, release)
 
 
 def _misfit_metadata(around: Around, release: Release) -> Refusal | None:
@@ -208,10 +225,18 @@ def _misfit_metadata(around: Around, release: Release) -> Refusal | None:
     return None
 
 
+def _misfit_glibc(around: Around, release: Release) -> Refusal | None:
+    """The C library that the wheel needs; a build for another CUDA has been held against it already."""
+    host, torch = around.case.host, around.torch
+    if not around.case.request.overrides.glibc or find_variant(release.row, host.arch, torch.cuda, host.glibc):
+        return None
+    return why_not_here(release.row, host.arch, host.glibc)
+
+
 def _unbuilt(around: Around, release: Release) -> Refusal | None:
     """A package that is numbered as PyTorch (torchaudio) was built for the CUDAs of the PyTorch of its own number."""
     torch = around.torch
-    number = torch.version if torch.provider == "source" else release.version
+    number = torch.version if torch.provider == "source" else built_with(release.row, release.version)
     row = around.case.known["pytorch"]["releases"].get(number)
     if row is None or not _per_cuda(release.about, torch) or (torch.index or CPU) in row["indexes"]:
         return None
@@ -229,6 +254,9 @@ def _misfit_cuda(around: Around, release: Release) -> Refusal | None:
         built = [str(cuda) for cuda in listed[max(keys, key=len)]] if keys else []
         return None if torch.cuda in built else Refusal(f"has no build for CUDA {torch.cuda}")
     cuda = release.row.get("cuda" if around.case.host.arch == "x86_64" else "cuda_aarch64")
+    host = around.case.host
+    if find_variant(release.row, host.arch, torch.cuda, host.glibc):
+        return None
     if cuda and parse_version(cuda)[0] != parse_version(torch.cuda)[0]:
         return Refusal(f"is built for CUDA {cuda}, not for CUDA {torch.cuda}")
     return None
@@ -242,8 +270,11 @@ def _per_cuda(about: Row, torch: PyTorch) -> bool:
 def _extension(around: Around, release: Release) -> Extension:
     torch, host, name, version = around.torch, around.case.host, release.name, release.version
     mib = int((release.row.get("size_mib") or {}).get(host.arch, 0))
+    if variant := find_variant(release.row, host.arch, torch.cuda, host.glibc):
+        index = index_name(variant.index, around.case.known)
+        return Extension(version, asked_for(name, f"{version}+{variant.name}", release.about, torch.cuda), index, mib)
     if not _per_cuda(release.about, torch):
-        return Extension(version, f"{name}=={version}", "pypi", mib)
+        return Extension(version, asked_for(name, version, release.about, torch.cuda), "pypi", mib)
     for wheel in host.wheels if torch.provider == "host_wheels" else ():
         if wheel.get("name") == name and str(wheel["version"]).partition("+")[0] == version:
             return Extension(version, f"{name}=={wheel['version']}", "host_wheels", mib)
