@@ -26,6 +26,7 @@ from typing import Any
 from proof_driver import CudaError, cuinit, cutlass, mapped_libcuda, used_libcuda
 from proof_host import limits, workers
 from proof_nvrtc import nvrtc
+from proof_packages import package, packages
 from proof_peers import peers
 
 Record = dict[str, Any]
@@ -363,6 +364,8 @@ CHECKS: dict[str, Callable[..., Record]] = {
     "limits": limits,
     "workers": workers,
     "extension": extension,
+    "package": package,
+    "packages": packages,
     "features": features,
     "load": load,
     "compile": compiled,
