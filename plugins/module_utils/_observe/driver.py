@@ -44,6 +44,9 @@ BRANDS = {
     14: "nvidia",
     15: "geforce_rtx",
     16: "titan_rtx",
+    17: "nvidia_dla",
+    18: "nvidia_vgamedev",
+    19: "nvidia_npu",
 }  # nvmlBrandType_t
 
 SMI_NO_DEVICES = 6  # nvidia-smi's exit status; the others are of nvmlReturn_t

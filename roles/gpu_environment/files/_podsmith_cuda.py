@@ -7,6 +7,7 @@ loader's cache. Where a wrong one was preloaded, which nothing loaded later can 
 """
 
 import os
+import sys
 
 SHARED = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib")  # a distribution's own
 DRIVERS = (
@@ -208,6 +209,12 @@ def set_path(variable, entries):
         os.environ[variable] = ":".join(entries)
     else:
         os.environ.pop(variable, None)
+
+
+def unbind_open_build():
+    """Let ``pip install --no-build-isolation`` run: pip refuses a constraint on builds that it does not isolate."""
+    if "--no-build-isolation" in getattr(sys, "argv", ()) or "PIP_NO_BUILD_ISOLATION" in os.environ:
+        os.environ.pop("PIP_BUILD_CONSTRAINT", None)
 
 
 def activate(compat, *, enabled, sysroot="", branches=()):

@@ -268,6 +268,11 @@ if [ -n "$_podsmith_venv" ]; then
     export PIP_CONSTRAINT="$_podsmith_list"
     _podsmith_place ' ' "${UV_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
     export UV_CONSTRAINT="$_podsmith_list"
+    # What an isolated build installs is bound by variables of its own: in pip from 25.3 on (from 26.2 on by these alone), in uv always.
+    _podsmith_place ' ' "${PIP_BUILD_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
+    export PIP_BUILD_CONSTRAINT="$_podsmith_list"
+    _podsmith_place ' ' "${UV_BUILD_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
+    export UV_BUILD_CONSTRAINT="$_podsmith_list"
 fi
 _podsmith_list=${_podsmith_venv:+$_podsmith_venv/bin}${_podsmith_cuda:+${_podsmith_venv:+:}$_podsmith_cuda/bin}
 _podsmith_place : "${PATH-}" "$_podsmith_list"
