@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mixed_parts
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import (
     covers,
     parse_architecture,
@@ -231,6 +232,11 @@ def judge_torch(found: Record, expected: Mapping[str, Any], home: str, *, gpu: b
     if len(majors) > 1:
         listed = " and ".join(f"{', '.join(names)} (CUDA {major})" for major, names in sorted(majors.items()))
         problems.append(f"The environment mixes libraries of different CUDA major versions: {listed}.")
+    problems += [f"PyTorch loads parts of two CUDA releases: {clause}." for clause in mixed_parts(found["nvidia"])]
+    problems += [
+        f"{name} {versions[0]} stands before {name} {versions[1]} on sys.path, and PyTorch loads the first."
+        for name, versions in sorted((found.get("twice") or {}).items())
+    ]
     return problems + (judge_torch_devices(found) if gpu else [])
 
 

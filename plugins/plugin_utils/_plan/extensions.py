@@ -91,7 +91,7 @@ def choose_extensions(
         elif name in built:
             chosen[name] = _compiled(around, name, built[name])
         elif torch.adopt:
-            chosen[name] = Extension(adopted[package], None, "adopt")
+            chosen[name] = Extension(adopted[package if package in adopted else name], None, "adopt")
         else:
             chosen[name] = _choose(around, package)
         if isinstance(found := chosen[name], Extension):

@@ -83,7 +83,7 @@ def settle(case: Case, build: Build) -> Build:
 
 
 def find_adoptable(case: Case, build: Build) -> Row | None:
-    """An unbroken PyTorch that is not ours and does what the build would, for the same GPUs.
+    """An unbroken PyTorch that is not ours, beside parts of one CUDA, and does what the build would, for the same GPUs.
 
     Every wished extension must lie beside it: nothing is installed into an environment that is not ours.
     """
@@ -92,7 +92,7 @@ def find_adoptable(case: Case, build: Build) -> Row | None:
         if not set(request.extensions) <= set(row.get("packages") or ()):
             continue
         version = str(row.get("version") or "").partition("+")[0]
-        if row.get("managed") or row.get("broken") or not version or not row.get("python"):
+        if row.get("managed") or row.get("broken") or row.get("incoherent") or not version or not row.get("python"):
             continue
         if _serves(row, version, build, request) and _covers(case, row):
             return row
