@@ -13,8 +13,8 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS, Extension
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.held import held_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.published import held_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import Repair, find_repairs
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import Setting
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack

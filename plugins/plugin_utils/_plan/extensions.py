@@ -14,9 +14,9 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.held import built_with
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.published import (
     asked_for,
-    built_with,
     find_variant,
     index_name,
     real_name,

@@ -65,23 +65,6 @@ def asked_for(name: str, version: str, about: Row, cuda: str | None) -> str:
     return f"{name}[{extra}]=={version}" if extra else f"{name}=={version}"
 
 
-def built_with(row: Row, version: str) -> str:
-    """The PyTorch for whose CUDAs a release is on PyTorch's indexes: that of its own number, or of its row."""
-    return str(row.get("built_with") or version)
-
-
-def held_parts(version: str, cuda: str | None, known: Catalogue) -> tuple[str, ...]:
-    """Requirements that hold what a PyTorch of PyPI's CUDA takes of another CUDA release, where nobody holds it.
-
-    PyTorch 2.15 pins CUDA 13.2, and its METADATA accepts any nvJitLink below 14: installers take the newest of the day.
-    Source: the requirements of torch's wheel and of those below it, in the generated row ``held``.
-    """
-    row = known["pypi"]["packages"]["torch"].get(version) or {}
-    if cuda is None or row.get("cuda") != cuda:
-        return ()
-    return tuple(f"{name}=={pin}" for name, pin in sorted((row.get("held") or {}).items()))
-
-
 def real_name(name: str, cuda: str | None, known: Catalogue) -> str | Refusal:
     """The package that a name stands for beside a PyTorch of this CUDA: cupy is cupy-cuda13x with CUDA 13."""
     row = known["extensions"].get("alternatives", {}).get(name)

@@ -735,6 +735,19 @@ def _check_extensions(catalogue: Catalogue) -> Iterator[str]:
             yield f"{where} is a package of its own as well; remove one of the rows."
 
 
+def check_assemblers(catalogue: Catalogue) -> Iterator[str]:
+    """The ptxas of a Triton: where a hand-written row and the programs in its wheels differ."""
+    told = catalogue["settings"].get("assemblers", {})
+    for version, published in catalogue["pypi"]["packages"].get("triton", {}).items():
+        row, read = told.get(".".join(version.split(".")[:2])), published.get("ptxas")
+        if row is None or read is None:
+            continue
+        newer = row["newer"] or {"ptxas": None, "from": None}
+        found = {"legacy": row["ptxas"], "blackwell": newer["ptxas"], "blackwell_from": newer["from"]}
+        if found != read:
+            yield f"settings.yml: assemblers: of triton {version} it says {found}; its wheel has {read}."
+
+
 def _check_benchmarks(catalogue: Catalogue) -> Iterator[str]:
     for name, row in catalogue["benchmarks"]["references"].items():
         where = f"benchmarks.yml: references: {name}: device"
@@ -822,6 +835,7 @@ _CHECKS = (
     _check_pytorch,
     _check_packages,
     _check_extensions,
+    check_assemblers,
     _check_benchmarks,
     _check_settings,
     _check_images,
