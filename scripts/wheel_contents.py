@@ -42,7 +42,7 @@ def ptxas_of(members: Mapping[str, bytes]) -> dict[str, str | None]:
     """
     programs = {name.rpartition("/")[2]: _RELEASE.search(data) for name, data in members.items() if "/bin/" in name}
     source = next((data.decode() for name, data in members.items() if name.endswith("compiler.py")), "")
-    chosen = _THRESHOLD.search(source.partition("def get_ptxas(")[2][:400])
+    chosen = _THRESHOLD.search(source.partition("def get_ptxas(")[2])
     legacy, blackwell = programs.get("ptxas"), programs.get("ptxas-blackwell")
     least = f"{int(chosen[2]) // 10}.{int(chosen[2]) % 10}" if blackwell and chosen else None
     return {

@@ -120,7 +120,8 @@ def test_a_package_that_hangs_is_killed_with_what_it_started(module: Any, site: 
         "deepspeed",
         f"""
         import subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        quiet = {{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}}
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], **quiet)
         open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
         print("still importing", flush=True)
         time.sleep(60)

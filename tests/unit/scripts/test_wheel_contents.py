@@ -69,6 +69,7 @@ def test_the_label_of_a_build(scripts: Any) -> None:
             id="3.9",
         ),
         pytest.param(
+            "def first(arch):\n    return arch >= 80\n\n"
             "def get_ptxas(arch: int):\n    return ptxas_blackwell if arch >= 100 else ptxas\n",
             {"ptxas": PTXAS_12, "ptxas-blackwell": PTXAS_13},
             {"legacy": "12.9", "blackwell": "13.4", "blackwell_from": "10.0"},

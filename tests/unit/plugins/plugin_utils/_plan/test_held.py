@@ -180,3 +180,10 @@ def test_the_torch_whose_indexes_have_a_release(known: Catalogue) -> None:
     assert built_with(rows["torchvision"]["0.29.2"], "0.29.2") == built_with(rows["torchaudio"]["2.11.1"], "2.11.1")
     assert built_with(rows["torchvision"]["0.29.2"], "0.29.2") == "2.15.0"
     assert built_with(rows["torchaudio"]["2.9.1"], "2.9.1") == "2.9.1"
+
+
+def test_the_proof_uses_each_extension_where_one_is_planned(host: Any, decide: Decide) -> None:
+    observed = host("H100", "580.95.05")
+    for wished, proved in ((["vllm"], True), (["torchvision"], True), (["transformer-engine"], False), ([], False)):
+        decision = decide(observed, cuda="13.0", pytorch="2.14.0", extensions=wished)
+        assert ("packages" in decision["proof"]["checks"]) is proved, wished

@@ -199,6 +199,8 @@ def test_every_gpu_of_a_host_counts(host: Any, decide: Decide) -> None:
 @pytest.mark.parametrize(
     ("change", "wished", "adopted"),
     [
+        ({"incoherent": ["nvidia-cuda-nvrtc 13.5.37 beside nvidia-cuda-runtime 13.0.96"]}, {"pytorch": "2.11"}, False),
+        ({"incoherent": []}, {"pytorch": "2.11"}, True),
         pytest.param({}, {"pytorch": "2.11"}, True, id="as-wished"),
         pytest.param({}, {"pytorch": "2.11.0", "cuda": "13.0"}, True, id="exactly-as-wished"),
         pytest.param(
