@@ -740,7 +740,7 @@ def check_assemblers(catalogue: Catalogue) -> Iterator[str]:
     told = catalogue["settings"].get("assemblers", {})
     for version, published in catalogue["pypi"]["packages"].get("triton", {}).items():
         row, read = told.get(".".join(version.split(".")[:2])), published.get("ptxas")
-        if row is None or read is None:
+        if row is None or read is None or row["ptxas"] not in catalogue["cuda"]["releases"]:
             continue
         newer = row["newer"] or {"ptxas": None, "from": None}
         found = {"legacy": row["ptxas"], "blackwell": newer["ptxas"], "blackwell_from": newer["from"]}
