@@ -45,12 +45,19 @@ def python_tags(names: Iterable[str], arch: str) -> list[str]:
     return sorted(found, key=lambda tag: [int(number) for number in re.findall(r"\d+", tag)][:1])
 
 
-def least_glibc(names: Iterable[str]) -> str | None:
-    """The oldest glibc that the Linux wheels among these allow, by their platform tags; None where they need none."""
+def least_glibc(names: Iterable[str], arch: str | None = None) -> str | None:
+    """The oldest glibc that the Linux wheels among these allow, by their platform tags; None where they need none.
+
+    With ``arch``, of those for this architecture.
+    """
     legacy = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
     found = []
     for name in names:
-        platforms = [tag.platform for tag in parse_wheel_filename(name)[3] if architecture(tag.platform)]
+        platforms = [
+            tag.platform
+            for tag in parse_wheel_filename(name)[3]
+            if architecture(tag.platform) and (arch is None or arch in architecture(tag.platform))
+        ]
         numbered = [
             tuple(map(int, match.groups()))
             for text in platforms

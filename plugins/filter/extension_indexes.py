@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Podsmith developers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter: those of PyTorch's indexes that the chosen extensions come from."""
+"""Filter: the indexes beside PyPI that the chosen extensions come from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ OTHERS = ("pypi", "host_wheels", "source")  # what the host's pip configuration 
 
 
 def extension_indexes(packages: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The address of each index beside PyPI, once, in the order of the extensions; an address stands for itself."""
+    """The address of each index, once, in the order of the extensions: PyTorch's by their names, others as they are."""
     known = load_catalogue()["pytorch"]["indexes"]
     wanted = [row.get("index") or "pypi" for row in packages.values() if row.get("requirement")]
     names = dict.fromkeys(name for name in wanted if name not in OTHERS)
     for name in names:
-        if name not in known and "://" not in name:
+        if name not in known and not name.startswith("https://"):
             raise AnsibleFilterError(
-                f"ml_extensions_packages has the index {name!r}; expected one of {', '.join([*OTHERS, *known])}."
+                f"ml_extensions_packages has the index {name!r}; expected one of {', '.join([*OTHERS, *known])}, "
+                "or an https address."
             )
     return [str(known[name]["url"]) if name in known else name for name in names]
 

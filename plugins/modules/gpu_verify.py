@@ -51,6 +51,7 @@ options:
       - peers
       - workers
       - extension
+      - packages
       - health
       - features
       - compile
@@ -59,9 +60,9 @@ options:
   level:
     description:
       - V(light) compiles nothing, V(standard) compiles kernels and an extension, tries NVRTC, Triton, the paths between
-        GPUs and a DataLoader's workers, and reads the health of the GPUs at rest, V(full) also reads it under load,
-        shows what PyTorch was built with, tries C(torch.compile), whether C(pip) keeps torch, and CUTLASS for every
-        architecture.
+        GPUs, a DataLoader's workers and an operation of each extension that is expected, and reads the health of the
+        GPUs at rest, V(full) also reads it under load, shows what PyTorch was built with, tries C(torch.compile),
+        whether C(pip) keeps torch, and CUTLASS for every architecture.
     type: str
     choices: [light, standard, full]
     default: standard
@@ -90,6 +91,11 @@ options:
       site_packages:
         description: Folder that torch must be imported from, where that is not O(environment).
         type: path
+      packages:
+        description:
+          - The extensions of PyTorch that must be there, name to a row with C(version) and C(requirement), as a plan
+            has them. The check C(packages) imports each and has it do one operation.
+        type: dict
       features:
         description:
           - Switches of PyTorch's build and whether each must be on, such as C(USE_NCCL), as the built PyTorch shows
@@ -283,6 +289,7 @@ SPEC: dict[str, Any] = {
             "cuda": {"type": "str"},
             "arch_list": {"type": "list", "elements": "str"},
             "site_packages": {"type": "path"},
+            "packages": {"type": "dict"},
             "features": {"type": "dict"},
         },
     },

@@ -156,6 +156,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import other_major
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.write import replace_file
 from ansible_collections.podsmith.gpu.plugins.module_utils._packages.environment import OPTIONS, Environment
 from ansible_collections.podsmith.gpu.plugins.module_utils._packages.folder import (
@@ -228,6 +229,7 @@ class Packages(Environment):
         create = self.must_create()
         before, recorded = ({}, {}) if create else (self.present(), read_packages(self.path))
         adopted = self.adopted()
+        self.check_major(before)
         work = outstanding(
             self.requirements,
             self.constraints,
@@ -257,6 +259,16 @@ class Packages(Environment):
             self.record(after)
         changed = any((create, not work.is_empty, self.write_path_file()))
         self.exit(changed=changed, before=before, **result)
+
+    def check_major(self, before: Distributions) -> None:
+        """Fail where the libraries of one CUDA major would be installed over those of another."""
+        versions = {name: distribution.version for name, distribution in before.items()}
+        if majors := other_major([wish.text for wish in self.requirements], versions):
+            self.fail(
+                f"{self.path} holds the libraries of CUDA {majors[0]}, and a package for CUDA {majors[1]} is asked for;"
+                " their packages own the same files, so that removing the ones later takes the others' along. Use"
+                " another environment, or remove this one first (state: absent)."
+            )
 
     def limits(self, work: Work, before: Distributions, adopted: Distributions) -> list[str]:
         """uv's arguments that keep it from more than is asked for."""
@@ -298,10 +310,18 @@ class Packages(Environment):
         return wrong
 
     def undo(self, before: Distributions, after: Distributions) -> None:
-        """Take out again what came, so that the next run starts from what was there. A replaced version stays."""
+        """Take out again what came, so that the next run starts from what was there. A replaced version stays.
+
+        What came may have owned files of what was there, which went with it: those packages are installed once more.
+        """
         came = sorted(set(after) - set(before))
-        if came and self.is_environment and not self.created:
-            self.run([self.uv["path"], "pip", "uninstall", "--python", str(self.own_python), *came])
+        if not came or not self.is_environment or self.created:
+            return
+        self.run([self.uv["path"], "pip", "uninstall", "--python", str(self.own_python), *came])
+        lost = [item for name, item in self.present().items() if name in before and item.missing]
+        for item in [item for item in lost if not before[item.name].missing]:
+            wanted = ["--no-deps", "--reinstall-package", item.name, f"{item.name}=={item.version}"]
+            self.run([self.uv["path"], "pip", "install", "--python", str(self.own_python), *self.arguments, *wanted])
 
     def record(self, after: Distributions) -> None:
         """Note what a complete installation holds, so that what goes missing later is noticed."""

@@ -54,7 +54,7 @@ def test_a_message_of_a_library_is_one_that_the_proof_explains(message: str, kno
 
 
 def test_the_messages_of_libraries_are_read() -> None:
-    assert len(LIBRARIES) == 6
+    assert len(LIBRARIES) == 10
     assert {"unhandled cuda error", "unhandled system error", "Error while creating shared memory segment"} < set(NCCL)
 
 

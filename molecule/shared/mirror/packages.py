@@ -243,7 +243,7 @@ def list_drivers(known: Catalogue) -> Iterator[Package]:
     rows = known["cuda"]["releases"].values()
     named = {version for row in rows for version in (row["driver"], *row["updates"])}
     named |= {row["version"] for row in known["drivers"]["compat"].values()}
-    for version in sorted((one for one in named if TRIPLET.fullmatch(one)), key=Version):
+    for version in sorted((one for one in named if one and TRIPLET.fullmatch(one)), key=Version):
         branch = version.partition(".")[0]
         if int(branch) < LEAST_BRANCH:
             continue

@@ -223,6 +223,7 @@ def build_environment(
         for name, value in outer.items()
         if name in kept or name.lower() in kept or name.startswith(("PIP_", "SSL_", "GIT_", "CURL_", "REQUESTS_"))
     }
+    found.pop("PIP_BUILD_CONSTRAINT", None)  # of isolated builds; pip refuses it where a build is none, as here
     folders = [f"{work}/environment/bin", *([ccache_links] if ccache_links else [])]
     # What is adopted counts as there, ninja and cmake too; their programs lie beside: lib/python3.x/site-packages, bin.
     folders += [f"{adopt.rstrip('/').rsplit('/', 3)[0]}/bin"] if adopt else []

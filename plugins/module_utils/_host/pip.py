@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +33,7 @@ BUILT_ON_TORCH = (
     "mamba-ssm",
     "torchao",
     "torchaudio",
+    "torchcodec",
     "torchvision",
     "transformer-engine",
     "triton",
@@ -47,6 +48,10 @@ WATCHED_BYTES = 4 * 1024 * 1024
 WATCHED_FILES = 96
 DIGESTED = re.compile(r"(?P<path>[^\",]+),sha256=(?P<digest>[\w-]{43}),(?P<size>[0-9]{1,9})")
 CUDA_LABEL = re.compile(r"\+(?:.*\.)?cu(?P<major>\d{2})(?P<minor>\d+)")
+RUNTIME, LINKER = "nvidia-cuda-runtime", "nvidia-nvjitlink"
+# Parts whose own version is CUDA's; cuBLAS and others have numbers of their own.
+NUMBERED = (RUNTIME, "nvidia-cuda-nvrtc", "nvidia-cuda-cupti", LINKER)
+_SUFFIX = re.compile(r"-cu(?P<major>\d\d)$")
 
 
 class PipSources(NamedTuple):
@@ -317,3 +322,62 @@ def _options(text: str) -> list[tuple[str, str, str]]:
         elif option:
             found.append((section, option["name"].lower().replace("_", "-"), option["value"].strip()))
     return found
+
+
+def mixed_parts(packages: Mapping[str, str]) -> list[str]:
+    """Parts of another CUDA release than the runtime that lies with them, one clause each; none where all fit.
+
+    PyTorch loads them at import, over ``sys.path`` in order, whatever it was built with. nvJitLink of a later minor
+    release of the same major links what an older one made, so that only an older one is told.
+    Source: torch/__init__.py, ``_preload_cuda_deps``; https://docs.nvidia.com/cuda/nvjitlink/.
+
+    :param packages: normalised name → version of what is installed.
+    """
+    found = []
+    for suffix in sorted({match[0] if (match := _SUFFIX.search(name)) else "" for name in packages}):
+        runtime = packages.get(f"{RUNTIME}{suffix}")
+        for part in NUMBERED[1:] if runtime else ():
+            version = packages.get(f"{part}{suffix}")
+            if version and _differs(part, _release(version), _release(str(runtime))):
+                found.append(f"{part}{suffix} {version} beside {RUNTIME}{suffix} {runtime}")
+    return found
+
+
+def mixed_majors(packages: Mapping[str, str]) -> list[str]:
+    """The packages of two CUDA majors that lie together, in one clause; none where there is one major at most.
+
+    Left-overs of CUDA 12 count: PyTorch of CUDA 13 looks for ``nvidia/<part>/lib``, their folders, first.
+    """
+    majors: dict[int, list[str]] = {}
+    for name, version in sorted(packages.items()):
+        suffix = _SUFFIX.search(name) if name.startswith("nvidia-") else None
+        release = _release(version) if name in NUMBERED else ()
+        if suffix or release:
+            majors.setdefault(int(suffix["major"]) if suffix else release[0], []).append(f"{name} {version}")
+    if len(majors) < 2:
+        return []
+    return [" beside ".join(f"CUDA {major} libraries ({', '.join(names)})" for major, names in sorted(majors.items()))]
+
+
+def _differs(part: str, release: tuple[int, ...], runtime: tuple[int, ...]) -> bool:
+    if len(release) < 2 or len(runtime) < 2 or release[0] != runtime[0]:
+        return False  # no release of CUDA, or another major, which is told by its name
+    return release < runtime if part == LINKER else release != runtime
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version: (13, 2) of 13.2.86."""
+    return tuple(int(number) for number in version.split(".")[:2] if number.isdigit())
+
+
+def other_major(requirements: Sequence[str], packages: Mapping[str, str]) -> tuple[int, int] | None:
+    """The CUDA major of what is there, and another that PyTorch's label asks for; None where there is no other.
+
+    ``-cu12`` and ``-cu13`` packages own the same files (libnccl.so.2): what is installed over the one is taken along
+    when the other goes, and neither pip's nor uv's check sees it.
+    """
+    asked = {int(match["major"]) for text in requirements if (match := CUDA_LABEL.search(text))}
+    there = {int(match["major"]) for name in packages if name.startswith("nvidia-") and (match := _SUFFIX.search(name))}
+    if len(asked) != 1 or len(there) != 1 or asked == there:
+        return None
+    return there.pop(), asked.pop()

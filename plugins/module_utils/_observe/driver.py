@@ -49,6 +49,9 @@ BRANDS = {
     14: "nvidia",
     15: "geforce_rtx",
     16: "titan_rtx",
+    17: "nvidia_dla",
+    18: "nvidia_vgamedev",
+    19: "nvidia_npu",
 }  # nvmlBrandType_t
 
 COMPUTE_MODES = {0: "default", 2: "prohibited", 3: "exclusive_process"}  # nvmlComputeMode_t; 1 is gone

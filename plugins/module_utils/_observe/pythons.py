@@ -18,7 +18,10 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     BUILT_ON_TORCH,
     WATCHED,
     find_altered,
+    mixed_majors,
+    mixed_parts,
     parse_torch_version,
+    read_record,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
 from ansible_collections.podsmith.gpu.plugins.module_utils._observe import toolkits
@@ -108,6 +111,8 @@ def find_torches(root: Root, sites: Mapping[str, str | None], prefixes: Sequence
         local = version["local"] or (match["version"] if match else "")
         minor = re.search(r"/python(3\.\d+)/", site) or re.search(r"python(3\.\d+)", root.real(python or ""))
         library = root.at(f"{site}/torch/lib/libtorch_python.so")
+        broken = [*broken_files(root, site, info), *lost_libraries(root, site)] if info else []
+        packages = parse_distributions(root.listdir(site))
         found[real] = {
             "path": site,
             "python": python,
@@ -117,10 +122,26 @@ def find_torches(root: Root, sites: Mapping[str, str | None], prefixes: Sequence
             "cuda": version["cuda"],
             "arch_list": read_arch_list(library) if version["cuda"] else [],
             "managed": any(site.startswith(f"{prefix}/environments/") for prefix in prefixes),
-            "packages": parse_distributions(root.listdir(site)),
-            "broken": list(broken_files(root, site, info)[: toolkits.BROKEN_LIMIT]) if info else [],
+            "packages": packages,
+            "incoherent": [*mixed_majors(packages), *mixed_parts(packages)],
+            "broken": broken[: toolkits.BROKEN_LIMIT],
         }
     return list(found.values())
+
+
+def lost_libraries(root: Root, site: str) -> list[str]:
+    """The shared libraries that NVIDIA's packages of a folder list in their RECORD and that are not there.
+
+    nvidia-nccl-cu12 and -cu13 own the same file: uninstalling one takes the other's, and pip's own check is content.
+    """
+    found = []
+    for name in root.listdir(site):
+        match = DIST_INFO.match(name)
+        if match and normalise(match["name"]).startswith("nvidia-"):
+            files = read_record(root, f"{site}/{name}") or {}
+            libraries = [path for path in files if re.search(r"\.so(\.[0-9]+)*$", path)]
+            found += [path for path in libraries if not root.exists(f"{site}/{path}")]
+    return found
 
 
 broken_files = cache(toolkits.broken_files)  # a torch of the live environment is asked for twice: 12,000 lines each

@@ -16,6 +16,7 @@ from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import (
     WATCHED,
     find_altered,
     find_damage,
+    mixed_parts,
     read_record,
 )
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
@@ -188,7 +189,10 @@ def cuda_majors(distributions: Iterable[Distribution]) -> dict[int, list[str]]:
 def incoherence(
     distributions: Mapping[str, Distribution], adopted: Mapping[str, Distribution], constraints: Iterable[Requirement]
 ) -> list[str]:
-    """Why these packages cannot work together, one clause each: a constraint that does not hold, two CUDA majors."""
+    """Why these packages cannot work together, one clause each.
+
+    A constraint that does not hold, libraries of two CUDA majors, parts of two minor releases.
+    """
     both = {**adopted, **distributions}
     found = [
         f"{rule.name} is {both[rule.name].version}, expected {rule.version or rule.text}"
@@ -198,4 +202,4 @@ def incoherence(
     majors = cuda_majors(both.values())
     if len(majors) > 1:
         found.append(" beside ".join(f"CUDA {major} libraries ({', '.join(names)})" for major, names in majors.items()))
-    return found
+    return found + mixed_parts({name: distribution.version for name, distribution in both.items()})

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.root import Root
-from ansible_collections.podsmith.gpu.plugins.module_utils._verify import health, judge, judge_parts, toolkit_parts
+from ansible_collections.podsmith.gpu.plugins.module_utils._verify import (
+    health,
+    judge,
+    judge_packages,
+    judge_parts,
+    toolkit_parts,
+)
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.host import fit_remedies
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.readings import find_libraries, read_health
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.run import Job, Outcome, shell_argv
@@ -35,6 +41,7 @@ CHECKS: Mapping[str, str] = {
     "peers": "standard",
     "workers": "standard",
     "extension": "standard",
+    "packages": "standard",
     "health": "standard",
     "features": "full",
     "compile": "full",
@@ -53,13 +60,14 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "peers": ("environment",),
     "workers": ("environment",),
     "extension": ("environment",),
+    "packages": ("environment",),
     "health": ("health",),
     "features": ("environment",),
     "compile": ("environment",),
     "pip_fence": ("environment",),
 }
 # The long ones begin first, so that the short ones fill the gaps.
-LONGEST = ("compile", "health", "extension", "peers", "cutlass", "kernel", "triton")
+LONGEST = ("packages", "compile", "health", "extension", "peers", "cutlass", "kernel", "triton")
 # Those that have nothing to look at without a GPU.
 GPU_ONLY = ("cuinit", "nvrtc", "triton", "peers", "health")
 PREFERRED = "sm_90a"  # its instructions are what a CUTLASS kernel is most often compiled for
@@ -71,8 +79,9 @@ REST_LIMIT, LOAD_LIMIT = 10.0, 45.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to be proved; ``expected`` has any of nvcc, torch, cuda, arch_list, site_packages, features.
+    """What is to be proved; ``expected`` has any of nvcc, torch, cuda, arch_list, site_packages, packages, features.
 
+    Its packages are the extensions as a decision has them.
     ``host`` is what is known of it where an error is explained, see module_utils/_verify/errors.py.
     """
 
@@ -125,7 +134,9 @@ def choose_checks(wanted: Sequence[str] | None, settings: Settings) -> list[str]
     names = [name for name in CHECKS if LEVELS.index(_first_level(name, settings)) <= depth]
     if wanted is not None:
         return [name for name in names if name in wanted or (CHECKS[name] == "full" and "torch" in wanted)]
-    return [name for name in names if not find_lacking(name, settings) and (settings.gpu or name not in GPU_ONLY)]
+    idle = set() if settings.gpu else set(GPU_ONLY)
+    idle |= set() if settings.expected.get("packages") else {"packages"}
+    return [name for name in names if not find_lacking(name, settings) and name not in idle]
 
 
 def _first_level(name: str, settings: Settings) -> str:
@@ -321,6 +332,27 @@ def _plan_extension(settings: Settings) -> Check:
     return _plan_record("extension", settings, argv, judge.judge_wrong)
 
 
+def _plan_packages(settings: Settings) -> Check:
+    """Import each planned extension and have it do one operation, each in a process of its own."""
+    wanted = judge_packages.planned(settings.expected.get("packages") or {})
+    torch = settings.expected.get("torch")
+
+    def judged(outcomes: Mapping[str, Outcome]) -> Finding:
+        record = _record(outcomes["packages"])
+        if not wanted:
+            return Finding(skipped="no extension is planned")
+        return Finding(
+            judge_packages.judge_packages(record, wanted, torch),
+            record,
+            advice=judge_packages.advise_packages(record, wanted, torch),
+            warnings=judge_packages.warn_packages(record, wanted),
+        )
+
+    limit = f"{settings.timeout:g}"
+    argv = _proof(settings, _environment_python(settings), "packages", limit, *_devices(settings), *wanted)
+    return Check("packages", (Job("packages", argv, settings.timeout),), judged)
+
+
 def _plan_features(settings: Settings) -> Check:
     """Show what PyTorch was built with, and compare it with what is wanted of the build."""
     expected = settings.expected.get("features") or {}
@@ -403,6 +435,7 @@ PLANS: Mapping[str, Callable[[Settings], Check]] = {
     "kernel": _plan_kernel,
     "cutlass": _plan_cutlass,
     "extension": _plan_extension,
+    "packages": _plan_packages,
     "health": _plan_health,
     "features": _plan_features,
     "compile": _plan_compile,

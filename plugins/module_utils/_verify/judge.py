@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.module_utils._host.pip import mixed_parts
 from ansible_collections.podsmith.gpu.plugins.module_utils._verify.coverage import (
     covers,
     parse_architecture,
@@ -55,6 +56,29 @@ ADVICE: Sequence[tuple[str, str]] = (
         (
             "A library that is imported was built for the CUDA major version after .so, and the environment has"
             " another. Install its build for the CUDA in torch.version.cuda, or a PyTorch for that major version."
+        ),
+    ),
+    # The operation of the package's own, with the versions: _verify/judge_packages.py
+    (
+        r"xFormers can't load C\+\+/CUDA extensions",
+        (
+            "This wheel of xFormers does not load with this PyTorch, and leaves out its own kernels. Have it compiled"
+            " here (source.extensions), or leave it out."
+        ),
+    ),
+    (
+        r"operator torchvision::nms does not exist|libc10_cuda\.so: cannot open shared object file",
+        (
+            "A build for CUDA stands beside a PyTorch for the CPU, or the other way round. Install the build of the"
+            " index that PyTorch is from, such as +cpu."
+        ),
+    ),
+    # https://pip.pypa.io/en/stable/news/, release 25.3
+    (
+        r"--build-constraint cannot be used with --no-build-isolation",
+        (
+            "This pip refuses PIP_BUILD_CONSTRAINT for a build that it does not isolate: run it without that variable"
+            " (env -u PIP_BUILD_CONSTRAINT pip install ...), or use the environment's own pip."
         ),
     ),
     # https://github.com/pytorch/pytorch/issues/103417, 107960; https://github.com/triton-lang/triton/pull/1981
@@ -240,6 +264,11 @@ def judge_torch(found: Record, expected: Mapping[str, Any], home: str, *, gpu: b
     if len(majors) > 1:
         listed = " and ".join(f"{', '.join(names)} (CUDA {major})" for major, names in sorted(majors.items()))
         problems.append(f"The environment mixes libraries of different CUDA major versions: {listed}.")
+    problems += [f"PyTorch loads parts of two CUDA releases: {clause}." for clause in mixed_parts(found["nvidia"])]
+    problems += [
+        f"{name} {versions[0]} stands before {name} {versions[1]} on sys.path, and PyTorch loads the first."
+        for name, versions in sorted((found.get("twice") or {}).items())
+    ]
     return problems + (judge_torch_devices(found) if gpu else [])
 
 

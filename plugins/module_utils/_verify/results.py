@@ -32,6 +32,7 @@ AGAIN: Mapping[str, str] = {
     ),
     "workers": "Use num_workers=0 until it works, and check what the error names.",
     "extension": "Check that PyTorch supports the C++ compiler and the toolkit.",
+    "packages": "Run the ml_extensions role again, or leave the package out of the request's extensions.",
     "health": "Check nvidia-smi -q and the kernel log; if the pod is rented, return it.",
     "features": "Run the pytorch role again; a PyTorch that cannot report its build options is broken.",
     "compile": "Check that a C++ compiler, this Python's headers and, on a GPU, triton are installed.",

@@ -117,6 +117,7 @@ def render_hook(environment: Mapping[str, Any], sysroot: str = "") -> str:
         for one in environment.get("settings") or ()
         if one["variable"]
     ]
+    calls.append("unbind_open_build()")
     branches = tuple(map(int, environment.get("compat_branches") or ()))
     calls.append(f"activate({compat!r}, enabled={enabled}, sysroot={sysroot!r}, branches={branches!r})")
     body = "".join(f"    {call}\n" for call in calls)

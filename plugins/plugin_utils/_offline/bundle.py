@@ -210,6 +210,7 @@ def _environment(
     keys |= {str(entry.get("index")) for entry in extensions}
     indexes = known["pytorch"]["indexes"]  # of which a PyTorch that is compiled here need not be
     urls = [mirrors.get("pytorch_index_url") or str(indexes[key]["url"]) for key in sorted(keys & set(indexes))]
+    urls += sorted(key for key in keys if key.startswith("https://"))  # an extension's own
     if outstanding:
         yield Wheels(
             f"PyTorch {torch['local']}{' (adopted)' if torch.get('adopt') else ''} and what is installed with it",

@@ -300,9 +300,15 @@ def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False
         tuple(content["linux"]),
         tuple(content["ptx"]),
         tuple(row["pythons"]),
-        row.get("glibc"),
+        least_glibc(row, index, case.host.arch),
         str(row["source"]),
     )
+
+
+def least_glibc(row: Row, index: str, arch: str | None) -> str | None:
+    """The glibc that a release's wheels of an index need on an architecture: the platform tags of the wheels."""
+    known = [str(value) for key, value in (row.get("glibc_of") or {}).items() if key in (index, arch)]
+    return max(known, key=parse_version) if known else row.get("glibc")
 
 
 def cpu_build(case: Case, torch: str, *, compiled: bool = False) -> Build | None:

@@ -255,14 +255,16 @@ def _extensions(wanted: Wanted, host: Host) -> Iterator[Change]:
     for name, entry in wanted.stack.extensions.items():
         if not isinstance(entry, Extension) or not entry.requirement or name in COMPANIONS:
             continue
-        version, found = entry.requirement.split("==", 1)[1], packages.get(name)
+        asked, version = entry.requirement.split("==", 1)
+        package = canonicalize_name(asked.partition("[")[0])  # cupy is asked for as cupy-cuda13x
+        found = packages.get(package)
         sizes = (entry.mib, int(entry.mib * UNPACKED), wanted.environment.path)
         role = owner_of(name)
         if found is None:
             yield Change(role, INSTALL, name, None, version, *sizes)
         elif found != version:
             yield Change(role, REPLACE, name, str(found), version, *sizes)
-        elif name in broken:
+        elif package in broken:
             yield Change(role, REPAIR, name, DAMAGED, version, *sizes)
 
 

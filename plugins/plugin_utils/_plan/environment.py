@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions import COMPANIONS
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.held import held_parts
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.repairs import Repair, find_repairs
@@ -56,7 +57,7 @@ def choose_environment(case: Case, stack: Stack) -> Environment:
     """The environment of a decision."""
     host, layout, torch, compat = case.host, case.layout, stack.torch, stack.compat
     python = torch.python.version if torch else None
-    constraints, identity = _constraints(stack), identify(stack)
+    constraints, identity = (*_constraints(stack), *_held(stack, case)), identify(stack)
     name = choose_name(kind_of(stack), identity, python, host)
     live = host.live is not None and host.live.get("name") == name
     return Environment(
@@ -166,3 +167,11 @@ def _constraints(stack: Stack) -> tuple[str, ...]:
     )
     pins = stack.torch.requirements or (f"torch=={stack.torch.version}",)
     return (*pins, *chosen)
+
+
+def _held(stack: Stack, case: Case) -> tuple[str, ...]:
+    """The parts of CUDA that are to stay of PyTorch's own release. No part of the identity: an older one still runs."""
+    torch = stack.torch
+    if torch is None or torch.provider not in ("pypi", "pytorch_index"):
+        return ()
+    return held_parts(torch.version, torch.cuda, case.known)

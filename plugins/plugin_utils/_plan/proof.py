@@ -14,6 +14,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions i
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.architectures import sm_number
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.environment import Environment
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.stack import Stack
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit
 
@@ -82,6 +83,7 @@ def choose_checks(case: Case, stack: Stack, *, gpu: bool) -> tuple[str, ...]:
         "triton": on_gpu and stack.triton,
         OF_SEVERAL: on_gpu and len(case.host.gpus or ()) > 1,
         "workers": torch is not None and not case.host.target,
+        "packages": any(isinstance(entry, Extension) for entry in stack.extensions.values()),
         "extension": toolkit is not None and torch is not None and same_major and headers is not False,
         "health": gpu,
     }

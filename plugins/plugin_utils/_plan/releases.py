@@ -12,6 +12,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import CPU, fits_tag
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.held import built_with
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import satisfies
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
@@ -90,7 +91,8 @@ def _variant(own: Release, key: str, variant: Row) -> Release:
         arch: tags.get(arch) or next(iter(tags.values()), []) for arch in variant.get("architectures") or tags
     }
     cuda = variant.get("cuda")
-    return replace(own, row={**own.row, **variant, "tags": here, "cuda_aarch64": cuda}, variant=key)
+    row = {key: value for key, value in own.row.items() if key != "glibc_aarch64"}  # a variant names its own for all
+    return replace(own, row={**row, **variant, "tags": here, "cuda_aarch64": cuda}, variant=key)
 
 
 def all_releases(name: str, rows: Mapping[str, Row], about: Row) -> Iterable[Release]:
@@ -107,8 +109,7 @@ def misfit_package(around: Around, about: Row) -> Refusal | None:
         cpu = torch.cuda is None
         return Refusal("PyTorch's build for the CPU comes without it" if cpu else f"PyTorch {torch.version} has none")
     if not about.get("wheels", True):
-        instead = f": {about['instead']}" if about.get("instead") else ""
-        return Refusal(f"it is published as source only{instead}")
+        return Refusal(str(about.get("instead") or "it is published as source only"))
     if about.get("least_capability") and torch.cuda is None:
         return Refusal("it needs CUDA, and this environment is for the CPU")
     return None
@@ -140,7 +141,7 @@ def misfit(around: Around, release: Release) -> Refusal | None:
         return Refusal(f"has no wheel for {host.arch}")
     if python and not fits_python(release.row, python, host.arch):
         return Refusal(f"has no wheel for Python {python}")
-    least = release.row.get("glibc")
+    least = release.row.get("glibc_aarch64" if host.arch == "aarch64" else "glibc", release.row.get("glibc"))
     checked = least and host.glibc and around.case.request.overrides.glibc
     if checked and parse_version(str(host.glibc)) < parse_version(least):
         return Refusal(f"needs glibc {least}; found {host.glibc}")
@@ -174,7 +175,7 @@ def misfit_metadata(around: Around, release: Release) -> Refusal | None:
 def _unbuilt(around: Around, release: Release) -> Refusal | None:
     """A package that is numbered as PyTorch (torchaudio) was built for the CUDAs of the PyTorch of its own number."""
     torch = around.torch
-    number = torch.version if torch.provider == "source" else release.version
+    number = torch.version if torch.provider == "source" else built_with(release.row, release.version)
     row = around.case.known["pytorch"]["releases"].get(number)
     if row is None or not _per_cuda(release.about, torch) or (torch.index or CPU) in row["indexes"]:
         return None

@@ -92,7 +92,7 @@ def settle(case: Case, build: Build) -> Build:
 
 
 def find_adoptable(case: Case, build: Build) -> Row | None:
-    """An unbroken PyTorch that is not ours and does what the build would, for the same GPUs.
+    """An unbroken PyTorch that is not ours, beside parts of one CUDA, and does what the build would, for the same GPUs.
 
     Every wished extension must lie beside it: nothing is installed into an environment that is not ours.
     """
@@ -139,7 +139,8 @@ def _lacking(case: Case, row: Row) -> list[str]:
 def _is_adoptable(case: Case, row: Row) -> bool:
     """Whether an observed PyTorch is what was wished, whole and for the GPUs here, whatever lies beside it."""
     version = str(row.get("version") or "").partition("+")[0]
-    if row.get("managed") or row.get("broken") or not version or not row.get("python"):
+    damaged = row.get("broken") or row.get("incoherent")
+    if row.get("managed") or damaged or not version or not row.get("python") or case.request.channel != STABLE:
         return False
     return _serves(row, version, case.request) and _covers(case, row)
 

@@ -33,7 +33,7 @@ class Gap:
     gpu: Gpu
     triton: str
     own: str  # the CUDA release of its ptxas
-    variable: str
+    variable: str | None  # None: no shell can set it
     level: str | None  # the CUDA release of the driver, or of the compat library that is used
     is_known: bool  # whether its ptxas knows the GPU: then its code is of a newer CUDA major than the driver
     source: str
@@ -92,7 +92,7 @@ def choose_assemblers(case: Case, gaps: tuple[Gap, ...], toolkits: tuple[Toolkit
     found: dict[str, Setting] = {}
     for gap in gaps:
         toolkit = _find_toolkit(case, gap, toolkits)
-        if toolkit is None:
+        if toolkit is None or gap.variable is None:
             continue
         told = f"Triton {gap.triton} assembles with CUDA {toolkit.version}"
         default = f"Triton's own ptxas of CUDA {gap.own}, {gap.fault}"
@@ -104,14 +104,16 @@ def choose_assemblers(case: Case, gaps: tuple[Gap, ...], toolkits: tuple[Toolkit
 def not_assembled(case: Case, gaps: tuple[Gap, ...], toolkits: tuple[Toolkit, ...]) -> Refusal | None:
     """Why Triton does not work on a GPU: neither its own ptxas nor one of the plan's toolkits serves it here."""
     for gap in gaps:
-        if _find_toolkit(case, gap, toolkits):
+        if gap.variable and _find_toolkit(case, gap, toolkits):
             continue
         because = f"Triton {gap.triton} has a ptxas of CUDA {gap.own}, {gap.fault}"
         releases = sorted(case.known["cuda"]["releases"], key=parse_version)
         fit = [release for release in releases if _serves(case, release, str(gap.gpu.capability), gap.level)]
         which = f"{fit[0]} or newer" if fit[-1:] == releases[-1:] else " to ".join(dict.fromkeys((*fit[:1], *fit[-1:])))
         remedy = f"Triton and torch.compile need {gap.variable} on this GPU: the path of a ptxas of CUDA {which}."
-        return Refusal(because, remedy if fit else "Use PyTorch without Triton and torch.compile on this driver.")
+        return Refusal(
+            because, remedy if fit and gap.variable else "Use PyTorch without Triton and torch.compile on this driver."
+        )
     return None
 
 

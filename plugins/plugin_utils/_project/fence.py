@@ -12,6 +12,8 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.module_utils._host.names import BEGIN, END, without_block
 
 CONSTRAINTS = "podsmith-constraints.txt"
+# pip has one for isolated builds as well, PIP_BUILD_CONSTRAINT, with which it refuses --no-build-isolation.
+VARIABLES = ("PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT")
 MARK = "# podsmith.gpu: "  # how a file that is ours begins
 HEAD = f"{MARK}keeps PyTorch at the build for this host; project_environment_state=absent removes this file\n"
 _DEACTIVATE = re.compile(r"^deactivate *\(\) *\{[ ]*\n", re.MULTILINE)
@@ -42,16 +44,15 @@ def render_activate(text: str, folder: str) -> str | None:
     if not _DEACTIVATE.search(plain) or not _START.search(plain) or not _PLAIN.fullmatch(path):
         return None
     back = "".join(
-        f'        {name}="${{_PODSMITH_{name}-}}"\n        [ -n "${name}" ] || unset {name}\n'
-        for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT")
+        f'        {name}="${{_PODSMITH_{name}-}}"\n        [ -n "${name}" ] || unset {name}\n' for name in VARIABLES
     )
     leave = (
         f'    {BEGIN}\n    if [ -n "${{_PODSMITH_FENCE-}}" ]; then\n{back}'
-        "        unset _PODSMITH_FENCE _PODSMITH_PIP_CONSTRAINT _PODSMITH_UV_CONSTRAINT\n"
+        f"        unset _PODSMITH_FENCE {' '.join(f'_PODSMITH_{name}' for name in VARIABLES)}\n"
         f"    fi\n    {END}\n"
     )
     enter = f"{BEGIN}\n_PODSMITH_FENCE=1\n"
-    for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT"):
+    for name in VARIABLES:
         enter += f'_PODSMITH_{name}="${{{name}-}}"\n{name}="{path}${{{name}:+ ${name}}}"\nexport {name}\n'
     enter += f"{END}\n"
     plain = _START.sub(lambda match: match[0] + enter, plain, count=1)

@@ -7,6 +7,7 @@ loader's cache. Where a wrong one was preloaded, which nothing loaded later can 
 """
 
 import os
+import sys
 
 SHARED = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib")  # a distribution's own
 DRIVERS = (
@@ -19,6 +20,11 @@ DRIVERS = (
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",
     "/run/opengl-driver/lib",
+    "/.singularity.d/libs",
+    "/home/kubernetes/bin/nvidia/lib64",
+    "/var/lib/nvidia/lib64",
+    "/opt/nvidia/current/lib64",
+    "/opt/nvidia/current/usr/lib64",
 )  # folders that hold a driver's libraries and little else
 TEGRA = ("/usr/lib/aarch64-linux-gnu/nvidia", "/usr/lib/aarch64-linux-gnu/tegra")  # here the file is libcuda.so.1.1
 WSL = "/usr/lib/wsl/lib"  # Windows' driver, which no compat library fits
@@ -220,6 +226,12 @@ def set_path(variable, entries):
         os.environ[variable] = ":".join(entries)
     else:
         os.environ.pop(variable, None)
+
+
+def unbind_open_build():
+    """Let ``pip install --no-build-isolation`` run: pip refuses a constraint on builds that it does not isolate."""
+    if "--no-build-isolation" in getattr(sys, "argv", ()) or "PIP_NO_BUILD_ISOLATION" in os.environ:
+        os.environ.pop("PIP_BUILD_CONSTRAINT", None)
 
 
 def activate(compat, *, enabled, sysroot="", branches=()):

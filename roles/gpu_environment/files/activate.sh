@@ -205,7 +205,9 @@ if [ -n "$_podsmith_windows" ]; then
 elif [ -n "$_podsmith_driver" ]; then
     for _podsmith_entry in usr/lib/x86_64-linux-gnu usr/lib/aarch64-linux-gnu usr/lib64 usr/lib alone \
         usr/lib/x86_64-linux-gnu/nvidia/current usr/lib/aarch64-linux-gnu/nvidia/current usr/lib/aarch64-linux-gnu/nvidia \
-        usr/lib64/nvidia usr/lib/nvidia usr/lib64-nvidia usr/local/nvidia/lib64 usr/local/nvidia/lib run/opengl-driver/lib tegra \
+        usr/lib64/nvidia usr/lib/nvidia usr/lib64-nvidia usr/local/nvidia/lib64 usr/local/nvidia/lib run/opengl-driver/lib \
+        .singularity.d/libs home/kubernetes/bin/nvidia/lib64 var/lib/nvidia/lib64 opt/nvidia/current/lib64 \
+        opt/nvidia/current/usr/lib64 tegra \
         usr/lib/aarch64-linux-gnu/nvidia usr/lib/aarch64-linux-gnu/tegra; do
         case $_podsmith_entry in
             alone) _podsmith_alone=1 ;;
@@ -277,6 +279,11 @@ if [ -n "$_podsmith_venv" ]; then
     export PIP_CONSTRAINT="$_podsmith_list"
     _podsmith_place ' ' "${UV_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
     export UV_CONSTRAINT="$_podsmith_list"
+    # What an isolated build installs is bound by variables of its own: in pip from 25.3 on (from 26.2 on by these alone), in uv always.
+    _podsmith_place ' ' "${PIP_BUILD_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
+    export PIP_BUILD_CONSTRAINT="$_podsmith_list"
+    _podsmith_place ' ' "${UV_BUILD_CONSTRAINT-}" "$_podsmith_venv/constraints.txt"
+    export UV_BUILD_CONSTRAINT="$_podsmith_list"
 fi
 _podsmith_list=${_podsmith_venv:+$_podsmith_venv/bin}${_podsmith_cuda:+${_podsmith_venv:+:}$_podsmith_cuda/bin}
 _podsmith_place : "${PATH-}" "$_podsmith_list"

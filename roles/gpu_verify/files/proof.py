@@ -26,6 +26,7 @@ from typing import Any
 from proof_driver import CudaError, cuinit, cutlass, mapped_libcuda, used_libcuda
 from proof_host import limits, workers
 from proof_nvrtc import nvrtc
+from proof_packages import package, packages
 from proof_peers import peers
 
 Record = dict[str, Any]
@@ -52,15 +53,17 @@ def torch_facts() -> Record:
         "arch_list": (flags or "").split(),
         "folder": str(Path(torch.__file__).parent.resolve()),
         "python": sys.executable,
-        "nvidia": {
-            name: distribution.version
-            for distribution in metadata.distributions()
-            if (name := (distribution.metadata["Name"] or "").lower()).startswith(("nvidia-", "cuda-toolkit"))
-        },
+        "nvidia": {},
+        "twice": {},
         "devices": [],
         "available": False,
         "available_by_nvml": False,
     }
+    # In the order of sys.path, in which PyTorch loads their libraries: the first of a name counts.
+    for distribution in metadata.distributions():
+        name, version = (distribution.metadata["Name"] or "").lower(), distribution.version
+        if name.startswith(("nvidia-", "cuda-toolkit")) and record["nvidia"].setdefault(name, version) != version:
+            record["twice"].setdefault(name, [record["nvidia"][name], version])
     if torch.version.cuda:
         # Counted by NVML, which starts nothing and says yes where no operation works; asked first, as starting CUDA
         # fixes the answer.
@@ -363,6 +366,8 @@ CHECKS: dict[str, Callable[..., Record]] = {
     "limits": limits,
     "workers": workers,
     "extension": extension,
+    "package": package,
+    "packages": packages,
     "features": features,
     "load": load,
     "compile": compiled,

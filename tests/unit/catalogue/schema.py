@@ -123,6 +123,18 @@ REQUIREMENT = _pattern(
 )
 INDEX = _pattern("cpu or a name such as cu130 or nightly-cu132", r"(?:(?:test|nightly)-)?(?:cpu|cu\d+)")
 CHANNEL = _one_of("test", "nightly")
+BUILT_FOR = _pattern("an index or an architecture", r"cpu|cu\d+|aarch64|x86_64")
+
+# A build of a package for another CUDA than its wheel's on PyPI, of one release, and of those from first to last.
+_VARIANT = {
+    "cuda": _or_null(RELEASE),
+    "index": URL,
+    "architectures": _list(ARCHITECTURE),
+    "glibc": _or_null(RELEASE),
+}
+VARIANT = _record(**_VARIANT)
+VARIANT_OF_RELEASES = _record(name=INDEX, first=VERSION, last=VERSION, **_VARIANT)
+PTXAS = _record(legacy=RELEASE, blackwell=_or_null(RELEASE), blackwell_from=_or_null(RELEASE))
 
 SENTENCES = Kind(
     "whole sentences",
@@ -325,6 +337,9 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "indexes": _mapping(INDEX, _mapping(ARCHITECTURE, CODE)),
                 "pythons": _list(RELEASE),
                 "glibc": RELEASE,
+                "glibc_of": _optional(
+                    _mapping(_pattern("an index or an architecture", r"cpu|cu\d+|aarch64|x86_64"), RELEASE)
+                ),
                 "date": _or_null(MONTH),
             },
         ),
@@ -343,8 +358,15 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "least_capability": _or_null(RELEASE),
                 "import": NAME,
                 "ptx": _optional(_record(since=VERSION, capability=RELEASE, source=TEXT)),
+                "first": _optional(VERSION),
+                "of_cuda": _optional(_pattern("major.minor in quotes, or {version}", r"\d+\.\d+|\{version\}")),
+                "library": _optional(TEXT),
+                "extras": _optional(_mapping(DIGITS, NAME)),
+                "variants": _optional(_list(VARIANT_OF_RELEASES)),
+                "instead": _optional(TEXT),
             },
         ),
+        "alternatives": (PACKAGE, {"packages": _mapping(DIGITS, PACKAGE)}),
     },
     "cutlass": {
         "sources": (_one_of("git", "pypi"), {"url": _optional(URL), "package": _optional(PACKAGE)}),
@@ -476,7 +498,7 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
             RELEASE,
             {
                 "ptxas": RELEASE,
-                "newer": _or_null(_record(**{"from": RELEASE, "ptxas": RELEASE, "variable": VARIABLE})),
+                "newer": _or_null(_record(**{"from": RELEASE, "ptxas": RELEASE, "variable": _or_null(VARIABLE)})),
             },
         ),
         "programs": (
@@ -573,6 +595,11 @@ PYPI = {
     "requires": _mapping(PACKAGE, SPECIFIER),
     "size_mib": _mapping(ARCHITECTURE, NUMBER),
     "yanked": BOOLEAN,
+    "glibc_aarch64": _optional(_or_null(RELEASE)),
+    "variants": _optional(_mapping(INDEX, VARIANT)),
+    "ptxas": _optional(PTXAS),
+    "built_with": _optional(VERSION),
+    "held": _optional(_mapping(PACKAGE, VERSION)),
 }
 PYPI_TOOLKIT = {
     "extras": _mapping(PACKAGE, _mapping(PACKAGE, VERSION)),
@@ -776,6 +803,10 @@ def _against_pypi(where: str, row: Mapping[str, Any], published: Mapping[str, An
     pythons = [f"{tag[2]}.{tag[3:]}" for tag in published["tags"].get("x86_64", [])]
     if row["pythons"] != pythons:
         yield f"{where}: pythons is {', '.join(row['pythons'])}; the wheels on PyPI are for {', '.join(pythons)}."
+    for arch, key in (("x86_64", "glibc"), ("aarch64", "glibc_aarch64")):
+        told, tagged = row.get("glibc_of", {}).get(arch, row["glibc"]), published.get(key) or published["glibc"]
+        if arch in published["tags"] and tagged and parse_version(told) < parse_version(tagged):
+            yield f"{where}: glibc is {told} for {arch}; the wheels on PyPI need {tagged}."
     built = [indexes[index]["cuda"] for index in row["indexes"] if index in indexes]
     if published["cuda"] not in built:
         yield f"{where}: no index is of CUDA {published['cuda']}, for which the wheel on PyPI is built; add it."
@@ -801,6 +832,36 @@ def _check_packages(catalogue: Catalogue) -> Iterator[str]:
         yield from _absent(
             f"{where}: least_cuda", row["least_cuda"], catalogue["cuda"]["releases"], "cuda.yml releases"
         )
+
+
+def _check_extensions(catalogue: Catalogue) -> Iterator[str]:
+    section = catalogue["extensions"]["packages"]
+    for name, row in section.items():
+        for variant in row.get("variants", ()):
+            where = f"extensions.yml: packages: {name}: variants: {variant['name']}"
+            if variant["name"] != (f"cu{variant['cuda'].replace('.', '')}" if variant["cuda"] else "cpu"):
+                yield f"{where}: cuda is {variant['cuda']}, whose name is another; correct one of them."
+            if parse_version(variant["first"]) > parse_version(variant["last"]):
+                yield f"{where}: first is {variant['first']}, which is newer than last, {variant['last']}."
+    for name, row in catalogue["extensions"]["alternatives"].items():
+        where = f"extensions.yml: alternatives: {name}"
+        for package in row["packages"].values():
+            yield from _absent(f"{where}: a package", package, section, "extensions.yml packages")
+        if name in section:
+            yield f"{where} is a package of its own as well; remove one of the rows."
+
+
+def check_assemblers(catalogue: Catalogue) -> Iterator[str]:
+    """The ptxas of a Triton: where a hand-written row and the programs in its wheels differ."""
+    told = catalogue["settings"].get("assemblers", {})
+    for version, published in catalogue["pypi"]["packages"].get("triton", {}).items():
+        row, read = told.get(".".join(version.split(".")[:2])), published.get("ptxas")
+        if row is None or read is None or row["ptxas"] not in catalogue["cuda"]["releases"]:
+            continue
+        newer = row["newer"] or {"ptxas": None, "from": None}
+        found = {"legacy": row["ptxas"], "blackwell": newer["ptxas"], "blackwell_from": newer["from"]}
+        if found != read:
+            yield f"settings.yml: assemblers: of triton {version} it says {found}; its wheel has {read}."
 
 
 def _check_benchmarks(catalogue: Catalogue) -> Iterator[str]:
@@ -904,6 +965,8 @@ _CHECKS = (
     _check_gpus,
     _check_pytorch,
     _check_packages,
+    _check_extensions,
+    check_assemblers,
     _check_benchmarks,
     _check_settings,
     _check_images,

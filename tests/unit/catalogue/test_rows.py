@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from schema import COMMON, SCHEMA, validate
+from schema import COMMON, SCHEMA, check_assemblers, validate
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 
@@ -44,7 +44,7 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
     *parents, last = (key.replace("~1", "/") for key in path.split("/"))
     whole = found
     for key in parents:
-        found = found[key]
+        found = found[int(key) if isinstance(found, list) else key]
     if value is GONE:
         del found[last]
     else:
@@ -399,6 +399,32 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
             id="reference-of-several-cases",
         ),
         pytest.param(
+            "extensions/packages/vllm/variants/0/cuda",
+            "12.9",
+            "extensions.yml: packages: vllm: variants: cu130: cuda is 12.9, whose name is another; "
+            "correct one of them.",
+            id="variant-of-another-cuda",
+        ),
+        pytest.param(
+            "extensions/packages/vllm/variants/0/first",
+            "0.13.0",
+            "extensions.yml: packages: vllm: variants: cu130: first is 0.13.0, which is newer than last, 0.12.0.",
+            id="variant-that-ends-first",
+        ),
+        pytest.param(
+            "extensions/alternatives/cupy/packages/13",
+            "cupy-cuda14x",
+            "extensions.yml: alternatives: cupy: a package is cupy-cuda14x, "
+            f"which extensions.yml packages lacks; {ADD}",
+            id="alternative-of-no-row",
+        ),
+        pytest.param(
+            "pytorch/releases/2.6.0/glibc_of/aarch64",
+            "2.17",
+            "pytorch.yml: releases: 2.6.0: glibc is 2.17 for aarch64; the wheels on PyPI need 2.28.",
+            id="glibc-of-the-wheels",
+        ),
+        pytest.param(
             "tools/tools/uv/version",
             "0.1.0",
             f"tools.yml: tools: uv: version is 0.1.0, which pypi.yml uv lacks; {ADD}",
@@ -420,6 +446,21 @@ def damaged(known: Catalogue, path: str, value: object) -> Catalogue:
 )
 def test_damage_is_told(path: str, value: object, sentence: str, known: Catalogue) -> None:
     assert validate(damaged(known, path, value)) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"ptxas": "12.9", "newer": {"from": "9.0", "ptxas": "13.4", "variable": "X"}}, None),
+        ({"ptxas": "12.9", "newer": {"from": "10.0", "ptxas": "13.4", "variable": "X"}}, "'blackwell_from': '10.0'"),
+        ({"ptxas": "12.8", "newer": None}, "settings.yml: assemblers: of triton 3.9.0 it says {'legacy': '12.8'"),
+    ],
+)
+def test_the_ptxas_of_a_triton_is_held_against_its_wheel(row: Any, words: str | None, known: Catalogue) -> None:
+    changed = {**known, "settings": {**known["settings"], "assemblers": {"3.9": row}}}
+    told = list(check_assemblers(changed))
+    assert len(told) == (words is not None)
+    assert words is None or words in told[0]
 
 
 def test_an_unquoted_key_is_refused(known: Catalogue) -> None:
@@ -681,12 +722,12 @@ def test_the_machine_code_of_a_wheel(torch: str, index: str, arch: str, code: st
         ("2.9.0", "cu126 cu128 cu129 cu130", "12.8", "3.5.0", "0.24.0", "2.9.0"),
         ("2.9.1", "cu126 cu128 cu129 cu130", "12.8", "3.5.1", "0.24.1", "2.9.1"),
         ("2.10.0", "cu126 cu128 cu129 cu130", "12.8", "3.6.0", "0.25.0", "2.10.0"),
-        ("2.11.0", "cu126 cu128 cu129 cu130", "13.0", "3.6.0", "0.26.0", "2.11.0"),
-        ("2.12.0", "cu126 cu130 cu132", "13.0", "3.7.0", "0.27.0", "2.11.0"),
-        ("2.12.1", "cu126 cu129 cu130 cu132", "13.0", "3.7.1", "0.27.1", "2.11.0"),
-        ("2.13.0", "cu126 cu129 cu130 cu132", "13.0", "3.7.1", "0.28.0", "2.11.0"),
-        ("2.14.1", "cu126 cu130 cu132", "13.0", "3.8.0", "0.29.2", "2.11.0"),
-        ("2.15.0", "cu130 cu132", "13.2", "3.9.0", "0.29.2", None),  # the last torchaudio is older than cu132
+        ("2.11.0", "cu126 cu128 cu129 cu130", "13.0", "3.6.0", "0.26.0", "2.11.1"),
+        ("2.12.0", "cu126 cu130 cu132", "13.0", "3.7.0", "0.27.0", "2.11.1"),
+        ("2.12.1", "cu126 cu129 cu130 cu132", "13.0", "3.7.1", "0.27.1", "2.11.1"),
+        ("2.13.0", "cu126 cu129 cu130 cu132", "13.0", "3.7.1", "0.28.0", "2.11.1"),
+        ("2.14.1", "cu126 cu130 cu132", "13.0", "3.8.0", "0.29.2", "2.11.1"),
+        ("2.15.0", "cu130 cu132", "13.2", "3.9.0", "0.29.2", "2.11.1"),
     ],
 )
 def test_what_goes_with_a_torch(
@@ -695,7 +736,7 @@ def test_what_goes_with_a_torch(
     default: str,
     triton: str,
     torchvision: str,
-    torchaudio: str | None,
+    torchaudio: str,
     known: Catalogue,
     host: Any,
     decide: Any,

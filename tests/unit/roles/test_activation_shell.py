@@ -24,7 +24,8 @@ SHELLS = [shell for shell in ("dash", "bash", "zsh", "busybox") if shutil.which(
 NVRM = "NVRM version: NVIDIA UNIX {flavour}  {version}  Release Build  (dvs-builder)\nGCC version:  gcc 12.2.0\n"
 VARIABLES = (
     "PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CPLUS_INCLUDE_PATH", "CUDA_HOME", "CUTLASS_HOME", "VIRTUAL_ENV",
-    "PIP_CONSTRAINT", "UV_CONSTRAINT", "TORCH_CUDA_ARCH_LIST", "PODSMITH_PREFIX", "CUDA_MODULE_LOADING",
+    "PIP_CONSTRAINT", "UV_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT",
+    "TORCH_CUDA_ARCH_LIST", "PODSMITH_PREFIX", "CUDA_MODULE_LOADING",
     "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_VISIBLE_DEVICES", "PODSMITH_DRIVER_LIBRARIES",
 )  # fmt: skip
 
@@ -257,6 +258,8 @@ def test_every_variable(host: Host, shell: str) -> None:
         "VIRTUAL_ENV": str(generation),
         "PIP_CONSTRAINT": f"{generation}/constraints.txt",
         "UV_CONSTRAINT": f"{generation}/constraints.txt",
+        "PIP_BUILD_CONSTRAINT": f"{generation}/constraints.txt",
+        "UV_BUILD_CONSTRAINT": f"{generation}/constraints.txt",
         "TORCH_CUDA_ARCH_LIST": "9.0;12.0",
         "PODSMITH_PREFIX": str(host.prefix),
         "CUDA_MODULE_LOADING": "(unset)",
@@ -376,7 +379,9 @@ def test_inside_a_foreign_virtual_environment_only_cuda_applies(host: Host, shel
     found = host.source(shell, VIRTUAL_ENV="/home/u/venv", PATH="/home/u/venv/bin:/usr/bin:/bin")
     assert found["VIRTUAL_ENV"] == "/home/u/venv"
     assert found["PATH"] == "/usr/local/cuda-13.0/bin:/home/u/venv/bin:/usr/bin:/bin"
-    assert (found["PIP_CONSTRAINT"], found["UV_CONSTRAINT"]) == ("(unset)", "(unset)")
+    assert {found[f"{tool}_{what}"] for tool in ("PIP", "UV") for what in ("CONSTRAINT", "BUILD_CONSTRAINT")} == {
+        "(unset)"
+    }
     assert found["CUDA_HOME"] == "/usr/local/cuda-13.0"
 
 

@@ -229,7 +229,7 @@ def test_what_the_plan_needs_gets_in(recording: Path) -> None:
     assert (device["name"], device["compute_capability"], device["brand_id"]) == ("NVIDIA H200", "9.0", 14)
     assert (device["memory_mib"], device["ecc"], device["mig"]) == (143771, True, False)
     platform = facts["platform"]
-    assert platform["os"] == {"id": "ubuntu", "version": "24.04", "codename": "noble", "family": "debian"}
+    assert platform["os"] == {"id": "ubuntu", "version": "24.04", "codename": "noble", "family": "debian", "like": []}
     assert (platform["kind"], platform["provider"], platform["kernel"]) == ("container", "runpod", "6.18.44")
     assert (platform["persistent_dir"], platform["memory_gib"], platform["cpus"]) == ("/workspace", 125.9, 2)
     assert platform["pythons"] == [{"path": "/usr/bin/python3.12", "version": "3.12", "headers": False, "pip": False}]

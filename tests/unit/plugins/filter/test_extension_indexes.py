@@ -25,6 +25,11 @@ WHEELS = "https://download.pytorch.org/whl"
         pytest.param({"a": {"requirement": "a==1", "index": "source"}}, [], id="built-here"),
         pytest.param({"a": {"requirement": None, "index": "cu130"}}, [], id="nothing-to-install"),
         pytest.param(
+            {"vllm": {"requirement": "vllm==0.23.0+cu129", "index": "https://wheels.vllm.ai/0.23.0/cu129"}},
+            ["https://wheels.vllm.ai/0.23.0/cu129"],
+            id="its-own",
+        ),
+        pytest.param(
             {
                 "a": {"requirement": "a==1", "index": "cu126"},
                 "b": {"requirement": "b==1", "index": "pypi"},
@@ -49,5 +54,7 @@ def test_indexes(packages: dict[str, Any], urls: list[str]) -> None:
 
 
 def test_an_index_that_nobody_knows() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"has the index 'cu1'; expected one of pypi, host_wheels, source, "):
-        extension_indexes({"a": {"requirement": "a==1", "index": "cu1"}})
+    for index in ("cu1", "http://wheels.example"):
+        expected = f"has the index '{index}'; expected one of pypi, host_wheels, source, .*, or an https address"
+        with pytest.raises(AnsibleFilterError, match=expected):
+            extension_indexes({"a": {"requirement": "a==1", "index": index}})

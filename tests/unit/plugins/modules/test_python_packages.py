@@ -206,6 +206,32 @@ def test_cuda_majors_never_mix(host: Host) -> None:
     assert not host.environment.exists()
 
 
+def test_one_major_is_never_installed_over_another(host: Host) -> None:
+    """libnccl.so.2 belongs to nvidia-nccl-cu12 and to -cu13: what is taken out later takes the other's along."""
+    host.run(requirements=["torch==2.9.1+cu128", "nvidia_nccl_cu12==2.27.5"])
+    before = host.calls("install")
+    told = host.run(requirements=["torch==2.14.1+cu130", "nvidia_nccl_cu13==2.30.7"], fails=True)["msg"]
+    assert "holds the libraries of CUDA 12, and a package for CUDA 13 is asked for" in told
+    assert "Use another environment, or remove this one first" in told
+    assert host.calls("install") == before
+    assert (host.site / "nvidia_nccl_cu12-2.27.5.dist-info").is_dir()
+
+
+def test_what_an_undone_addition_took_along_is_put_back(host: Host) -> None:
+    """The stand-in's uninstall removes a file that another package owns as well, as pip and uv do."""
+    host.run(requirements=["torch==2.9.1", "shared==1"])
+    host.complain("The package `other` requires `shared>=2`, but `1` is installed\n")
+    stand_in = host.root / "uv"
+    text = stand_in.read_text().replace(
+        "    for name in words[4:]:\n", '    (folder / "shared/lib.py").unlink()\n    for name in words[4:]:\n', 1
+    )
+    assert text != stand_in.read_text()
+    stand_in.write_text(text)
+    host.run(requirements=["torch==2.9.1", "shared==1", "other==3"], fails=True)
+    assert (host.site / "shared/lib.py").is_file()
+    assert host.calls("install")[-1][-4:] == ["--no-deps", "--reinstall-package", "shared", "shared==1"]
+
+
 def test_adopted_packages_count_and_stay_untouched(host: Host) -> None:
     adopted = host.root / "image"
     (adopted / "torch-2.9.1.dist-info").mkdir(parents=True)

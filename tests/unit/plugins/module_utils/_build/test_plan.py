@@ -196,6 +196,7 @@ def test_the_build_sees_its_toolkit_its_switches_and_the_way_to_the_network() ->
         "HOME": "/root",
         "https_proxy": "http://p",
         "PIP_INDEX_URL": "http://i",
+        "PIP_BUILD_CONSTRAINT": "/live/constraints.txt",
         "LD_LIBRARY_PATH": "/compat",
         "PATH": "/bin",
     }
@@ -210,6 +211,7 @@ def test_the_build_sees_its_toolkit_its_switches_and_the_way_to_the_network() ->
     )
     assert (seen["https_proxy"], seen["PIP_INDEX_URL"], seen["HOME"]) == ("http://p", "http://i", "/root")
     assert "LD_LIBRARY_PATH" not in seen
+    assert "PIP_BUILD_CONSTRAINT" not in seen  # pip refuses it together with --no-build-isolation
     assert not [name for name in seen if "CCACHE" in name or "LAUNCHER" in name]
 
 

@@ -228,12 +228,37 @@ def test_every_torch_is_found_once(tmp_path: Path) -> None:
         "arch_list": ["sm_75", "sm_90", "compute_90"],
         "managed": True,
         "packages": {"flash-attn": "2.8.3", "torch": "2.9.1+cu130"},
+        "incoherent": [],
         "broken": [],
     }
     summary = [(one["path"], one["python_version"], one["cuda"], one["arch_list"], one["managed"]) for one in found[1:]]
     assert summary == [
         (conda, "3.11", None, [], False),
         ("/usr/local/lib/python3.10/dist-packages", "3.10", None, [], False),
+    ]
+
+
+def test_a_library_that_another_package_took_along_is_damage(tmp_path: Path) -> None:
+    """nvidia-nccl-cu12 was uninstalled after -cu13 had come: both list libnccl.so.2, and it is gone."""
+    listed = "nvidia/nccl/lib/libnccl.so.2,sha256=x,9\nnvidia/nccl/include/nccl.h,sha256=x,9\n"
+    image = "/opt/venv/lib/python3.12/site-packages"
+    record = f"{image}/nvidia_nccl_cu13-2.30.7.dist-info/RECORD"
+    root = write(tmp_path, {**torch(image), record: listed, f"{image}/nvidia/nccl/include/nccl.h": "x" * 9})
+    (found,) = find_torches(root, {image: None}, [PREFIX])
+    assert found["broken"] == ["nvidia/nccl/lib/libnccl.so.2"]
+    (tmp_path / f"{image}/nvidia/nccl/lib".lstrip("/")).mkdir()
+    (tmp_path / f"{image}/nvidia/nccl/lib/libnccl.so.2".lstrip("/")).write_text("x" * 9)
+    assert find_torches(root, {image: None}, [PREFIX])[0]["broken"] == []
+
+
+def test_parts_of_two_cudas_are_incoherent(tmp_path: Path) -> None:
+    image = "/opt/venv/lib/python3.12/site-packages"
+    parts = ("nvidia_cuda_runtime-13.2.86", "nvidia_cuda_nvrtc-13.5.37", "nvidia_cuda_runtime_cu12-12.8.90")
+    files = {f"{image}/{part}.dist-info/RECORD": "" for part in parts}
+    (found,) = find_torches(write(tmp_path, {**torch(image), **files}), {image: None}, [PREFIX])
+    assert [clause.partition(" (")[0] for clause in found["incoherent"]] == [
+        "CUDA 12 libraries",
+        "nvidia-cuda-nvrtc 13.5.37 beside nvidia-cuda-runtime 13.2.86",
     ]
 
 

@@ -32,6 +32,10 @@ ALL = {
 }
 
 
+PACKAGES = {"vllm": {"version": "0.31.0", "requirement": "vllm==0.31.0+cu129"}, "xformers": {"skipped": "needs CUDA"}}
+BUT_PACKAGES = [name for name in CHECKS if name != "packages"]
+
+
 def settings(**changes: Any) -> Settings:
     return Settings(**{"folder": "/work", "python": "/usr/bin/python3", **changes})
 
@@ -44,7 +48,10 @@ def settings(**changes: Any) -> Settings:
         pytest.param(None, {"cuda_home": "/cuda", "architectures": ("sm_90a",)}, ["nvcc", "kernel"], id="toolkit"),
         pytest.param(None, {"environment": "/env"}, ["torch", "matmul", "workers", "extension"], id="torch"),
         pytest.param(None, {**ALL, "level": "light"}, ["limits", "nvcc", "torch", "matmul"], id="light"),
-        pytest.param(None, {**ALL, "gpu": True, "level": "full"}, list(CHECKS), id="all"),
+        pytest.param(
+            None, {**ALL, "gpu": True, "level": "full", "expected": {"packages": PACKAGES}}, list(CHECKS), id="all"
+        ),
+        pytest.param(None, {**ALL, "gpu": True, "level": "full"}, [*BUT_PACKAGES], id="no-extension-is-planned"),
         pytest.param(None, {"gpu": True}, ["cuinit"], id="health-without-rules"),
         pytest.param(None, {"health": {"limits": {}}}, ["limits"], id="health-without-gpu"),
         pytest.param(
@@ -226,3 +233,23 @@ def test_the_parts_of_the_compiler_are_of_one_version(cicc: str, problems: int, 
     chosen = settings(cuda_home=str(tmp_path), expected={"nvcc": "13.0"})
     found = plan_check("nvcc", chosen).judge({"nvcc": Outcome(0, said, 1.0, 9.0)})
     assert (len(found.problems), found.evidence["exact"], found.evidence["cicc"]) == (problems, "13.0.88", cicc)
+
+
+def test_each_planned_package_is_named_to_the_check() -> None:
+    planned = settings(environment="/env", gpu=True, timeout=200.0, expected={"packages": PACKAGES, "torch": "2.13.0"})
+    check = plan_check("packages", planned)
+    assert check.jobs[0].argv[-5:] == ("/work/proof.py", "packages", "200", "gpu", "vllm")
+    broken = {
+        "error": "ImportError: libcudart.so.13: cannot open shared object file",
+        "output": "libcudart.so.13: cannot",
+    }
+    output = json.dumps({"packages": {"vllm": broken}, "ffmpeg": []})
+    finding = check.judge({"packages": Outcome(0, output, 1.0, 200.0)})
+    assert finding.problems == ["vllm 0.31.0+cu129: ImportError: libcudart.so.13: cannot open shared object file."]
+    assert finding.evidence["packages"] == {"vllm": broken}
+
+
+def test_no_planned_package_is_skipped() -> None:
+    check = plan_check("packages", settings(environment="/env", expected={"packages": {"xformers": {"skipped": "x"}}}))
+    finding = check.judge({"packages": Outcome(0, '{"packages": {}, "ffmpeg": []}', 1.0, 200.0)})
+    assert (finding.skipped, finding.problems) == ("no extension is planned", ())

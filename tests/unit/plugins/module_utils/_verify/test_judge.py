@@ -201,6 +201,18 @@ PLAN = {"torch": "2.9.1+cu130", "cuda": "13.0", "arch_list": ["sm_80", "sm_90"]}
             id="mixed",
         ),
         pytest.param(
+            {"nvidia": {"nvidia-cuda-runtime": "13.2.86", "nvidia-cuda-nvrtc": "13.5.37"}},
+            True,
+            "PyTorch loads parts of two CUDA releases: nvidia-cuda-nvrtc 13.5.37 beside nvidia-cuda-runtime 13.2.86.",
+            id="mixed-minors",
+        ),
+        pytest.param(
+            {"twice": {"nvidia-nvjitlink": ["13.2.86", "13.0.88"]}},
+            True,
+            "nvidia-nvjitlink 13.2.86 stands before nvidia-nvjitlink 13.0.88 on sys.path, and PyTorch loads the first.",
+            id="twice-on-the-path",
+        ),
+        pytest.param(
             {"error": "Error 803: system has unsupported driver", "available": False},
             True,
             "torch cannot use the GPU: Error 803: system has unsupported driver",

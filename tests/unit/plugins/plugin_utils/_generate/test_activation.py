@@ -724,3 +724,23 @@ def test_with_the_loader_of_this_machine(generation: Generation, configured: str
     activated = f'. {generation.path}/activate.sh && exec {python} -S -c "$1"'  # -S: this Python reads no hook
     answers = (ask(python, "-S", "-c", ASK), ask(python, "-c", ASK), ask("sh", "-euc", activated, "sh", ASK))
     assert answers == (without, "1 1", "1 1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "bound"),
+    [
+        (["-m", "install", "flash-attn", "--no-build-isolation"], {}, False),
+        (["-m", "install", "flash-attn"], {"PIP_NO_BUILD_ISOLATION": "0"}, False),
+        (["-m", "install", "flash-attn"], {}, True),
+        (["train.py"], {}, True),
+    ],
+)
+def test_a_build_that_is_not_isolated_is_not_constrained(
+    arguments: list[str], variables: dict[str, str], bound: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip 26.3: "--build-constraint cannot be used with --no-build-isolation", of the variable as well."""
+    monkeypatch.setattr("sys.argv", arguments)
+    for name, value in {"PIP_BUILD_CONSTRAINT": "/c.txt", "PIP_CONSTRAINT": "/c.txt", **variables}.items():
+        monkeypatch.setenv(name, value)
+    HOOK.unbind_open_build()
+    assert ("PIP_BUILD_CONSTRAINT" in os.environ, os.environ["PIP_CONSTRAINT"]) == (bound, "/c.txt")

@@ -237,7 +237,7 @@ def test_a_gpu_that_is_newer_than_triton_s_own_ptxas(
             "470.256.02",
             {"pytorch": "2.7", "cuda": "11.8"},
             "TRITON_PTXAS_PATH",
-            "ptxas of CUDA 12.8, whose code a driver of CUDA 11.4 is not made for (NVIDIA A100-SXM4-80GB)",
+            "ptxas of CUDA 12.4, whose code a driver of CUDA 11.4 is not made for (NVIDIA A100-SXM4-80GB)",
             id="cuda-11",
         ),
         pytest.param(

@@ -49,6 +49,7 @@ def test_a_fresh_host_gets_everything_in_order(host: Any, decide: Decide) -> Non
         ("cutlass", "install", "CUTLASS headers"),
         ("pytorch", "install", "PyTorch 2.9.1+cu130"),
         ("ml_extensions", "install", "xformers"),
+        ("ml_extensions", "install", "vllm"),
         PROVE,
         ("gpu_environment", "switch", "live environment"),
     ]
@@ -410,7 +411,11 @@ def interrupt_an_earlier_change(host: dict[str, Any]) -> None:
         (lose_an_earlier_extension, [("ml_extensions", "install", "xformers")]),
         (
             interrupt_an_earlier_change,
-            [("pytorch", "install", "PyTorch 2.9.1+cu130"), ("ml_extensions", "install", "xformers")],
+            [
+                ("pytorch", "install", "PyTorch 2.9.1+cu130"),
+                ("ml_extensions", "install", "xformers"),
+                ("ml_extensions", "install", "vllm"),
+            ],
         ),
     ],
 )

@@ -209,6 +209,8 @@ def test_every_gpu_of_a_host_counts(host: Any, decide: Decide) -> None:
 @pytest.mark.parametrize(
     ("change", "wished", "adopted"),
     [
+        ({"incoherent": ["nvidia-cuda-nvrtc 13.5.37 beside nvidia-cuda-runtime 13.0.96"]}, {"pytorch": "2.11"}, False),
+        ({"incoherent": []}, {"pytorch": "2.11"}, True),
         pytest.param({}, {"pytorch": "2.11"}, True, id="as-wished"),
         pytest.param({}, {"pytorch": "2.11.0", "cuda": "13.0"}, True, id="exactly-as-wished"),
         pytest.param(
@@ -302,7 +304,8 @@ def test_one_coherent_set(host: Any, decide: Decide) -> None:
     assert extensions["triton"] == {"version": "3.5.1", "requirement": None, "index": "cu130"}
     assert decision["pytorch"]["companions"] == {"torchvision": "0.24.1", "torchaudio": "2.9.1"}
     assert "torchvision==0.24.1+cu130" in decision["pytorch"]["requirements"]
-    assert extensions["vllm"]["skipped"] == "0.16.0 is built for CUDA 12.8, not for CUDA 13.0"
+    assert extensions["vllm"]["requirement"] == "vllm==0.16.0+cu130"
+    assert extensions["vllm"]["index"] == "https://wheels.vllm.ai/0.16.0/cu130"
     assert "source only" in extensions["flash-attn"]["skipped"]
     assert "xformers==0.0.33.post2+cu130" in decision["environment"]["constraints"]
 
@@ -316,11 +319,11 @@ def test_one_coherent_set(host: Any, decide: Decide) -> None:
         pytest.param({"gpu": "GTX1080"}, {}, "xformers", "found 6.1", id="capability"),
         pytest.param({"arch": "aarch64"}, {"cuda": "13.0"}, "xformers", "no wheel for aarch64", id="arch"),
         pytest.param(
-            {},
-            {"cuda": "13.0", "pytorch": "2.9.1"},
+            {"driver": "570.133.20"},
+            {"cuda": "12.8", "pytorch": "2.14"},
             "vllm",
-            "0.16.0 is built for CUDA 12.8, not for CUDA 13.0",
-            id="nearest-cuda",
+            "0.33.0 requires torch 2.14.0",
+            id="nearest-torch",
         ),
         pytest.param(
             {"pythons": ("3.14",)},
@@ -345,13 +348,6 @@ def test_one_coherent_set(host: Any, decide: Decide) -> None:
         ),
         pytest.param(
             {}, {"cuda": "13.0", "pytorch": "2.14.1"}, "vllm", "0.33.0 requires torch 2.14.0", id="none-near-newest"
-        ),
-        pytest.param(
-            {"driver": "595.58.03"},
-            {"cuda": "13.2", "pytorch": "2.13.0"},
-            "torchaudio",
-            "2.11.0 has no build for CUDA 13.2",
-            id="numbered-as-torch",
         ),
         pytest.param({}, {"pytorch": "none"}, "xformers", "pytorch is none", id="no-torch"),
     ],

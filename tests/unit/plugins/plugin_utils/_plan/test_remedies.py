@@ -569,7 +569,7 @@ def test_what_is_lost(observed: Facts, wished: Facts, text: str, loses: list[str
 
 
 def test_a_wish_that_was_met_beside_is_lost_by_name(host: Any, decide: Decide) -> None:
-    wished = {"cuda": "13.0", "pytorch": "2.6", "extensions": ["vllm", "xformers"], **FAIL}
+    wished = {"cuda": "13.0", "pytorch": "2.6", "extensions": ["vllm", "flash-attn"], **FAIL}
     decision = decide(host("RTX5090"), **wished)
     (way,) = (way for way in decision["ways_out"] if (way["wish"] or {}).get("pytorch") == "2.9.1")
     then = decide(host("RTX5090"), **{**wished, **way["wish"]})

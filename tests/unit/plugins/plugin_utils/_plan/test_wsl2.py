@@ -104,8 +104,8 @@ def test_extensions_fit_the_chosen_cuda(
 @pytest.mark.parametrize(
     ("gpu", "cuda", "pytorch", "name", "because"),
     [
-        ("RTX4090", "13.0", "2.9.1", "vllm", "0.16.0 is built for CUDA 12.8, not for CUDA 13.0"),
-        ("RTX4090", "12.6", "2.13", "vllm", "0.32.0 is built for CUDA 13.0, not for CUDA 12.6"),
+        ("RTX4090", "12.6", "2.14.1", "vllm", "0.33.0 requires torch 2.14.0"),
+        ("RTX4090", "12.6", "2.14.1", "cupy-cuda13x", "14.2.0 is built for CUDA 13.0, not for CUDA 12.6"),
         ("GTX1080", "12.6", "newest", "xformers", "it needs compute capability 7.5; found 6.1"),
         ("M60", "12.6", "newest", "bitsandbytes", "it needs compute capability 6.0; found 5.2"),
     ],

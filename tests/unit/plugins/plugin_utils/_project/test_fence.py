@@ -45,13 +45,14 @@ def test_activation_sets_and_takes_back(maker: str, shell: str, tmp_path: Path) 
     fenced = fencing.render_activate(text, str(tmp_path / "env"))
     assert fenced is not None
     script.write_text(fenced)
-    told = 'echo "${PIP_CONSTRAINT-unset}|${UV_CONSTRAINT-unset}"'
+    told = 'echo "${PIP_CONSTRAINT-unset}|${UV_CONSTRAINT-unset}|${UV_BUILD_CONSTRAINT-unset}"'
     code = f". {script}; {told}; deactivate; {told}"
     clean = {"PATH": "/usr/bin:/bin"}
     path = f"{tmp_path}/env/podsmith-constraints.txt"
     for variables, said in (
-        ({}, [f"{path}|{path}", "unset|unset"]),
-        ({"PIP_CONSTRAINT": "/mine.txt"}, [f"{path} /mine.txt|{path}", "/mine.txt|unset"]),
+        ({}, [f"{path}|{path}|{path}", "unset|unset|unset"]),
+        ({"PIP_CONSTRAINT": "/mine.txt"}, [f"{path} /mine.txt|{path}|{path}", "/mine.txt|unset|unset"]),
+        ({"UV_BUILD_CONSTRAINT": "/b.txt"}, [f"{path}|{path}|{path} /b.txt", "unset|unset|/b.txt"]),
     ):
         done = subprocess.run(
             [shutil.which(shell) or shell, "-euc", code]

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._report.stack import WIDTH, render_text
 
 Decide = Callable[..., dict[str, Any]]
-WISH = {"cuda": "13.0", "pytorch": "2.9.1", "extensions": ["triton", "vllm"]}
+WISH = {"cuda": "13.0", "pytorch": "2.9.1", "extensions": ["triton", "cupy-cuda12x"]}
 MET = WISH | {"extensions": ["triton"]}  # all of it can be had
 TOOLKIT = {"version": "13.0.88", "release": "13.0", "path": "/usr/local/cuda-13.0", "nvcc": True, "broken": []}
 
@@ -27,10 +27,10 @@ h100-1   NVIDIA H100 80GB HBM3 · driver 570.133.20 (CUDA 12.8) · RunPod contai
            ~ live environment      1-torch2.9.1-cu130
            = CUDA toolkit 13.0.88  already installed, used as it is
   not      native cu130 of PyTorch 2.9.1: driver 570.133.20 is older than 580, which CUDA 13 needs
-           vllm: 0.16.0 is built for CUDA 12.8, not for CUDA 13.0
+           cupy-cuda12x: 14.2.0 is built for CUDA 12.0, not for CUDA 13.0
   help     A host with driver 580 or newer needs no forward compatibility.
-           Set cuda: newest: PyTorch 2.9.1+cu128 then runs here, with vllm 0.16.0. (4.1 GiB to fetch, about 4
-           min; another CUDA than the requested 13.0)
+           Set cuda: newest: PyTorch 2.9.1+cu128 then runs here, with cupy-cuda12x 14.2.0. (3.7 GiB to fetch,
+           about 4 min; another CUDA than the requested 13.0)
   where    /opt/podsmith/environments/1-torch2.9.1-cu130
            activate with: . /opt/podsmith/activate.sh
   verdict  degraded: 4 changes pending"""
