@@ -1,6 +1,6 @@
 # Two commands do the work: `make bootstrap` sets a machine up, `make test` checks a change before it is shared.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test performance lock readmes fixtures release clean
+.PHONY: help bootstrap plan verify project benchmark report bundle image acceptance disaster test nightly performance lock readmes fixtures release clean
 STAGES := lint types unit docs package compat images sanity main_job molecule roles fleets lives
 .PHONY: $(STAGES)
 
@@ -74,6 +74,9 @@ disaster: ## On a disposable GPU host: break CUDA in each known way and check th
 
 test: ## Run every check
 	@scripts/test.sh
+
+nightly: ## Run what is too long for every change: the ansible-core releases between oldest and newest, two bootstraps compared
+	@scripts/test.sh images nightly
 
 performance: ## Time the bootstrap on simulated pods and write docs/performance.md; PODS='1 8 24': how many at once
 	@scripts/prepare.sh dev
