@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import route, torch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Build, find_pythons, matches
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
@@ -170,6 +171,9 @@ def _settle(walk: Walk) -> Choice:
     every = [candidate.options for candidate in walk.met]
     number, kept = keep(every, walk.wished)
     number = _find_exact(walk, number, kept)
+    if newer := _find_newer(walk, walk.met[number], kept):
+        number = len(walk.met)
+        walk.met.append(newer)
     taken, first = walk.met[number], walk.met[0]
     skipped = {name: _explain(walk, number, kept, name) for name in walk.wished if name not in kept}
     choice = replace(taken.choice, build=taken.build, skipped=skipped)
@@ -225,6 +229,32 @@ def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
         if _inexact(candidate, kept) < _inexact(walk.met[best], kept):
             best = other
     return best
+
+
+def _find_newer(walk: Walk, taken: Candidate, kept: Sequence[str]) -> Candidate | None:
+    """The same PyTorch on the newer CUDA of the same major that wheels beside it are built for, if that one runs here.
+
+    A program may be linked with an older library of its CUDA major than the one it finds, never with a newer one: what
+    is built for CUDA 12.9 may call what the libraries of CUDA 12.6 lack (https://github.com/NVIDIA/cutlass/issues/2079).
+    By minor-version compatibility is no worse then, as the wheels themselves run by it.
+    """
+    request, cuda = walk.case.request, taken.build.cuda
+    found = taken.options.solve(kept) if cuda and request.cuda == NEWEST else {}
+    built = [str(found[name].extra.cuda) for name in kept if name in found and found[name].extra.cuda]
+    newest = max(built, key=parse_version, default=None)
+    if not cuda or newest is None or parse_version(newest) <= parse_version(cuda):
+        return None
+    case = replace(walk.case, request=replace(request, cuda=newest, pytorch=str(taken.build.torch)))
+    other = _walk(Walk(case, walk.wished, walk.built, walk.memo, tuple(kept)))
+    fits = (
+        one for one in other.met if one.choice.route in ROUTES[:2] and one.options.can(kept) and not one.choice.fallback
+    )
+    exact = next((one for one in fits if _inexact(one, kept) < _inexact(taken, kept)), None)
+    if exact is None:
+        return None
+    older = Rejection(taken.build.name, f"a wheel of the extensions is built for the newer CUDA {newest}")
+    rejected = tuple(dict.fromkeys((*taken.choice.rejected, *exact.choice.rejected, older)))
+    return replace(exact, choice=replace(exact.choice, rejected=rejected))
 
 
 # --- what cannot be had ---

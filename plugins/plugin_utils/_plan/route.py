@@ -155,10 +155,12 @@ def _first(
         if refusal := search.why_not(build, ptx=reason is None or route == "native"):
             search.reject("", build, refusal.because)
         elif reason:
+            rejected = search.rejected()
             if limited and route == "native":
-                search.reject("minor_version", limited, f"{build.name} needs no minor-version compatibility")
+                option = f"minor_version {limited.index} of PyTorch {limited.torch}" if limited.torch else limited.name
+                rejected += (Rejection(option, f"{build.name} needs no minor-version compatibility"),)
             why = _why(case, build, reason)
-            choice = Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            choice = Choice("fallback" if fallback else route, build, why, rejected, None, fallback)
             if search.accept(choice):
                 return choice
         else:
