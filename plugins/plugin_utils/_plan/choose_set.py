@@ -179,7 +179,7 @@ def _settle(walk: Walk) -> Choice:
     choice = replace(taken.choice, build=taken.build, skipped=skipped)
     if taken is first or not kept:
         return choice
-    because = _why_moved(walk, number, kept)
+    because = _why_moved(walk, kept)
     option = f"{first.build.name}{_python(first)}"
     text = f"{taken.build.name}{_python(taken)} is chosen for the extensions: on {option}, {because}"
     rejected = (*choice.rejected, Rejection(option, because))
@@ -190,14 +190,13 @@ def _python(candidate: Candidate) -> str:
     return f" with Python {candidate.build.python}" if candidate.build.python else ""
 
 
-def _why_moved(walk: Walk, number: int, kept: Sequence[str]) -> str:
+def _why_moved(walk: Walk, kept: Sequence[str]) -> str:
     """What the first build lacks of what is kept, in the words of its one constraint."""
     options = walk.met[0].options
     _unused, there = keep([options], kept)
     lacking = next((name for name in kept if name not in there), None)
     if lacking is None:
-        wheels = walk.met[number].build.cuda
-        return f"the extensions' wheels are built for another CUDA than {wheels}"
+        return f"the extensions' wheels are built for another CUDA than {walk.met[0].build.cuda}"
     return f"{lacking} {options.why_not(lacking, options.solve(there)).because}"
 
 
@@ -252,9 +251,11 @@ def _find_newer(walk: Walk, taken: Candidate, kept: Sequence[str]) -> Candidate 
     exact = next((one for one in fits if _inexact(one, kept) < _inexact(taken, kept)), None)
     if exact is None:
         return None
-    older = Rejection(taken.build.name, f"a wheel of the extensions is built for the newer CUDA {newest}")
-    rejected = tuple(dict.fromkeys((*taken.choice.rejected, *exact.choice.rejected, older)))
-    return replace(exact, choice=replace(exact.choice, rejected=rejected))
+    rejected = dict.fromkeys((*taken.choice.rejected, *exact.choice.rejected))
+    if taken is not walk.met[0]:  # of that one it is told with the reasons
+        because = f"a wheel of the extensions is built for the newer CUDA {newest}"
+        rejected[Rejection(taken.build.name, because)] = None
+    return replace(exact, choice=replace(exact.choice, rejected=tuple(rejected)))
 
 
 # --- what cannot be had ---

@@ -167,9 +167,9 @@ def _cudas(asked: Asked, option: str) -> Iterator[WayOut]:
     side = {row["cuda"] for row in asked.known["pytorch"]["indexes"].values() if row.get("side")}
     side = side if asked.request.pytorch != "none" else set()
 
-    def distance(cuda: str) -> tuple[bool, bool, int]:
+    def distance(cuda: str) -> tuple[bool, bool, bool, int]:
         other_major = parse_version(cuda)[0] != parse_version(wished)[0]
-        return cuda in side, other_major, abs(releases.index(cuda) - releases.index(wished))
+        return cuda != asked.plan.cuda, cuda in side, other_major, abs(releases.index(cuda) - releases.index(wished))
 
     for cuda in sorted(published, key=distance)[: 2 * MOST]:
         if _may_run(asked, {"cuda": cuda}):

@@ -76,3 +76,36 @@ def test_what_needs_no_minor_version_compatibility_is_told_once(host: Any, decid
             "because": "PyTorch 2.13.0+cu130 needs no minor-version compatibility",
         }
     ]
+
+
+def test_the_reason_names_the_cuda_that_was_left(host: Any, decide: Decide) -> None:
+    decision = decide(host("RTX5090", "570.133.20"), pytorch="2.11", extensions=["vllm"])
+    assert decision["pytorch"]["local"] == "2.11.0+cu129"
+    because = "the extensions' wheels are built for another CUDA than 12.8"
+    assert f"PyTorch 2.11.0+cu129 is chosen for the extensions: on PyTorch 2.11.0+cu128, {because}" in [
+        entry["text"] for entry in decision["reasons"]
+    ]
+    told = [entry["because"] for entry in decision["rejected"] if entry["option"] == "PyTorch 2.11.0+cu128"]
+    assert told == [because]
+    newer = [text for text in decision["remedies"] if "575.51.03 or newer" in text]
+    assert [text.partition(" (")[0] for text in newer] == [
+        "Use a host with driver 575.51.03 or newer: it compiles PTX of CUDA 12.9."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "arch", "wish", "cuda", "remedy"),
+    [
+        pytest.param("GB10", "aarch64", {"cuda": "12.9", "pytorch": "2.9.1"}, "13.0", "13.0", id="not-cu128-on-12.1"),
+        pytest.param("GB10", "aarch64", {"cuda": "12.9", "pytorch": "2.11"}, "13.0", "13.0", id="nor-with-2.11"),
+        pytest.param("B300", "x86_64", {"cuda": "12.9", "pytorch": "2.7"}, "12.8", "12.8", id="where-there-is-no-other"),
+        pytest.param("GH200", "aarch64", {"cuda": "12.9", "pytorch": "2.9.1"}, "12.8", "12.8", id="9.0-is-known-to-12.8"),
+    ],
+)
+def test_what_stands_in_compiles_for_the_gpu(
+    gpu: str, arch: str, wish: Any, cuda: str, remedy: str, host: Any, decide: Decide
+) -> None:
+    """Machine code for a like GPU runs; Triton and nvcc of a CUDA that does not know the GPU do not."""
+    decision = decide(host(gpu, "580.95.05", arch=arch), **wish)
+    assert (decision["route"], decision["cuda"], decision["verdict"]) == ("fallback", cuda, "degraded")
+    assert any(text.startswith(f'Set cuda: "{remedy}"') for text in decision["remedies"])
