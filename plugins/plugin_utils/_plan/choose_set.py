@@ -238,8 +238,8 @@ def _find_newer(walk: Walk, taken: Candidate, kept: Sequence[str]) -> Candidate 
     By minor-version compatibility is no worse then, as the wheels themselves run by it.
     """
     request, cuda = walk.case.request, taken.build.cuda
-    found = taken.options.solve(kept) if cuda and request.cuda == NEWEST else {}
-    built = [str(found[name].extra.cuda) for name in kept if name in found and found[name].extra.cuda]
+    had = taken.options.solve(kept) if cuda and request.cuda == NEWEST else {}
+    built = [str(had[name].extra.cuda) for name in kept if name in had and had[name].extra.cuda]
     newest = max(built, key=parse_version, default=None)
     if not cuda or newest is None or parse_version(newest) <= parse_version(cuda):
         return None
@@ -255,7 +255,9 @@ def _find_newer(walk: Walk, taken: Candidate, kept: Sequence[str]) -> Candidate 
     if taken is not walk.met[0]:  # of that one it is told with the reasons
         because = f"a wheel of the extensions is built for the newer CUDA {newest}"
         rejected[Rejection(taken.build.name, because)] = None
-    return replace(exact, choice=replace(exact.choice, rejected=tuple(rejected)))
+    found, fallback = exact.choice, taken.choice.fallback
+    kept_route = "fallback" if fallback else found.route
+    return replace(exact, choice=replace(found, route=kept_route, fallback=fallback, rejected=tuple(rejected)))
 
 
 # --- what cannot be had ---

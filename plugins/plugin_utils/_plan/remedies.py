@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, mixed, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import BLOCKED
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import ROUTE
@@ -247,6 +247,8 @@ def _elsewhere(asked: Asked) -> Iterator[WayOut]:
     """The host that would do: another GPU, driver or interpreter, or all of these, and last a freer request too."""
     wishes = [wish for wish in (_free(asked), _loose(asked)) if wish]
     for other_gpu in (False, True):
+        if other_gpu and mixed.remedies(asked.case({})):
+            return  # to hide one of its GPUs is enough
         ways = [
             WayOut(_describe(asked, host, wish), wish or None, host)
             for wish in ({}, *wishes)

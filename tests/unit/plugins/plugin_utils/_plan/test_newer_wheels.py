@@ -98,8 +98,8 @@ def test_the_reason_names_the_cuda_that_was_left(host: Any, decide: Decide) -> N
     [
         pytest.param("GB10", "aarch64", {"cuda": "12.9", "pytorch": "2.9.1"}, "13.0", "13.0", id="not-cu128-on-12.1"),
         pytest.param("GB10", "aarch64", {"cuda": "12.9", "pytorch": "2.11"}, "13.0", "13.0", id="nor-with-2.11"),
-        pytest.param("B300", "x86_64", {"cuda": "12.9", "pytorch": "2.7"}, "12.8", "12.8", id="where-there-is-no-other"),
-        pytest.param("GH200", "aarch64", {"cuda": "12.9", "pytorch": "2.9.1"}, "12.8", "12.8", id="9.0-is-known-to-12.8"),
+        pytest.param("B300", "x86_64", {"cuda": "12.9", "pytorch": "2.7"}, "12.8", "12.8", id="there-is-no-other"),
+        pytest.param("GH200", "aarch64", {"cuda": "12.9", "pytorch": "2.9.1"}, "12.8", "12.8", id="known-to-12.8"),
     ],
 )
 def test_what_stands_in_compiles_for_the_gpu(
@@ -109,3 +109,20 @@ def test_what_stands_in_compiles_for_the_gpu(
     decision = decide(host(gpu, "580.95.05", arch=arch), **wish)
     assert (decision["route"], decision["cuda"], decision["verdict"]) == ("fallback", cuda, "degraded")
     assert any(text.startswith(f'Set cuda: "{remedy}"') for text in decision["remedies"])
+
+
+def test_what_stands_in_stays_a_fallback(host: Any, decide: Decide) -> None:
+    """PyTorch 2.15 is for CUDA 13 alone: what is taken in its place is on the CUDA of the wheels, and no native run."""
+    decision = decide(host("A6000", "570.86.10", kind="wsl2"), pytorch="2.15", extensions=["vllm"])
+    assert (decision["route"], decision["verdict"]) == ("fallback", "degraded")
+    assert decision["pytorch"]["local"] == "2.13.0+cu129"
+
+
+def test_ptx_is_not_told_as_machine_code(host: Any, decide: Decide) -> None:
+    """A GPU newer than every machine code there is: the newest release with PTX, which its driver compiles."""
+    observed = host("H100", "700.10")
+    observed["devices"][0] |= {"name": "NVIDIA Z", "compute_capability": "13.0"}
+    texts = [entry["text"] for entry in decide(observed)["reasons"]]
+    assert (
+        "PyTorch 2.10.0+cu130 has PTX (compute_120), which the driver compiles for NVIDIA Z (compute capability 13.0)"
+    ) in texts
