@@ -227,7 +227,7 @@ def _older_libraries(torch: PyTorch | None, extensions: Set) -> list[str]:
     if torch is None or torch.cuda is None:
         return []
     return [
-        f"{name} {entry.version} is built for CUDA {entry.cuda}, and PyTorch {torch.local} brings the libraries of "
+        f"{name} {entry.version} is built for CUDA {entry.cuda}, and PyTorch {torch.local} has the libraries of "
         f"CUDA {torch.cuda}: what these lack fails when it is called. The proof imports it and runs one operation."
         for name, entry in extensions.items()
         if isinstance(entry, Extension) and entry.cuda and parse_version(entry.cuda) > parse_version(torch.cuda)
