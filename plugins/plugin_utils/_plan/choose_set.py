@@ -94,12 +94,10 @@ class Walk:
 def choose(case: Case) -> Choice:
     """The build of a host with GPUs, with ``skipped``: the wished extensions that it cannot have, and why."""
     wished, built = _wished(case)
-    if not wished or case.request.pytorch == "none":
+    if case.request.pytorch == "none":
         return route.choose(case)
-    walk = _walk(Walk(case, wished, built, {}, wished))
-    if not walk.met:
-        return route.choose(case)
-    choice = _settle(walk)
+    walk = _walk(Walk(case, wished, built, {}, wished)) if wished else None
+    choice = _settle(walk) if walk and walk.met else route.choose(case)
     left = torch.not_adopted(case, torch.settle(case, choice.build)) if choice.build else None
     return replace(choice, rejected=(*choice.rejected, left)) if left else choice
 

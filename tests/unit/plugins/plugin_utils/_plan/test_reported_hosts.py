@@ -280,3 +280,41 @@ def test_one_of_different_gpus_is_hidden_before_another_is_bought(host: Any, dec
     remedies = decide(observed)["remedies"]
     assert any(text.startswith("Leave out Tesla P100-PCIE-16GB: ") for text in remedies)
     assert not any("Use a host with a GPU" in text for text in remedies)
+
+
+@pytest.mark.parametrize(
+    ("damage", "because"),
+    [
+        (
+            {"incoherent": ["nvidia-cuda-nvrtc 13.5.37 beside nvidia-cuda-runtime 13.0.96"]},
+            "it is damaged (nvidia-cuda-nvrtc 13.5.37 beside nvidia-cuda-runtime 13.0.96)",
+        ),
+        ({"broken": ["nvidia/nccl/lib/libnccl.so.2"]}, "it is damaged (nvidia/nccl/lib/libnccl.so.2 is missing)"),
+        ({}, None),
+        ({"broken": ["x"], "arch_list": ["sm_120"]}, None),  # it would not be adopted anyway
+    ],
+)
+@pytest.mark.parametrize("wish", [{}, {"extensions": ["torchvision"]}])
+def test_why_the_image_s_own_pytorch_is_not_used(
+    damage: Any, because: str | None, wish: Any, host: Any, decide: Decide
+) -> None:
+    """CUDA 12's and 13's wheels own the same file of NCCL, and an upgrade may leave parts of two releases."""
+    row = {
+        "path": "/opt/venv/lib/python3.12/site-packages",
+        "python": "/opt/venv/bin/python",
+        "python_version": "3.12",
+        "version": "2.14.1",
+        "local": "2.14.1+cu130",
+        "cuda": "13.0",
+        "arch_list": ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"],
+        "managed": False,
+        "broken": [],
+        "incoherent": [],
+        "packages": {"torchvision": "0.29.1"},
+        **damage,
+    }
+    decision = decide(host("H100", "580.95.05", pytorch=[row]), **wish)
+    told = {entry["option"]: entry["because"] for entry in decision["rejected"]}
+    wanted = f"{because}, and what is not ours is not changed" if because else None
+    assert told.get("PyTorch 2.14.1+cu130 at /opt/venv/lib/python3.12/site-packages") == wanted
+    assert (decision["pytorch"]["local"] == "2.14.1+cu130") == (not damage)
