@@ -134,7 +134,7 @@ def not_adopted(case: Case, build: Build) -> Rejection | None:
 
 
 def _damage(row: Row) -> str:
-    """The first sign that an observed PyTorch, or one of NVIDIA's packages beside it, does not work; empty without one."""
+    """The first sign that an observed PyTorch, or one of NVIDIA's packages beside it, is damaged; empty without one."""
     missing, mixed = list(row.get("broken") or ()), list(row.get("incoherent") or ())
     return f"{missing[0]} is missing" if missing else str(mixed[0]) if mixed else ""
 
