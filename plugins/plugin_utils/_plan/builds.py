@@ -164,7 +164,8 @@ def channel_builds(case: Case) -> Iterator[Build]:
 def fallback_builds(case: Case) -> Iterator[Build]:
     """What may stand in for the wish: its PyTorch on another CUDA, then an older PyTorch, then a newer one.
 
-    Of the CUDA releases the next older one comes first; a newer one is for GPUs that the older ones do not know.
+    Of the CUDA releases the next older one comes first, and a newer one after them; but those first whose compilers
+    know this host's GPUs: machine code for a like GPU would run without them, Triton and the toolkit would not.
     """
     request, known = case.request, case.known
     wished = wished_torches(request, known)
@@ -177,8 +178,14 @@ def fallback_builds(case: Case) -> Iterator[Build]:
         indexes = torch_indexes(torch, known)
         lower = [index for index in indexes if target is None or version_key(index_cuda(index, known)) <= target]
         upper = [index for index in reversed(indexes) if index not in lower]
-        for index in (*lower, *upper):
+        for index in sorted((*lower, *upper), key=lambda name: not _compiles_for(case, index_cuda(name, known))):
             yield from _builds(case, torch, index, compiled=request.wheels.provider == "source")
+
+
+def _compiles_for(case: Case, cuda: str | None) -> bool:
+    """Whether nvcc of a CUDA release knows all GPUs of the host; also where these are unknown, and for the CPU."""
+    codes = {str(code) for code in case.known["cuda"]["releases"].get(cuda or "", {}).get("gpu_code") or ()}
+    return not codes or all(one.replace(".", "") in codes for one in case.host.capabilities)
 
 
 def wished_torches(request: Request, known: Catalogue) -> list[str | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import collectives, devices, triton
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import settings as run_time
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
@@ -208,12 +209,29 @@ def _extensions(
         last = _leave_out(case, name) if name in built else WayOut(f"Leave {name} out of extensions.", left)
         extensions[name] = told
         draft.degrade(name, replace(told, ways=(*told.ways, replace(last, is_last=True))))
+    draft.warnings += _older_libraries(torch, extensions)
     compiled = {
         name: entry.version
         for name, entry in extensions.items()
         if isinstance(entry, Extension) and entry.index == PROVIDER
     }
     return extensions, compiled
+
+
+def _older_libraries(torch: PyTorch | None, extensions: Set) -> list[str]:
+    """The wheels that are built for a newer CUDA than the one whose libraries PyTorch brings.
+
+    A program may find newer libraries of its CUDA major than it was linked with; older ones may lack what it calls
+    (https://github.com/NVIDIA/cutlass/issues/2079).
+    """
+    if torch is None or torch.cuda is None:
+        return []
+    return [
+        f"{name} {entry.version} is built for CUDA {entry.cuda}, and PyTorch {torch.local} has the libraries of "
+        f"CUDA {torch.cuda}: what these lack fails when it is called. The proof imports it and runs one operation."
+        for name, entry in extensions.items()
+        if isinstance(entry, Extension) and entry.cuda and parse_version(entry.cuda) > parse_version(torch.cuda)
+    ]
 
 
 def _leave_out(case: Case, name: str) -> WayOut:

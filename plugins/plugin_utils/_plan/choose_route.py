@@ -142,6 +142,6 @@ def choose_gpu_stack(draft: Draft) -> Choice:
         own = platforms.remedies(case)
         draft.remedies += [*mixed.remedies(case), *own]
         draft.lacking += [] if own else [ROUTE]
-    elif not case.host.jetson and (better := remedies.better(case, choice)):
+    elif not case.host.jetson and not choice.unmet and (better := remedies.better(case, choice)):
         draft.remedies.append(better)
     return replace(choice, build=settle(case, choice.build))

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import route, torch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.builds import Build, find_pythons, matches
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
@@ -93,12 +94,10 @@ class Walk:
 def choose(case: Case) -> Choice:
     """The build of a host with GPUs, with ``skipped``: the wished extensions that it cannot have, and why."""
     wished, built = _wished(case)
-    if not wished or case.request.pytorch == "none":
+    if case.request.pytorch == "none":
         return route.choose(case)
-    walk = _walk(Walk(case, wished, built, {}, wished))
-    if not walk.met:
-        return route.choose(case)
-    choice = _settle(walk)
+    walk = _walk(Walk(case, wished, built, {}, wished)) if wished else None
+    choice = _settle(walk) if walk and walk.met else route.choose(case)
     left = torch.not_adopted(case, torch.settle(case, choice.build)) if choice.build else None
     return replace(choice, rejected=(*choice.rejected, left)) if left else choice
 
@@ -170,12 +169,15 @@ def _settle(walk: Walk) -> Choice:
     every = [candidate.options for candidate in walk.met]
     number, kept = keep(every, walk.wished)
     number = _find_exact(walk, number, kept)
+    if newer := _find_newer(walk, walk.met[number], kept):
+        number = len(walk.met)
+        walk.met.append(newer)
     taken, first = walk.met[number], walk.met[0]
     skipped = {name: _explain(walk, number, kept, name) for name in walk.wished if name not in kept}
     choice = replace(taken.choice, build=taken.build, skipped=skipped)
     if taken is first or not kept:
         return choice
-    because = _why_moved(walk, number, kept)
+    because = _why_moved(walk, kept)
     option = f"{first.build.name}{_python(first)}"
     text = f"{taken.build.name}{_python(taken)} is chosen for the extensions: on {option}, {because}"
     rejected = (*choice.rejected, Rejection(option, because))
@@ -186,14 +188,13 @@ def _python(candidate: Candidate) -> str:
     return f" with Python {candidate.build.python}" if candidate.build.python else ""
 
 
-def _why_moved(walk: Walk, number: int, kept: Sequence[str]) -> str:
+def _why_moved(walk: Walk, kept: Sequence[str]) -> str:
     """What the first build lacks of what is kept, in the words of its one constraint."""
     options = walk.met[0].options
     _unused, there = keep([options], kept)
     lacking = next((name for name in kept if name not in there), None)
     if lacking is None:
-        wheels = walk.met[number].build.cuda
-        return f"the extensions' wheels are built for another CUDA than {wheels}"
+        return f"the extensions' wheels are built for another CUDA than {walk.met[0].build.cuda}"
     return f"{lacking} {options.why_not(lacking, options.solve(there)).because}"
 
 
@@ -225,6 +226,36 @@ def _find_exact(walk: Walk, number: int, kept: Sequence[str]) -> int:
         if _inexact(candidate, kept) < _inexact(walk.met[best], kept):
             best = other
     return best
+
+
+def _find_newer(walk: Walk, taken: Candidate, kept: Sequence[str]) -> Candidate | None:
+    """The same PyTorch on the newer CUDA of the same major that wheels beside it are built for, if that one runs here.
+
+    A program may be linked with an older library of its CUDA major than the one it finds, never with a newer one: what
+    is built for CUDA 12.9 may call what the libraries of CUDA 12.6 lack (https://github.com/NVIDIA/cutlass/issues/2079).
+    By minor-version compatibility is no worse then, as the wheels themselves run by it.
+    """
+    request, cuda = walk.case.request, taken.build.cuda
+    had = taken.options.solve(kept) if cuda and request.cuda == NEWEST else {}
+    built = [str(had[name].extra.cuda) for name in kept if name in had and had[name].extra.cuda]
+    newest = max(built, key=parse_version, default=None)
+    if not cuda or newest is None or parse_version(newest) <= parse_version(cuda):
+        return None
+    case = replace(walk.case, request=replace(request, cuda=newest, pytorch=str(taken.build.torch)))
+    other = _walk(Walk(case, walk.wished, walk.built, walk.memo, tuple(kept)))
+    fits = (
+        one for one in other.met if one.choice.route in ROUTES[:2] and one.options.can(kept) and not one.choice.fallback
+    )
+    exact = next((one for one in fits if _inexact(one, kept) < _inexact(taken, kept)), None)
+    if exact is None:
+        return None
+    rejected = dict.fromkeys((*taken.choice.rejected, *exact.choice.rejected))
+    if taken is not walk.met[0]:  # of that one it is told with the reasons
+        because = f"a wheel of the extensions is built for the newer CUDA {newest}"
+        rejected[Rejection(taken.build.name, because)] = None
+    found, fallback = exact.choice, taken.choice.fallback
+    kept_route = "fallback" if fallback else found.route
+    return replace(exact, choice=replace(found, route=kept_route, fallback=fallback, rejected=tuple(rejected)))
 
 
 # --- what cannot be had ---

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
@@ -120,6 +121,15 @@ def assumed_code(case: Case, torch: PyTorch | None) -> Refusal | None:
     ask = "nvidia-smi --query-gpu=compute_cap --format=csv says it"
     remedy = f"Set overrides.compute_capability to that of the GPU ({ask}), or let the proof decide."
     return Refusal(f"{because}, and is assumed to fit until the proof has passed", remedy)
+
+
+def assumed_driver(case: Case, cuda: str | None) -> Refusal | None:
+    """A CUDA release that is taken for a driver of which neither version nor CUDA is known: only the proof can tell."""
+    if cuda is None or (unknown := rules.driver_unknown(case, cuda)) is None:
+        return None
+    ask = "cat /proc/driver/nvidia/version says it"
+    remedy = f"Set overrides.driver to the version of the driver ({ask}), or let the proof decide."
+    return Refusal(unknown.text, remedy)
 
 
 # --- packages that PyTorch brings along ---

@@ -88,8 +88,9 @@ def choose_compiler(case: Case, release: str, exact: str | None = None) -> HostC
     if fitting is None:
         if case.host.compiler_missing and not no_apt(case):
             return None  # the system's own g++ is installed
-        because = f"CUDA {release} supports {_supported(bounds, case.known)}; found {_found(found)}"
-        return Refusal(because, "Install one of these beside it.")
+        supported = _supported(bounds, case.known)
+        because = f"CUDA {release} supports {supported}; found {_found(found)}"
+        return Refusal(because, f"Install {supported.replace(' and ', ' or ')} beside it.")
     return None if fitting == found[0] and not case.host.compiler_missing else fitting
 
 

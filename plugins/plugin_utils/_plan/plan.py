@@ -222,8 +222,11 @@ def _assemble(draft: Draft, choice: Choice) -> Plan:
         *drivers.find_changes(now, draft.driver),
         *find_changes(case, wanted),
     )
-    if gpu and not is_proven(wanted, case.host) and (refusal := devices.assumed_code(case, stack.torch)):
-        draft.degrade("machine code", refusal)
+    if gpu and not is_proven(wanted, case.host):
+        if refusal := devices.assumed_code(case, stack.torch):
+            draft.degrade("machine code", refusal)
+        if refusal := devices.assumed_driver(case, choice.build.cuda if choice.build else None):
+            draft.degrade("driver", refusal)
     download = _download(draft, changes)
     if draft.blocked:
         return _blocked(draft)

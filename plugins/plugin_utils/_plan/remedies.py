@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, rules
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan import builds, mixed, rules
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.decision import BLOCKED
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import ROUTE
@@ -167,9 +167,9 @@ def _cudas(asked: Asked, option: str) -> Iterator[WayOut]:
     side = {row["cuda"] for row in asked.known["pytorch"]["indexes"].values() if row.get("side")}
     side = side if asked.request.pytorch != "none" else set()
 
-    def distance(cuda: str) -> tuple[bool, bool, int]:
+    def distance(cuda: str) -> tuple[bool, bool, bool, int]:
         other_major = parse_version(cuda)[0] != parse_version(wished)[0]
-        return cuda in side, other_major, abs(releases.index(cuda) - releases.index(wished))
+        return cuda != asked.plan.cuda, cuda in side, other_major, abs(releases.index(cuda) - releases.index(wished))
 
     for cuda in sorted(published, key=distance)[: 2 * MOST]:
         if _may_run(asked, {"cuda": cuda}):
@@ -247,6 +247,8 @@ def _elsewhere(asked: Asked) -> Iterator[WayOut]:
     """The host that would do: another GPU, driver or interpreter, or all of these, and last a freer request too."""
     wishes = [wish for wish in (_free(asked), _loose(asked)) if wish]
     for other_gpu in (False, True):
+        if other_gpu and mixed.remedies(asked.case({})):
+            return  # to hide one of its GPUs is enough
         ways = [
             WayOut(_describe(asked, host, wish), wish or None, host)
             for wish in ({}, *wishes)

@@ -155,10 +155,12 @@ def _first(
         if refusal := search.why_not(build, ptx=reason is None or route == "native"):
             search.reject("", build, refusal.because)
         elif reason:
+            rejected = search.rejected()
             if limited and route == "native":
-                search.reject("minor_version", limited, f"{build.name} needs no minor-version compatibility")
+                option = f"minor_version {limited.index} of PyTorch {limited.torch}" if limited.torch else limited.name
+                rejected += (Rejection(option, f"{build.name} needs no minor-version compatibility"),)
             why = _why(case, build, reason)
-            choice = Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
+            choice = Choice("fallback" if fallback else route, build, why, rejected, None, fallback)
             if search.accept(choice):
                 return choice
         else:
@@ -264,7 +266,11 @@ def _why(case: Case, build: Build, reason: Reason) -> tuple[Reason, ...]:
         reasons.append(Reason("channel", text, build.source))
     elif host.capabilities and build.torch:
         capabilities = ", ".join(host.capabilities)
-        text = f"{build.name} has machine code for {host.gpu_names} (compute capability {capabilities})"
+        lacks = case.request.overrides.arch_list and rules.no_machine_code(
+            case, build.archs, ptx=False, cuda=build.cuda
+        )
+        what = f"PTX ({', '.join(build.ptx)}), which the driver compiles" if lacks and build.ptx else "machine code"
+        text = f"{build.name} has {what} for {host.gpu_names} (compute capability {capabilities})"
         reasons.append(Reason("machine-code", text, build.source))
     if build.adopt:
         name = str(build.adopt.get("local") or build.adopt["version"])

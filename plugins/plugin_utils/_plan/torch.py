@@ -119,16 +119,24 @@ def adoptable_builds(case: Case) -> list[Build]:
 
 
 def not_adopted(case: Case, build: Build) -> Rejection | None:
-    """Why a PyTorch that is there is not used, where that is for the extensions that it lacks alone."""
+    """Why a PyTorch that is there is not used, where only damage, or the extensions that it lacks, are in the way."""
     if build.adopt or case.request.wheels.provider not in ("auto", "adopt"):
         return None
     for row in case.host.pytorches:
         cuda, lacking = row.get("cuda"), _lacking(case, row)
         same = build.index == CPU or cuda == build.cuda or (cuda and case.request.cuda == "newest")
+        option = f"PyTorch {row.get('local') or row.get('version')} at {row.get('path')}"
+        if same and (damage := _damage(row)) and _is_adoptable(case, {**row, "broken": [], "incoherent": []}):
+            return Rejection(option, f"it is damaged ({damage}), and what is not ours is not changed")
         if same and lacking and _is_adoptable(case, row):
-            option = f"PyTorch {row.get('local') or row['version']} at {row['path']}"
             return Rejection(option, f"it lacks {', '.join(lacking)}, and what is not ours is not changed")
     return None
+
+
+def _damage(row: Row) -> str:
+    """The first sign that an observed PyTorch, or one of NVIDIA's packages beside it, is damaged; empty without one."""
+    missing, mixed = list(row.get("broken") or ()), list(row.get("incoherent") or ())
+    return f"{missing[0]} is missing" if missing else str(mixed[0]) if mixed else ""
 
 
 def _lacking(case: Case, row: Row) -> list[str]:

@@ -176,13 +176,20 @@ def _describe(observed: Mapping[str, Any]) -> str:
     )
     kind = KINDS.get(str(platform.get("kind")), "")
     parts = [
-        gpus or "no GPU",
+        gpus or _no_gpu(observed),
         _driver(driver),
         " ".join(part for part in (PROVIDERS.get(str(platform.get("provider")), ""), kind) if part),
         f"{os_id} {system.get('version') or ''}".strip(),
         str(platform.get("arch") or ""),
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _no_gpu(observed: Mapping[str, Any]) -> str:
+    """What is said where no GPU was seen: what was not read is unknown, and none only where it was looked for."""
+    status = (observed.get("driver") or {}).get("status")
+    unknown = observed.get("devices") is None and status not in ("missing", "no_device")
+    return "GPU unknown" if unknown else "no GPU"
 
 
 def _driver(driver: Mapping[str, Any]) -> str:

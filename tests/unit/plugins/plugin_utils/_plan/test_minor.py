@@ -31,7 +31,7 @@ def told(decision: Decision, key: str) -> str:
         pytest.param(
             "H100", "570.133.20", {**VLLM, "cuda": "12.9"}, "minor_version", "12.9", None, id="vllm-is-built-for-12.8"
         ),
-        pytest.param("H100", "560.35.03", VLLM, "forward_compat", "12.6", "cuda-compat-12-9", id="older-torch"),
+        pytest.param("H100", "560.35.03", VLLM, "forward_compat", "12.8", "cuda-compat-12-9", id="cuda-of-the-wheels"),
         pytest.param(
             "H100",
             "590.48.01",

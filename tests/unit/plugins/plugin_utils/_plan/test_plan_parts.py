@@ -478,8 +478,13 @@ def test_a_driver_and_a_name_are_enough(decide: Decide) -> None:
 
 def test_a_driver_without_a_version(decide: Decide) -> None:
     decision = decide({"driver": {"status": "ok"}, "devices": [{"compute_capability": "9.0"}]}, cuda="13.0")
-    assert decision["route"] == "native"
+    assert (decision["route"], decision["verdict"]) == ("native", "degraded")
     assert "driver's version is unknown" in texts(decision, "warnings")
+    because = "the driver's version is unknown; CUDA 13.0 is assumed to run on it, and the proof decides"
+    assert {"option": "driver", "because": because} in decision["rejected"]
+    assert "Set overrides.driver to the version of the driver" in texts(decision, "remedies")
+    known = {"driver": {"status": "ok", "cuda": "13.0"}, "devices": [{"compute_capability": "9.0"}]}
+    assert decide(known, cuda="13.0")["verdict"] == "ok"
 
 
 def test_a_driver_without_a_known_gpu(decide: Decide) -> None:

@@ -306,4 +306,19 @@ def test_color_is_for_the_verdict_alone(pod: Any, decide: Decide) -> None:
 
 def test_no_observation_at_all(decide: Decide) -> None:
     text = render_text(decide({}, toolkit={"provider": "none"}), {}, "nowhere")
-    assert text.splitlines()[0] == "nowhere   no GPU · driver unknown"
+    assert text.splitlines()[0] == "nowhere   GPU unknown · driver unknown"
+
+
+@pytest.mark.parametrize(
+    ("facts", "head"),
+    [
+        ({"driver": {"status": "silent"}}, "pc   GPU unknown · driver unknown"),
+        ({"driver": {"status": "mismatch", "version": "535.183.01"}}, "pc   GPU unknown · driver 535.183.01"),
+        ({"driver": {"status": "ok", "version": "580.95.05"}, "devices": None}, "pc   GPU unknown · driver 580.95.05"),
+        ({"driver": {"status": "no_device"}}, "pc   no GPU · driver without a GPU"),
+        ({"driver": {"status": "missing"}}, "pc   no GPU · no NVIDIA driver"),
+        ({"driver": {"status": "ok", "version": "580.95.05"}, "devices": []}, "pc   no GPU · driver 580.95.05"),
+    ],
+)
+def test_a_gpu_that_was_not_read_is_unknown(facts: Any, head: str, decide: Decide) -> None:
+    assert render_text(decide(facts), facts, "pc").splitlines()[0] == head
