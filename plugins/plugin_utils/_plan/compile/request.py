@@ -65,7 +65,7 @@ def for_other_gpus(request: Request, known: Catalogue) -> bool:
 
 
 def releases(name: str, known: Catalogue) -> Mapping[str, Row]:
-    """Version → what it requires, as in pypi.yml, and of PyTorch no release that its own build does not compile with."""
+    """Version → what it requires, as in pypi.yml, and of PyTorch only what its own build compiles with."""
     package = known["source"]["packages"][name]
     listed: Mapping[str, Row] = {
         version: {"python": row["python"], "requires": {TORCH: row["torch"]}, "yanked": False, **row}
@@ -81,7 +81,7 @@ def releases(name: str, known: Catalogue) -> Mapping[str, Row]:
 
 
 def _below_cxx20(row: Row, known: Catalogue) -> Row:
-    """A release whose build fixes C++17: PyTorch's headers ask for C++20 from some release on, and nothing overrides it.
+    """A release whose build fixes C++17: PyTorch's headers ask for C++20 from some release on, whatever else is set.
 
     Source: source.yml, headers.
     """

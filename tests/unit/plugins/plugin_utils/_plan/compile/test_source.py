@@ -428,7 +428,7 @@ def test_a_mirror_of_the_source(urls: Any, origin: Any, box: Any, decide: Decide
             {"platform": {"compiler": {"path": "/usr/bin/g++", "version": "16.1.0"}}},
             {},
             "CUDA 13.0 supports g++ 6 to 15 and clang 7 to 20; found g++ 16.1.0",
-            "Install one of these beside it.",
+            "Install a C++ compiler that CUDA 13.0 supports, beside the one that is there.",
             id="gcc",
         ),
         pytest.param(
