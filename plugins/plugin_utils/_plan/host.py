@@ -274,11 +274,12 @@ def is_consumer(gpu: Gpu) -> bool:
 
 
 def _pythons(platform: Mapping[str, Any]) -> tuple[Python, ...] | None:
-    if not isinstance(platform.get("pythons"), Sequence):
+    rows = platform.get("pythons")
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
         return None
     found = []
-    for row in platform["pythons"]:
-        version = _version(row.get("version")) if isinstance(row, Mapping) else None
+    for row in rows:
+        version = _version(row.get("version"))
         if version and row.get("path"):
             minor = ".".join(version.split(".")[:2])
             found.append(Python(str(row["path"]), minor, row.get("headers")))
