@@ -242,7 +242,7 @@ def _gpu(device: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> G
     name = _text(device.get("name")) or "GPU"
     model = find_model(name, known) or {}
     brand = overrides.brand_id if overrides.brand_id is not None else device.get("brand_id")
-    if not str(brand).isdecimal() or not int(brand):  # NVML's 0 is "unknown"
+    if brand is None or not str(brand).isdecimal() or not int(brand):  # NVML's 0 is "unknown"
         brand = None
     return Gpu(
         name=name,
