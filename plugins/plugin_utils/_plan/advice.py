@@ -60,7 +60,7 @@ def observed_warnings(case: Case, observed: Mapping[str, Any], told: Collection[
     """
     host, request = case.host, case.request
     overrides, driver = request.overrides, observed.get("driver") or {}
-    devices = observed.get("devices") or [{}]
+    devices = [one for one in observed.get("devices") or () if isinstance(one, Mapping)] or [{}]
     ways = (host.ways or {}).values()
     found = []
     taken = {

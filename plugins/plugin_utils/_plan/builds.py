@@ -121,8 +121,10 @@ def _fitting_tags(python: str) -> frozenset[str]:
 
 
 def wished_builds(case: Case) -> Iterator[Build]:
-    """The builds that are what was wished, the best first: the newest PyTorch, then the newest CUDA."""
+    """What was wished, the best first: the newest PyTorch, then the newest CUDA; none for the CPU."""
     request, known = case.request, case.known
+    if request.cuda == "none":
+        return
     if request.channel != STABLE and request.pytorch != "none":
         yield from (build for build in channel_builds(case) if build.cuda)
         return

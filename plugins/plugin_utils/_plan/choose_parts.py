@@ -40,6 +40,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.extensions impo
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import (
     compiler_settings,
     explain_compiler,
+    too_old_for_torch,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import Extension
@@ -284,6 +285,10 @@ def _toolkit_reason(case: Case, toolkit: Toolkit, torch: PyTorch | None) -> Reas
         "rpm": f"comes from NVIDIA's repository {toolkit.repository}, as rpm packages",
         "pypi": "comes from PyPI",
     }
-    why = f"; extensions of PyTorch {torch.local} build with it" if torch and torch.cuda else ""
+    why = ""
+    if torch and torch.cuda:
+        refusal = too_old_for_torch(case, torch.version, toolkit.compiler)
+        builds = f"do not: {refusal.because}" if refusal else "build with it"
+        why = f"; extensions of PyTorch {torch.local} {builds}"
     text = f"CUDA toolkit {toolkit.version} {origin[toolkit.provider]}{why}"
     return Reason("toolkit", text, str(case.known["cuda"]["releases"][toolkit.version]["source"]))

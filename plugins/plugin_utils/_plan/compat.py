@@ -126,7 +126,7 @@ def unlisted_branch(case: Case, library: Library) -> Refusal | None:
     if branch in library.branches:
         return None
     listed = ", ".join(map(str, sorted(library.branches)))
-    return Refusal(f"{library.package} lists branches {listed}, not {branch}")
+    return Refusal(f"{library.package} lists {f'branches {listed}' if listed else 'no branch'}, not {branch}")
 
 
 def not_newer(case: Case, library: Library) -> Refusal | None:

@@ -235,14 +235,14 @@ def _gpus(devices: Any, overrides: Overrides, known: Catalogue) -> tuple[Gpu, ..
         devices = [{}] if overrides.compute_capability else None
     if not isinstance(devices, Sequence):
         return None
-    return tuple(_gpu(device, overrides, known) for device in devices)
+    return tuple(_gpu(device if isinstance(device, Mapping) else {}, overrides, known) for device in devices)
 
 
 def _gpu(device: Mapping[str, Any], overrides: Overrides, known: Catalogue) -> Gpu:
     name = _text(device.get("name")) or "GPU"
     model = find_model(name, known) or {}
     brand = overrides.brand_id if overrides.brand_id is not None else device.get("brand_id")
-    if not brand:  # NVML's 0 is "unknown"
+    if brand is None or not str(brand).isdecimal() or not int(brand):  # NVML's 0 is "unknown"
         brand = None
     return Gpu(
         name=name,
@@ -274,12 +274,13 @@ def is_consumer(gpu: Gpu) -> bool:
 
 
 def _pythons(platform: Mapping[str, Any]) -> tuple[Python, ...] | None:
-    if not isinstance(platform.get("pythons"), Sequence):
+    rows = platform.get("pythons")
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
         return None
     found = []
-    for row in platform["pythons"]:
+    for row in rows:
         version = _version(row.get("version"))
-        if version:
+        if version and row.get("path"):
             minor = ".".join(version.split(".")[:2])
             found.append(Python(str(row["path"]), minor, row.get("headers")))
     return tuple(found)
@@ -287,7 +288,7 @@ def _pythons(platform: Mapping[str, Any]) -> tuple[Python, ...] | None:
 
 def _sizes(platform: Mapping[str, Any], key: str) -> dict[str, float]:
     """Folder → GiB."""
-    return {str(path): float(size) for path, size in _mapping(platform, key).items() if size is not None}
+    return {str(path): float(size) for path, size in _mapping(platform, key).items() if _number(size) is not None}
 
 
 def _mib_at(path: str, sizes: Mapping[str, float]) -> float | None:

@@ -76,15 +76,21 @@ def list_compilers(host: Host) -> tuple[HostCompiler, ...]:
     return (*default, *others)
 
 
-def choose_compiler(case: Case, release: str, exact: str | None = None) -> HostCompiler | Refusal | None:
+def choose_compiler(
+    case: Case, release: str, exact: str | None = None, torch: str | None = None
+) -> HostCompiler | Refusal | None:
     """The compiler that nvcc is to call where the default does not fit; None where that fits or nothing is known.
+
+    :param torch: the release of PyTorch whose headers it should compile as well, where one of the host's does.
 
     Sources: crt/host_config.h of the release, and NVIDIA's installation guide for the oldest ones.
     """
     bounds, found = find_bounds(release, exact, case.known), list_compilers(case.host)
     if bounds is None or not found:
         return None
-    fitting = next((one for one in found if _fits(one, bounds, case.known)), None)
+    all_fitting = [one for one in found if _fits(one, bounds, case.known)]
+    least = needs_of_torch(case, torch)
+    fitting = next((one for one in all_fitting if _compiles(one, least)), next(iter(all_fitting), None))
     if fitting is None:
         if case.host.compiler_missing and not no_apt(case):
             return None  # the system's own g++ is installed
@@ -121,10 +127,41 @@ def _glibc_below(case: Case, release: str, exact: str | None, path: str | None) 
     return str(bounds["glibc_below"]) if bounds and bounds["glibc_below"] else None
 
 
+def needs_of_torch(case: Case, torch: str | None) -> Row:
+    """Of each kind of compiler the oldest that compiles PyTorch's headers; empty: nothing is known of that release.
+
+    Source: source.yml, headers.
+    """
+    rows = case.known["source"]["headers"]
+    known = [since for since in rows if torch and parse_version(since) <= parse_version(torch)]
+    return rows[max(known, key=parse_version)] if known else {}
+
+
+def too_old_for_torch(case: Case, torch: str, chosen: HostCompiler | None) -> Refusal | None:
+    """Why nothing that includes PyTorch's headers compiles here: its compiler is older than these need.
+
+    :param chosen: the compiler that builds are led to; None: the default.
+    """
+    found, least = chosen or next(iter(list_compilers(case.host)), None), needs_of_torch(case, torch)
+    if found is None or (chosen is None and case.host.compiler_missing) or _compiles(found, least):
+        return None
+    wanted = f"{PROGRAMS[found.kind]} {least[found.kind]}"
+    because = f"the headers of PyTorch {torch} need {wanted} or newer; found {found.words}"
+    return Refusal(because, f"Install {wanted} or newer beside it, of those that the CUDA toolkit supports.")
+
+
+def _compiles(compiler: HostCompiler, least: Row) -> bool:
+    """Whether a compiler is new enough; of one of unknown version that is not denied."""
+    major = _major(compiler)
+    return major is None or major >= int(least.get(compiler.kind, 0))
+
+
 def explain_compiler(case: Case, release: str, chosen: HostCompiler) -> str:
     """Why another compiler than the default is taken."""
-    first = list_compilers(case.host)[0]
+    first, bounds = list_compilers(case.host)[0], find_bounds(release, None, case.known)
     why = f": it does not support {first.words}" if first != chosen else ""
+    if why and bounds and _fits(first, bounds, case.known):
+        why = f": the headers of PyTorch do not compile with {first.words}"
     return f"nvcc of CUDA {release} compiles with {chosen.path} ({chosen.words}){why}"
 
 

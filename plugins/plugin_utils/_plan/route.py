@@ -36,7 +36,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import (
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.platforms import no_sbsa, own_builds
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, obtain_toolkit
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.toolkit import Toolkit, choose_toolkits, obtain_toolkit
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import adoptable_builds, not_offered
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 
@@ -202,10 +202,12 @@ def _is_near(build: Build, other: Build, case: Case) -> bool:
 
 
 def _has_toolkit(case: Case, build: Build) -> bool:
-    """Whether the toolkit of a build's CUDA can be had and compiles here, or none is wished."""
+    """Whether a toolkit for a build can be had that compiles here, or none is wished; of PyTorch any that serves it."""
     if case.request.toolkit.provider == "none":
         return True
-    return not isinstance(obtain_toolkit(case, build.cuda or ""), Refusal)
+    if not isinstance(obtain_toolkit(case, build.cuda or ""), Refusal):
+        return True
+    return build.torch is not None and choose_toolkits(case, build, fallback=False).toolkit is not None
 
 
 def serve_ptx(case: Case, choice: Choice) -> Choice:

@@ -215,11 +215,14 @@ def _missing_compiler(case: Case) -> tuple[str, ...]:
     return tuple(find_manager(case)["compiler"]) if case.host.compiler_missing and not no_packages(case) else ()
 
 
-def suit_toolkit(case: Case, toolkit: Toolkit) -> Toolkit | Refusal:
-    """The toolkit with the host's compiler that its nvcc supports, or why nothing compiles with it here."""
+def suit_toolkit(case: Case, toolkit: Toolkit, torch: str | None = None) -> Toolkit | Refusal:
+    """The toolkit with the host's compiler that its nvcc supports, or why nothing compiles with it here.
+
+    :param torch: the release of PyTorch that is compiled against: of several compilers one that its headers know.
+    """
     if refusal := cannot_compile(case, toolkit.version, toolkit.exact, toolkit.path):
         return refusal
-    chosen = choose_compiler(case, toolkit.version, toolkit.exact)
+    chosen = choose_compiler(case, toolkit.version, toolkit.exact, torch)
     if not isinstance(chosen, HostCompiler):
         return toolkit
     return replace(toolkit, compiler=chosen, system_packages=())
@@ -260,6 +263,8 @@ def choose_toolkits(case: Case, build: Build | None, *, fallback: bool) -> Toolk
     releases = wanted_releases(case, build, fallback=fallback)
     extends = build is not None and build.torch is not None and request.wheels.provider != "source"
     toolkit, found, unfit = _first_toolkit(case, releases, may_differ=extends)
+    if toolkit and build and build.torch and isinstance(suited := suit_toolkit(case, toolkit, build.torch), Toolkit):
+        toolkit = suited
     name = f"CUDA toolkit {next(iter(releases), '')}".strip()
     missing = None
     if toolkit is None:

@@ -17,7 +17,10 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.archite
     targets,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compile.estimate import choose_jobs
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import cannot_compile
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host_compiler import (
+    cannot_compile,
+    too_old_for_torch,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import no_apt
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal, WayOut
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
@@ -86,11 +89,14 @@ def no_targets(case: Case, job: Job) -> Refusal | None:
 
 
 def no_compiler(case: Case, job: Job) -> Refusal | None:
-    """A C++ compiler is there, or can be installed; whether nvcc supports it decides which toolkit there is."""
+    """A C++ compiler is there, or can be installed, and knows the C++ of PyTorch's headers.
+
+    Whether nvcc supports it decides which toolkit there is.
+    """
     if case.host.compiler_missing and not (job.toolkit and (job.toolkit.system_packages or job.toolkit.compiler)):
         ways = (WayOut("Install g++ on the host.", host={"compiler": True}),)
         return Refusal("compiling it needs a C++ compiler; found none", ways=ways)
-    return None
+    return too_old_for_torch(case, job.torch.version, job.toolkit.compiler if job.toolkit else None)
 
 
 def no_headers(case: Case, job: Job) -> Refusal | None:

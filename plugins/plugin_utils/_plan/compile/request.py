@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import Request
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import NAME, RequestError, nearest, unlisted
 
 TORCH = "torch"
 PROVIDER = "source"
+CXX17 = 17
 
 
 def check_source(request: Request, known: Catalogue) -> None:
@@ -63,14 +65,29 @@ def for_other_gpus(request: Request, known: Catalogue) -> bool:
 
 
 def releases(name: str, known: Catalogue) -> Mapping[str, Row]:
-    """Version → what it requires, as in pypi.yml."""
-    own = known["source"]["packages"][name]["releases"]
-    if not own:
-        return known["pypi"]["packages"].get(name, {})
-    return {
+    """Version → what it requires, as in pypi.yml, and of PyTorch only what its own build compiles with."""
+    package = known["source"]["packages"][name]
+    listed: Mapping[str, Row] = {
         version: {"python": row["python"], "requires": {TORCH: row["torch"]}, "yanked": False, **row}
-        for version, row in own.items()
+        for version, row in package["releases"].items()
+    } or known["pypi"]["packages"].get(name, {})
+    last = package.get("cxx17")
+    if not last:
+        return listed
+    return {
+        version: _below_cxx20(row, known) if parse_version(version) <= parse_version(last) else row
+        for version, row in listed.items()
     }
+
+
+def _below_cxx20(row: Row, known: Catalogue) -> Row:
+    """A release whose build fixes C++17: PyTorch's headers ask for C++20 from some release on, whatever else is set.
+
+    Source: source.yml, headers.
+    """
+    newer = [version for version, needs in known["source"]["headers"].items() if needs["standard"] > CXX17]
+    spec = ",".join(filter(None, (row["requires"].get(TORCH), f"<{min(newer, key=parse_version)}")))
+    return {**row, "requires": {**row["requires"], TORCH: spec}}
 
 
 def components(names: Iterable[str], wished: tuple[str, ...], known: Catalogue) -> tuple[str, ...]:

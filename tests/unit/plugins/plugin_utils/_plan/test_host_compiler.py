@@ -200,6 +200,16 @@ def test_what_compiles_here(
     assert [entry for entry in rejected if entry[0].startswith("CUDA toolkit")] == ([because] if because else [])
 
 
+@pytest.mark.parametrize("os", ["ubuntu 25.10", "fedora 43", "opensuse-tumbleweed 20251120"])
+def test_a_pytorch_that_runs_natively_is_not_left_for_a_toolkit_of_another_release(
+    os: str, machine: Any, decide: Decide
+) -> None:
+    """With glibc 2.42 nvcc of CUDA 13.0 compiles nothing; one of 13.2 builds the extensions of cu130 as well."""
+    decision = decide(machine(os, "2.42", "15.2.0", pythons=("3.13",)), pytorch="2.15")
+    assert (decision["route"], decision["pytorch"]["index"], decision["verdict"]) == ("native", "cu130", "ok")
+    assert decision["toolkit"]["version"] == "13.2"
+
+
 def test_a_toolkit_in_the_image_that_compiles_nothing_is_not_used_as_it_is(machine: Any, decide: Decide) -> None:
     """Debian 13 with CUDA 12.8: an extension is neither promised nor timed, and nobody is told to change g++."""
     observed = machine("debian 13", "2.41", "13.3.0", driver="570.195.03", toolkits=[toolkit("12.8.93")])

@@ -172,3 +172,34 @@ def test_a_python_that_does_not_start_has_no_start_up_files(host: Any, decide: D
     (cause,) = decide(facts, cuda="13.0")["now"]["causes"]
     assert (cause["kind"], cause["because"]) == ("shell", "")
     assert cause["remedy"].startswith("See what /opt/podsmith/current/bin/python -I -c pass says")
+
+
+@pytest.mark.parametrize("gpu", ["V100", "H100"])
+def test_a_cpu_that_nothing_runs_on_is_told_where_there_is_a_gpu_too(gpu: str, host: Any, decide: Decide) -> None:
+    observed = host(gpu, "550.163.01", os="centos 7", pythons=("3.6",))
+    observed["platform"]["glibc"] = "2.17"
+    decision = decide(observed, cuda="none")
+    assert decision["verdict"] == "blocked"
+    assert "needs glibc 2.28; found 2.17" in [row["because"] for row in decision["rejected"]]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        pytest.param("devices", 0, "GPU 0", id="a-gpu-that-is-a-text"),
+        pytest.param("platform", "pythons", ["/usr/bin/python3"], id="pythons-as-paths"),
+        pytest.param("platform", "free_gib", {"/": "12 GB"}, id="a-size-that-is-a-text"),
+    ],
+)
+def test_what_is_of_another_type_is_as_good_as_unknown(
+    section: str, key: Any, value: Any, host: Any, decide: Decide
+) -> None:
+    observed = host("H100", DRIVER)
+    observed[section][key] = value
+    assert decide(observed)["verdict"] in ("ok", "degraded")
+
+
+def test_a_brand_that_is_no_number_is_unknown(host: Any, decide: Decide) -> None:
+    observed = host("H100", "550.163.01")
+    observed["devices"][0]["brand_id"] = "Nvidia"
+    assert decide(observed, cuda="13.0", on_old_driver=["forward_compat"])["route"] == "forward_compat"
