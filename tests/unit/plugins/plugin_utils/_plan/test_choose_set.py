@@ -634,3 +634,10 @@ def test_what_a_wheel_needs_has_no_wheel_for_an_old_c_library(
     plan = decide(facts, pytorch="2.14.0", extensions=["vllm"])
     words = "needs llguidance, whose wheels need glibc 2.31; found 2.28"
     assert (words in plan["extensions"]["vllm"].get("skipped", "")) is is_old
+
+
+def test_a_route_that_was_passed_by_is_told_once(host: Any, decide: Decide) -> None:
+    plan = decide(host(), extensions=["vllm"])
+    options = [entry["option"] for entry in plan["rejected"]]
+    assert "PyTorch 2.15.0+cu130" in options
+    assert len(options) == len(set(options))
