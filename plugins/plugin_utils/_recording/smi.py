@@ -73,8 +73,8 @@ def parse_banner(text: str) -> Facts:
     if not version and not status and not rows:
         if not text.strip() or re.search(r"not found|not recognized|No such file", text):
             return {"driver": {}}  # the tool is not there, which says nothing of the driver
-        if found := re.search(r"NVIDIA-SMI couldn't find \S+ library.*", text):
-            return {"driver": {"said": found[0].strip()}}  # nor does this: a container may lack the library alone
+        if unable := re.search(r"NVIDIA-SMI couldn't find \S+ library.*", text):
+            return {"driver": {"said": unable[0].strip()}}  # nor does this: a container may lack the library alone
         raise RecordingError(
             f"{BANNER} is not what nvidia-smi prints: it begins with {quote(text)}; expected its table, or its error. "
             "Record it again with: nvidia-smi > nvidia-smi.txt."
