@@ -174,7 +174,10 @@ def _settle(walk: Walk) -> Choice:
         walk.met.append(newer)
     taken, first = walk.met[number], walk.met[0]
     skipped = {name: _explain(walk, number, kept, name) for name in walk.wished if name not in kept}
-    choice = replace(taken.choice, build=taken.build, skipped=skipped)
+    told = {
+        rejection.option: rejection for rejection in taken.choice.rejected
+    }  # a route that was passed by once a build
+    choice = replace(taken.choice, build=taken.build, skipped=skipped, rejected=tuple(told.values()))
     if taken is first or not kept:
         return choice
     because = _why_moved(walk, kept)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,9 +96,17 @@ class Options:
         key = frozenset(names)
         if key not in self._can:
             self._can[key] = all(self.usable(name) for name in names) and (
-                len(names) == 1 or find_any(self._universe(names), names) is not None
+                len(names) == 1
+                or (self._find_apart(names) is None and find_any(self._universe(names), names) is not None)
             )
         return self._can[key]
+
+    def _find_apart(self, names: Collection[str]) -> tuple[str, str, str] | None:
+        """Two of some packages that go together in no release, and why; None where there are none."""
+        if "apart" not in self.memo:
+            rows = self.case.known["extensions"]["packages"].items()
+            self.memo["apart"] = [(name, *pair) for name, row in rows for pair in row.get("apart", {}).items()]
+        return next((found for found in self.memo["apart"] if found[0] in names and found[1] in names), None)
 
     def solve(self, names: Sequence[str]) -> Solution:
         """One release for each of ``names`` and for what these need; they can be had together."""
@@ -210,6 +218,9 @@ class Options:
         about: Row = {} if releases is not None else known["extensions"]["packages"][package]
         if releases is None and (refusal := misfit_package(self.around, about)):
             return refusal
+        if name not in solution and (apart := self._find_apart((*solution, name))):
+            other = apart[1] if apart[0] == name else apart[0]
+            return Refusal(f"it goes with no release of {other}: {apart[2]}")
         pins = {TORCH: self.torch.version, **{other: offer.version for other, offer in solution.items()}}
         around = Around(case, self.torch, pins)
         listed = all_releases(name, releases or {}, about)

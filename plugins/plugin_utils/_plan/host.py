@@ -170,7 +170,7 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         cpus=None if _number(platform.get("cpus")) is None else int(platform["cpus"]),
         status="ok" if overrides.driver else _text(driver.get("status")),
         driver=version,
-        driver_cuda=by_driver if overrides.driver else _version(driver.get("cuda")) or by_driver,
+        driver_cuda=by_driver if overrides.driver else _own_level(driver, version, by_driver, known),
         gpus=gpus,
         wheels=_rows(_mapping(observed, "sources").get("wheels")),
         toolkits=_rows(installed.get("toolkits")),
@@ -202,6 +202,24 @@ def read_host(observed: Mapping[str, Any], overrides: Overrides, known: Catalogu
         provider=_text(platform.get("provider")),
         jetson=jetson,
     )
+
+
+def _own_level(driver: Mapping[str, Any], version: str | None, by_driver: str | None, known: Catalogue) -> str | None:
+    """The CUDA release that was read, unless it is of a branch newer than the driver's: then a compat library said it.
+
+    nvidia-smi prints what the libcuda that it loads supports, which in a container may be a compat library.
+    Source: https://docs.nvidia.com/deploy/cuda-compatibility/forward-compatibility.html
+    """
+    told = _version(driver.get("cuda"))
+    if not (told and version and by_driver) or driver.get("source") != "nvidia_smi":
+        return told or by_driver
+    branches = known["drivers"]["branches"]
+    branch = parse_version(version)[0]
+    newer = [key for key in branches if int(key) > branch]
+    least = by_driver if str(branch) in map(str, branches) else newer and str(branches[min(newer, key=int)]["cuda"])
+    if not least or parse_version(told) < parse_version(least):
+        return told
+    return by_driver
 
 
 def level(driver: str | None, known: Catalogue) -> str | None:

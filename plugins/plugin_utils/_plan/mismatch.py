@@ -42,7 +42,8 @@ BROKEN_DRIVER = {  # status of the driver → why nothing works, and what to do
     "timeout": Refusal("the driver does not answer in time", XIDS_RENTED),
     "silent": Refusal(
         "nvidia-smi could not reach the driver in the kernel",
-        "Load it with: sudo modprobe nvidia; if that fails, see dmesg. In a container start it again with its GPU.",
+        "In a container start it again with its GPU, which one that runs may lose. Elsewhere load it with: sudo "
+        "modprobe nvidia; if that fails, see dmesg; if it is loaded, see who may open it: ls -l /dev/nvidia*.",
     ),
     "lost": Refusal(
         "the driver knows of a GPU that does not answer: it has fallen off the bus or failed",

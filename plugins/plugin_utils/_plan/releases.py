@@ -145,6 +145,13 @@ def misfit(around: Around, release: Release) -> Refusal | None:
     checked = least and host.glibc and around.case.request.overrides.glibc
     if checked and parse_version(str(host.glibc)) < parse_version(least):
         return Refusal(f"needs glibc {least}; found {host.glibc}")
+    of_needs = release.about.get("needs_glibc")
+    if of_needs and host.glibc and around.case.request.overrides.glibc:
+        newer = parse_version(release.version) >= parse_version(of_needs["since"])
+        if newer and parse_version(str(host.glibc)) < parse_version(of_needs["glibc"]):
+            return Refusal(
+                f"needs {of_needs['package']}, whose wheels need glibc {of_needs['glibc']}; found {host.glibc}"
+            )
     return _misfit_cuda(around, release) or _unbuilt(around, release)
 
 

@@ -52,7 +52,7 @@ _LIBRARY = re.compile(r"NVML (?:library )?version\s*:\s*(\d{3,}(?:\.\d+)*)", re.
 # The first line of a GPU: number, name, and persistence (Linux) or driver model (Windows); then the bus address.
 _ROW = re.compile(
     r"^\W*\|\s*(?P<index>\d+)\s+(?P<name>\S.*?)\s+(?P<mode>On|Off|N/A|WDDM|TCC|MCDM|ERR!|-)\s*\|"
-    r"\s*(?P<pci>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d)\b"
+    r"\s*(?P<pci>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d\b|N/A(?=\s+N/A\s*\|))"  # N/A: Jetson's own driver
 )
 _LISTED = re.compile(r"^\W*GPU (?P<index>\d+): (?P<name>.+?) \(UUID: (?P<uuid>GPU-[0-9A-Za-z-]+)\)")  # nvidia-smi -L
 _SLICE = re.compile(r"^\W*MIG .+ Device +\d+: \(UUID: MIG-")
@@ -73,6 +73,8 @@ def parse_banner(text: str) -> Facts:
     if not version and not status and not rows:
         if not text.strip() or re.search(r"not found|not recognized|No such file", text):
             return {"driver": {}}  # the tool is not there, which says nothing of the driver
+        if unable := re.search(r"NVIDIA-SMI couldn't find \S+ library.*", text):
+            return {"driver": {"said": unable[0].strip()}}  # nor does this: a container may lack the library alone
         raise RecordingError(
             f"{BANNER} is not what nvidia-smi prints: it begins with {quote(text)}; expected its table, or its error. "
             "Record it again with: nvidia-smi > nvidia-smi.txt."
@@ -132,7 +134,7 @@ def _rows(text: str) -> Iterator[tuple[str, Facts]]:
         device = {
             "index": int(row["index"]),
             "name": row["name"],
-            "pci_id": parse_pci(row["pci"]),
+            "pci_id": None if row["pci"] == "N/A" else parse_pci(row["pci"]),
             "memory_mib": int(memory[1]) if memory else None,
             **_modes(rest),
         }

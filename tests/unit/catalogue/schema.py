@@ -364,6 +364,8 @@ SCHEMA: Mapping[str, Mapping[str, tuple[Kind, Mapping[str, Kind]]]] = {
                 "extras": _optional(_mapping(DIGITS, NAME)),
                 "variants": _optional(_list(VARIANT_OF_RELEASES)),
                 "instead": _optional(TEXT),
+                "apart": _optional(_mapping(PACKAGE, TEXT)),
+                "needs_glibc": _optional(_record(since=VERSION, glibc=RELEASE, package=PACKAGE, source=TEXT)),
             },
         ),
         "alternatives": (PACKAGE, {"packages": _mapping(DIGITS, PACKAGE)}),

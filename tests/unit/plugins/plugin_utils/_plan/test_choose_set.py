@@ -611,3 +611,33 @@ def test_the_example_profiles_get_all_they_ask_for(
     decision = decide(host(gpu, driver, kind="wsl2" if driver == "581.42" else "container"), **wished)
     assert [entry for entry in decision["extensions"].values() if "skipped" in entry] == []
     assert decision["verdict"] == "ok"
+
+
+# --- what the metadata of packages that are not listed here forbids ---
+
+
+def test_sglang_and_vllm_go_with_no_release_of_each_other(host: Any, decide: Decide) -> None:
+    plan = decide(host(), extensions=["sglang", "vllm"])
+    assert plan["verdict"] == "degraded"
+    assert "version" in plan["extensions"]["sglang"]
+    assert "goes with no release of sglang" in plan["extensions"]["vllm"]["skipped"]
+    other = decide(host(), extensions=["vllm", "sglang"])
+    assert "goes with no release of vllm" in other["extensions"]["sglang"]["skipped"]
+
+
+@pytest.mark.parametrize(("glibc", "is_old"), [("2.28", True), ("2.31", False)])
+def test_what_a_wheel_needs_has_no_wheel_for_an_old_c_library(
+    glibc: str, is_old: bool, host: Any, decide: Decide
+) -> None:
+    facts = host()
+    facts["platform"]["glibc"] = glibc
+    plan = decide(facts, pytorch="2.14.0", extensions=["vllm"])
+    words = "needs llguidance, whose wheels need glibc 2.31; found 2.28"
+    assert (words in plan["extensions"]["vllm"].get("skipped", "")) is is_old
+
+
+def test_a_route_that_was_passed_by_is_told_once(host: Any, decide: Decide) -> None:
+    plan = decide(host(), extensions=["vllm"])
+    options = [entry["option"] for entry in plan["rejected"]]
+    assert "PyTorch 2.15.0+cu130" in options
+    assert len(options) == len(set(options))

@@ -131,6 +131,27 @@ def test_what_is_said_in_place_of_a_table(text: str, status: str | None) -> None
     assert parse_banner(text)["driver"].get("status") == status
 
 
+ORIN = """\
+| NVIDIA-SMI 540.4.0                Driver Version: 540.4.0      CUDA Version: 12.6     |
+|   0  Orin (nvgpu)                  N/A  | N/A              N/A |                  N/A |
+| N/A   N/A  N/A               N/A /  N/A | Not Supported        |     N/A          N/A |
+|                                         |                      |                  N/A |
++-----------------------------------------+----------------------+----------------------+
+"""
+
+
+def test_a_jetson_has_a_gpu_without_a_bus_address() -> None:
+    # https://github.com/dusty-nv/jetson-containers/issues/1403
+    device = {"index": 0, "name": "Orin (nvgpu)", "pci_id": None, "memory_mib": None}
+    assert parse_banner(ORIN)["devices"] == [device]
+
+
+def test_a_tool_without_its_library_says_nothing_of_the_driver() -> None:
+    said = "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system."
+    more = "Please make sure that the NVIDIA Display Driver is properly installed and present in your system."
+    assert parse_banner(f"{said} {more}\n") == {"driver": {"said": f"{said} {more}"}}
+
+
 def test_no_devices_are_none_and_no_table_is_unknown() -> None:
     assert parse_banner("No devices were found\n")["devices"] == []
     assert "devices" not in parse_banner("Failed to initialize NVML: Unknown Error\n")
