@@ -43,6 +43,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request impo
 # Minor releases of PyTorch, about five a year, that a build which runs on the driver itself may be behind one that runs
 # by minor-version compatibility: within a year or so newest is the one without limits, beyond it the newer one.
 NATIVE_WITHIN = 4
+NEEDS_NONE = "needs no minor-version compatibility"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,13 @@ class Search:
         torches = self._rejected.setdefault((f"{route} {build.index}".strip(), because), [])
         if build.torch and build.torch not in torches:
             torches.append(build.torch)
+
+    def prefer(self, build: Build, limited: Build) -> None:
+        """Note that a build runs on the driver itself; of several that are met in turn the last one is told alone."""
+        for option, because in list(self._rejected):
+            if because.endswith(NEEDS_NONE):
+                del self._rejected[option, because]
+        self.reject("minor_version", limited, f"{build.name} {NEEDS_NONE}")
 
     def reject_unpublished(self) -> None:
         """Note that nobody publishes the requested PyTorch for the requested CUDA and this architecture."""
@@ -156,7 +164,7 @@ def _first(
             search.reject("", build, refusal.because)
         elif reason:
             if limited and route == "native":
-                search.reject("minor_version", limited, f"{build.name} needs no minor-version compatibility")
+                search.prefer(build, limited)
             why = _why(case, build, reason)
             choice = Choice("fallback" if fallback else route, build, why, search.rejected(), None, fallback)
             if search.accept(choice):

@@ -147,6 +147,12 @@ def test_why_the_newer_cuda_was_left(host: Observe, decide: Decide) -> None:
     )
 
 
+def test_why_the_newer_cuda_was_left_is_told_once_where_extensions_decide(host: Observe, decide: Decide) -> None:
+    decision = decide(host("H100", "580.95.05"), extensions=["xformers", "unsloth", "torchcodec", "sglang"])
+    told = [entry["because"] for entry in decision["rejected"] if "minor-version" in entry["because"]]
+    assert told == [f"PyTorch {decision['pytorch']['local']} needs no minor-version compatibility"]
+
+
 @pytest.mark.parametrize(
     ("driver", "os", "cuda", "route"),
     [
