@@ -176,7 +176,7 @@ def _describe(observed: Mapping[str, Any]) -> str:
     )
     kind = KINDS.get(str(platform.get("kind")), "")
     parts = [
-        gpus or "no GPU",
+        gpus or ("GPUs unknown" if observed.get("devices") is None else "no GPU"),
         _driver(driver),
         " ".join(part for part in (PROVIDERS.get(str(platform.get("provider")), ""), kind) if part),
         f"{os_id} {system.get('version') or ''}".strip(),

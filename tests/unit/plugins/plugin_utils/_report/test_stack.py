@@ -306,4 +306,4 @@ def test_color_is_for_the_verdict_alone(pod: Any, decide: Decide) -> None:
 
 def test_no_observation_at_all(decide: Decide) -> None:
     text = render_text(decide({}, toolkit={"provider": "none"}), {}, "nowhere")
-    assert text.splitlines()[0] == "nowhere   no GPU · driver unknown"
+    assert text.splitlines()[0] == "nowhere   GPUs unknown · driver unknown"
