@@ -192,8 +192,7 @@ def _why_moved(walk: Walk, number: int, kept: Sequence[str]) -> str:
     _unused, there = keep([options], kept)
     lacking = next((name for name in kept if name not in there), None)
     if lacking is None:
-        wheels = walk.met[number].build.cuda
-        return f"the extensions' wheels are built for another CUDA than {wheels}"
+        return f"the extensions' wheels are built for CUDA {walk.met[number].build.cuda}"
     return f"{lacking} {options.why_not(lacking, options.solve(there)).because}"
 
 

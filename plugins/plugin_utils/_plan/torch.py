@@ -127,7 +127,8 @@ def not_adopted(case: Case, build: Build) -> Rejection | None:
         same = build.index == CPU or cuda == build.cuda or (cuda and case.request.cuda == "newest")
         if same and lacking and _is_adoptable(case, row):
             option = f"PyTorch {row.get('local') or row['version']} at {row['path']}"
-            return Rejection(option, f"it lacks {', '.join(lacking)}, and what is not ours is not changed")
+            left = f"it lacks {', '.join(lacking)}, and nothing is installed into an environment of others"
+            return Rejection(option, left)
     return None
 
 

@@ -54,7 +54,7 @@ def test_a_wish_that_needs_ptx_gets_forward_compatibility(
     assert found == (route, cuda, package)
     assert decision["verdict"] == "ok"
     if package:
-        need = f"ships kernels as PTX of CUDA 12.8 alone for compute capability 9.0, which driver {driver}"
+        need = f"ships kernels only as PTX of CUDA 12.8 for compute capability 9.0, which driver {driver}"
         assert need in told(decision, "reasons")
         assert not any("PTX does not" in entry["text"] for entry in decision["versions"])
 
@@ -69,7 +69,7 @@ def test_without_forward_compatibility_the_wish_is_met_in_part(host: Observe, de
     """No library lists branch 525: what will not run is named, and the verdict is not ok."""
     decision = decide(host("H100", "525.147.05"), **VLLM)
     assert (decision["verdict"], decision["route"]) == ("degraded", "minor_version")
-    assert "vllm 0.13.0 ships kernels as PTX of CUDA 12.8 alone" in told(decision, "rejected")
+    assert "vllm 0.13.0 ships kernels only as PTX of CUDA 12.8" in told(decision, "rejected")
     assert "cuda-compat-12-8 lists branches 535, not 525" in told(decision, "rejected")
     assert "Use a host with driver 570.26 or newer: it compiles PTX of CUDA 12.8." in decision["remedies"]
 
