@@ -23,6 +23,8 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = "ansible_collections.podsmith.gpu"
 MAKERS = ("", "NVIDIA ", "NVIDIA GeForce ", "Tesla ", "Quadro ")  # what NVML puts before what people say
+# Keys of the request that are lists: extensions=vllm is a list of one.
+LISTS = ("on_old_driver", "extensions", "architectures", "repair_files")
 UNUSABLE = ("blocked", "broken", "unmet")
 EPILOG = """\
   scripts/plan recording cuda=13.0 pytorch=2.9 extensions=triton,vllm
@@ -185,7 +187,8 @@ def read_request(options: argparse.Namespace, wish: Sequence[str]) -> Facts:
         request |= content.get("stack_plan_request", content)
     for word in wish:
         key, _unused, value = word.partition("=")
-        request[key] = parse_value(value)
+        parsed = parse_value(value)
+        request[key] = [parsed] if key in LISTS and isinstance(parsed, str) and parsed != "auto" else parsed
     return request
 
 

@@ -263,7 +263,7 @@ def _active(case: Case, library: Library, cuda: str, refused: list[tuple[Library
     text = f"{because}; {library.package} lists branch {host.branch} ({brand})"
     if library.cuda != cuda:
         text += f"; it is built for CUDA {library.cuda} and runs programs of CUDA {cuda} as well"
-        text += ", and lies here already" if library.note else ""
+        text += ", and is on this host already" if library.note else ""
     own = [refusal.because for one, refusal in refused if one.cuda == cuda]
     return _compat(library, confidence, Reason("compat-branch-listed", "; ".join((text, *own)), library.row["source"]))
 

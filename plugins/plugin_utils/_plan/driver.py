@@ -329,7 +329,7 @@ def without_root(case: Case, _planned: Planned) -> Refusal | None:
     """A driver is installed for the whole system."""
     if case.host.root is False:
         ways = (WayOut("Run with become: true.", host={"root": True}), LEAVE)
-        return Refusal("a driver is installed by root, and this is not root", ways=ways)
+        return Refusal("installing a driver needs root, and this is not root", ways=ways)
     if case.layout.scope != "system":
         because = "a driver is installed for the whole system, and the scope is user"
         system = WayOut("Set scope: system and run with become: true.", {"scope": "system"}, {"root": True})

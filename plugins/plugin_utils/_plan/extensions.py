@@ -212,7 +212,7 @@ class Options:
         if isinstance(releases, Refusal):
             return releases
         if self.torch.adopt and releases is None and not self._is_bundled_for_others(package):
-            return Refusal(f"it does not lie beside the PyTorch at {self.torch.adopt}")
+            return Refusal(f"it is not installed beside the PyTorch at {self.torch.adopt}")
         if releases is None and package not in known["extensions"]["packages"]:
             return Refusal(f"it is published for each CUDA major, not for {self.torch.cuda or 'the CPU'}")
         about: Row = {} if releases is not None else known["extensions"]["packages"][package]
@@ -256,12 +256,12 @@ class Options:
         """Why there is no release of a needed package that is as specified."""
         about = self.case.known["extensions"]["packages"].get(name, {})
         if self.torch.adopt or not about:
-            return "it does not lie beside PyTorch"
+            return "it is not installed beside PyTorch"
         if refusal := misfit_package(self.around, about):
             return refusal.because
         listed = releases_of(name, self.case.known, about, self.torch.cuda)
         found = ((one, misfit(self.around, one)) for one in listed if satisfies(one.version, spec))
-        return next((f"{one.version} {refusal.because}" for one, refusal in found if refusal), "no release is as that")
+        return next((f"{one.version} {refusal.because}" for one, refusal in found if refusal), "no release fits")
 
     def needed(self, kept: Sequence[str]) -> dict[str, Extension]:
         """What the set needs beside what is wished, of the packages that PyTorch's index has for each CUDA.

@@ -95,7 +95,7 @@ def tell_needs(case: Case, needs: tuple[Need, ...]) -> Reason:
     verb = "ship" if len(needs) > 1 else "ships"
     driver = f"{rules.driver_name(case.host)} (CUDA {case.host.driver_cuda})"
     text = (
-        f"{names} {verb} kernels as PTX of CUDA {newest_need(needs)} alone for compute capability "
+        f"{names} {verb} kernels only as PTX of CUDA {newest_need(needs)} for compute capability "
         f"{needs[0].capability}, which {driver} does not compile (error 222)"
     )
     return Reason("needs-ptx", text, needs[0].source)

@@ -29,6 +29,7 @@ PROC = "proc-driver-nvidia.txt"
 SMI_CSV = "nvidia-smi-query.csv"
 HOST = "host.txt"
 TEXTS = (SMI_XML, PROC, COLLECT_ENV, BANNER, SMI_CSV, HOST)
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 ROOT = "root"  # the folder of a recording in which the host's files lie
 
 
@@ -40,6 +41,8 @@ def read_folder(path: Path) -> Facts:
     if not path.exists():
         expected = "expected a folder of recorded texts or a JSON file of facts"
         raise RecordingError(f"The recording {path} does not exist; {expected}.")
+    if path.is_file() and path.name.endswith(ARCHIVES):
+        raise RecordingError(f"The recording {path} is an archive; unpack it and name the folder that was in it.")
     try:
         if path.is_file():
             return parse_facts(path.read_text(encoding="utf-8"))

@@ -119,6 +119,13 @@ def test_a_host_that_cannot_be_used_ends_with_a_status_of_its_own(capsys: pytest
     assert run(capsys, "--gpu", "K80", "--driver", "580")[0] == 3
 
 
+@pytest.mark.parametrize("words", ["vllm", "[vllm]", "vllm,"])
+def test_a_list_of_one_needs_no_brackets(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "--gpu", "H100", "--driver", "580.95.05", f"extensions={words}")
+    assert (status, err) == (0, "")
+    assert "  + vllm " in out
+
+
 def test_each_profile_of_the_example_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
     names = sorted(path.stem for path in (ROOT / "inventories" / "example" / "group_vars").glob("*.yml"))
     assert "rtx5090" in names

@@ -216,6 +216,8 @@ def test_the_wheels_own_cuda_comes_before_a_newer_one(host: Any, settle: Decide)
     """PyTorch 2.14.0 is there for CUDA 13.2 as well, and would run; vLLM's wheel is built for 13.0."""
     decision = settle(host(driver="610.43.02"), pytorch="2.14.0", extensions=["vllm"])
     assert decision["pytorch"]["index"] == "cu130"
+    left = {"option": "PyTorch 2.14.0+cu132", "because": "the extensions' wheels are built for CUDA 13.0"}
+    assert left in decision["rejected"]
     assert settle(host(driver="610.43.02"), pytorch="2.14.0")["pytorch"]["index"] == "cu132"
     named = settle(host(driver="610.43.02"), pytorch="2.14.0", cuda="13.2", extensions=["vllm"])
     assert (named["pytorch"]["index"], named["extensions"]["vllm"]["version"]) == ("cu132", "0.33.0")
@@ -392,7 +394,7 @@ def test_an_image_that_lacks_an_extension_is_not_adopted_and_told(host: Any, set
     assert decision["pytorch"]["provider"] == "pytorch_index"
     assert {
         "option": "PyTorch 2.15.0+cu130 at /opt/venv/lib/python3.12/site-packages",
-        "because": "it lacks torchvision, torchaudio, and what is not ours is not changed",
+        "because": "it lacks torchvision, torchaudio, and nothing is installed into an environment of others",
     } in decision["rejected"]
     whole = settle(host(pytorch=[image]), cuda="13.0", extensions=["triton"])
     assert (whole["pytorch"]["adopt"], [row for row in whole["rejected"] if "lacks" in row["because"]]) == (

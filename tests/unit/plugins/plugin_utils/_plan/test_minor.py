@@ -54,7 +54,7 @@ def test_a_wish_that_needs_ptx_gets_forward_compatibility(
     assert found == (route, cuda, package)
     assert decision["verdict"] == "ok"
     if package:
-        need = f"ships kernels as PTX of CUDA 12.8 alone for compute capability 9.0, which driver {driver}"
+        need = f"ships kernels only as PTX of CUDA 12.8 for compute capability 9.0, which driver {driver}"
         assert need in told(decision, "reasons")
         assert not any("PTX does not" in entry["text"] for entry in decision["versions"])
 
@@ -69,7 +69,7 @@ def test_without_forward_compatibility_the_wish_is_met_in_part(host: Observe, de
     """No library lists branch 525: what will not run is named, and the verdict is not ok."""
     decision = decide(host("H100", "525.147.05"), **VLLM)
     assert (decision["verdict"], decision["route"]) == ("degraded", "minor_version")
-    assert "vllm 0.13.0 ships kernels as PTX of CUDA 12.8 alone" in told(decision, "rejected")
+    assert "vllm 0.13.0 ships kernels only as PTX of CUDA 12.8" in told(decision, "rejected")
     assert "cuda-compat-12-8 lists branches 535, not 525" in told(decision, "rejected")
     assert "Use a host with driver 570.26 or newer: it compiles PTX of CUDA 12.8." in decision["remedies"]
 
@@ -145,6 +145,12 @@ def test_why_the_newer_cuda_was_left(host: Observe, decide: Decide) -> None:
     assert told_of["minor_version cu132 of PyTorch 2.15.0"] == (
         "PyTorch 2.15.0+cu130 needs no minor-version compatibility"
     )
+
+
+def test_why_the_newer_cuda_was_left_is_told_once_where_extensions_decide(host: Observe, decide: Decide) -> None:
+    decision = decide(host("H100", "580.95.05"), extensions=["xformers", "unsloth", "torchcodec", "sglang"])
+    told = [entry["because"] for entry in decision["rejected"] if "minor-version" in entry["because"]]
+    assert told == [f"PyTorch {decision['pytorch']['local']} needs no minor-version compatibility"]
 
 
 @pytest.mark.parametrize(

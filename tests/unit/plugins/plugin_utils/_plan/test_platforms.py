@@ -242,7 +242,7 @@ def test_a_jetson_whose_minor_release_is_unknown(wish: dict[str, Any], words: st
 def test_an_extension_that_does_not_lie_beside_it_is_refused_by_name() -> None:
     decision = decide(jetson(toolkits=[TOOLKIT_12_6], pytorch=[TORCH]), {"extensions": ["torchvision", "xformers"]})
     assert decision["extensions"]["torchvision"]["version"] == "0.23.0"
-    assert "does not lie beside the PyTorch at /home/ada/.venv" in decision["extensions"]["xformers"]["skipped"]
+    assert "is not installed beside the PyTorch at /home/ada/.venv" in decision["extensions"]["xformers"]["skipped"]
 
 
 def test_pytorch_for_the_cpu_runs_on_every_jetson() -> None:

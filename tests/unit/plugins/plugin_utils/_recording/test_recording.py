@@ -17,6 +17,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.recording 
     SCHEMA,
     parse_facts,
     parse_recording,
+    read_folder,
 )
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._recording.smi import parse_banner, parse_smi_xml
 
@@ -228,3 +229,9 @@ def test_facts_are_taken_as_they_are(wrap: object) -> None:
 def test_facts_that_are_none(text: str, words: str) -> None:
     with pytest.raises(RecordingError, match=words):
         parse_facts(text)
+
+
+def test_an_archive_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "pod.tar.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(RecordingError, match=r"pod\.tar\.gz is an archive; unpack it and name the"):
+        read_folder(tmp_path / "pod.tar.gz")
