@@ -30,7 +30,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import
     newest_first,
     releases_of,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import Offer, find_any, satisfies, solve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import (
+    Offer,
+    find_any,
+    satisfies,
+    satisfies_any,
+    solve,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -224,7 +230,7 @@ class Options:
         known = self.case.known
         if self.torch.adopt or package not in known["extensions"]["packages"]:
             return False
-        return any(satisfies(version, spec) for version in known["pypi"]["packages"].get(package, {}))
+        return satisfies_any(newest_first(package, known), spec)
 
     def is_hopeless(self, name: str) -> bool:
         """Whether no PyTorch for this host's GPU would help: it has no wheels, or is for other GPUs."""

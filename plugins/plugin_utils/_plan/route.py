@@ -238,10 +238,14 @@ def serve_ptx(case: Case, choice: Choice) -> Choice:
 def _forward(search: Search, builds: list[Build]) -> Choice | None:
     """The best build through a compat library: the newest PyTorch, on a documented pair before a listed one."""
     found: list[tuple[tuple[tuple[int, ...], bool, tuple[int, ...]], Build, Compat]] = []
+    by_cuda: dict[str, Compat | Refusal] = {}
     for build in builds:
         if search.why_not(build, ptx=True):
             continue
-        compat = forward_compat(search.case, build.cuda or "")
+        cuda = build.cuda or ""
+        if cuda not in by_cuda:
+            by_cuda[cuda] = forward_compat(search.case, cuda)
+        compat = by_cuda[cuda]
         if isinstance(compat, Refusal):
             search.reject("forward_compat", _without_torch(build), compat.because)
         elif not compat.installed and (no_package := no_compat_package(search.case, compat.cuda)):
