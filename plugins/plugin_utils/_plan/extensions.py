@@ -84,7 +84,7 @@ class Options:
         if self.built:
             kept: dict[str, Any] = self.memo.setdefault(key, {})
             return kept
-        return remember(self.case.known, ("set", *key), dict)
+        return remember(self.case.known, "set", key, dict)
 
     def _place(self) -> tuple[Any, ...]:
         """What of PyTorch and the host decides whether a wheel fits, beside the GPUs."""
@@ -191,9 +191,8 @@ class Options:
         about = known["extensions"]["packages"][package]
         if misfit_package(self.around, about):
             return
-        fit = remember(
-            known, ("fit", package, name in self.wished, self._place()), lambda: tuple(self._fit(name, package))
-        )
+        key = (package, name in self.wished, self._place())
+        fit = remember(known, "fit", key, lambda: tuple(self._fit(name, package)))
         for release, extension in fit:
             yield self._offer(name, release, extension)
 
@@ -209,7 +208,7 @@ class Options:
                 listed = [one for release in listed for one in (release, replace(release, about=own))]
             return tuple(listed)
 
-        for release in remember(known, ("releases", package, cuda, name in self.wished), list_releases):
+        for release in remember(known, "releases", (package, cuda, name in self.wished), list_releases):
             if misfit(self.around, release) is None:
                 yield release, describe_extension(self.around, release)
 

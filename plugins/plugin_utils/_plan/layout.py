@@ -92,8 +92,8 @@ def find_repository(case: Case, cuda: str | None = None) -> str | None:
     host = case.host
     if host.jetson and not host.jetson.sbsa:
         return None  # its packages for aarch64 are for Arm servers
-    key = ("repository", cuda, host.wsl, host.arch, host.os_id, host.os_version, tuple(host.os_like))
-    return remember(case.known, key, lambda: _find_repository(case, cuda))
+    key = (cuda, host.wsl, host.arch, host.os_id, host.os_version, tuple(host.os_like))
+    return remember(case.known, "repository", key, lambda: _find_repository(case, cuda))
 
 
 def _find_repository(case: Case, cuda: str | None) -> str | None:

@@ -13,13 +13,15 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 Found = TypeVar("Found")
 
 CATALOGUES = 4  # that are remembered: one, and those of a test
-ENTRIES = 1024  # of one catalogue; the oldest go first
+ENTRIES = 1024  # of one kind; the oldest go first
 
-_MEMOS: dict[int, tuple[Catalogue, dict[Hashable, Any]]] = {}  # with its catalogue, so that an id is not met again
+_MEMOS: dict[
+    int, tuple[Catalogue, dict[str, dict[Hashable, Any]]]
+] = {}  # with its catalogue, so that an id is not met again
 
 
-def remember(known: Catalogue, key: Hashable, make: Callable[[], Found]) -> Found:
-    """What ``make`` returns, asked once for each key, which names all that it depends on beside ``known``.
+def remember(known: Catalogue, kind: str, key: Hashable, make: Callable[[], Found]) -> Found:
+    """What ``make`` returns, asked once for each kind and key, which name all that it depends on beside ``known``.
 
     A catalogue is told from others by its identity: nobody may change it in place, as :func:`load_catalogue` says.
     """
@@ -28,7 +30,7 @@ def remember(known: Catalogue, key: Hashable, make: Callable[[], Found]) -> Foun
         kept = _MEMOS[id(known)] = (known, {})
         while len(_MEMOS) > CATALOGUES:
             del _MEMOS[next(iter(_MEMOS))]
-    memo = kept[1]
+    memo = kept[1].setdefault(kind, {})
     try:
         found: Found = memo[key]
     except KeyError:
