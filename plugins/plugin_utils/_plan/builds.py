@@ -9,8 +9,8 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import pep
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import tags
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Python
@@ -113,8 +113,10 @@ def _fitting_tags(python: str) -> frozenset[str]:
     """The interpreter tags, with the stable ABI where it is that, of wheels that a CPython such as 3.11 accepts."""
     version = parse_version(python)[:2]
     interpreter = f"cp{version[0]}{version[1]}"
-    stable = {f"{tag.interpreter}-abi3" for tag in tags.cpython_tags(version, platforms=["any"]) if tag.abi == "abi3"}
-    generic = {tag.interpreter for tag in tags.compatible_tags(version, interpreter, ["any"])}
+    stable = {
+        f"{tag.interpreter}-abi3" for tag in pep.tags.cpython_tags(version, platforms=["any"]) if tag.abi == "abi3"
+    }
+    generic = {tag.interpreter for tag in pep.tags.compatible_tags(version, interpreter, ["any"])}
     return frozenset({interpreter, *stable, *generic})
 
 

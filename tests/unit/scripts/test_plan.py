@@ -89,6 +89,10 @@ def test_a_host_in_words(argv: list[str], line: str, capsys: pytest.CaptureFixtu
             ["--gpu", "H10O"],
             'plan: --gpu names "H10O", which the catalogue does not have; did you mean H100? Or give its',
         ),
+        (
+            ["--driver", "580", "--os", "9.5"],
+            'plan: --os is "9.5"; expected ID and VERSION_ID of os-release, such as rocky 9.5, ',
+        ),
         (["--driver", "new"], 'plan: --driver is "new"; expected a version or a branch, such as 570.133.20 or 570.'),
         ([str(RECORDING), "--gpu", "H100"], "plan: found a recording and a host in words; expected one of them."),
         (["a", "b"], "plan: found the recordings a and b; expected one."),
@@ -109,6 +113,29 @@ def test_what_cannot_be_understood(argv: list[str], words: str, capsys: pytest.C
     status, out, err = run(capsys, *argv)
     assert (status, out) == (2, "")
     assert err.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("system", "family", "program"),
+    [
+        ("ubuntu 24.04", "debian", "apt"),
+        ("linuxmint 22", "debian", None),  # NVIDIA has no repository for it
+        ("rocky 9.5", "redhat", "rpm"),
+        ("miracle 9.4 rhel fedora", "redhat", "rpm"),
+        ("sles_sap 15.6", "suse", "rpm"),
+        ("opensuse-leap 15.6", "suse", "rpm"),
+        ("amzn 2023", "redhat", "rpm"),
+    ],
+)
+def test_the_system_of_a_host_in_words(
+    system: str, family: str, program: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Packages are planned from the repository that NVIDIA has for the system, or for what it is like."""
+    words = ["--gpu", "H100", "--driver", "580", "--kind", "vm", "--os", system, "cuda=13.0"]
+    status, out, err = run(capsys, *words, "toolkit={provider: " + (program or "auto") + "}", "--json")
+    toolkit = json.loads(out)["toolkit"]
+    assert (status, err, toolkit["provider"]) == (0, "", program or "pypi")
+    assert plan.describe_os(system)["family"] == family
 
 
 def test_a_host_that_cannot_be_used_ends_with_a_status_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
