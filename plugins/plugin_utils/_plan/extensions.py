@@ -93,13 +93,7 @@ class Options:
         wheels = tuple((row.get("name"), row["version"]) for row in rows)
         build = (torch.version, torch.local, torch.cuda, torch.provider, torch.channel, torch.index)
         glibc = host.glibc if self.case.request.overrides.glibc else None
-        return (
-            *build,
-            torch.python.version,
-            host.arch,
-            glibc,
-            tuple((row.get("name"), row["version"]) for row in wheels),
-        )
+        return (*build, torch.python.version, host.arch, glibc, wheels)
 
     def offers(self, name: str) -> tuple[Offer, ...]:
         """The releases of a package that fit PyTorch and the host, the best first, whatever else they need."""
