@@ -211,9 +211,12 @@ def read_request(options: argparse.Namespace, wish: Sequence[str]) -> Facts:
     if options.request:
         content = read_yaml(options.request.read_text(encoding="utf-8"), str(options.request))
         request |= content.get("stack_plan_request", content)
+    defaults = load("plugins.plugin_utils._request.request").Request() if wish else None
     for word in wish:
-        key, _unused, value = word.partition("=")
-        request[key] = parse_value(value)
+        key, _unused, text = word.partition("=")
+        value = parse_value(text)
+        is_list = key == "architectures" or isinstance(getattr(defaults, key, None), tuple)
+        request[key] = [value] if is_list and isinstance(value, str) else value
     return request
 
 
