@@ -23,8 +23,22 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = "ansible_collections.podsmith.gpu"
 MAKERS = ("", "NVIDIA ", "NVIDIA GeForce ", "Tesla ", "Quadro ")  # what NVML puts before what people say
-# Keys of the request that are lists: extensions=vllm is a list of one.
-LISTS = ("on_old_driver", "extensions", "architectures", "repair_files")
+# ID_LIKE of the os-release of systems that people name; a rare one's is named with it
+ID_LIKE = {
+    "ubuntu": "debian",
+    "linuxmint": "ubuntu debian",
+    "pop": "ubuntu debian",
+    "rhel": "fedora",
+    "centos": "rhel fedora",
+    "rocky": "rhel centos fedora",
+    "almalinux": "rhel centos fedora",
+    "ol": "fedora",
+    "amzn": "fedora",
+    "sles": "suse",
+    "sles_sap": "suse",
+    "opensuse-leap": "suse opensuse",
+    "opensuse-tumbleweed": "opensuse suse",
+}
 UNUSABLE = ("blocked", "broken", "unmet")
 EPILOG = """\
   scripts/plan recording cuda=13.0 pytorch=2.9 extensions=triton,vllm
@@ -68,7 +82,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     host.add_argument("--driver", help="its version or branch, such as 570.133.20")
     host.add_argument("--kind", choices=["bare_metal", "vm", "container", "wsl2"], default="container")
     host.add_argument("--arch", choices=["x86_64", "aarch64"], default="x86_64")
-    host.add_argument("--os", default="ubuntu 24.04", help="ID and VERSION_ID of os-release")
+    host.add_argument(
+        "--os", default="ubuntu 24.04", help="ID, VERSION_ID and, of a rare system, ID_LIKE of os-release"
+    )
     host.add_argument("--python", default="3.12")
     parser.add_argument("--profile", metavar="NAME", help="the request of inventories/example/group_vars/NAME.yml")
     parser.add_argument("--request", type=pathlib.Path, metavar="FILE", help="a YAML file with stack_plan_request")
@@ -133,8 +149,6 @@ def find_host(options: argparse.Namespace, recordings: Sequence[str], known: Map
 
 def describe(options: argparse.Namespace, known: Mapping[str, Any]) -> Facts:
     """The facts of a host in words. What is not said is unknown."""
-    system, _unused, version = options.os.partition(" ")
-    families = load("plugins.module_utils._observe.platform").FAMILIES
     if options.driver and not re.fullmatch(r"\d{3,4}(\.\d{1,4}){0,2}", options.driver):
         raise UsageError(f'--driver is "{options.driver}"; expected a version or a branch, such as 570.133.20 or 570.')
     devices = [device for part in (options.gpu or "").split(",") if part.strip() for device in parse_gpus(part, known)]
@@ -146,7 +160,7 @@ def describe(options: argparse.Namespace, known: Mapping[str, Any]) -> Facts:
         "recorded": True,
         "platform": {
             "kind": options.kind,
-            "os": {"id": system, "version": version or None, "family": families.get(system.split("-")[0])},
+            "os": describe_os(options.os),
             "arch": options.arch,
             "root": True,
             "home": "/root",
@@ -155,6 +169,18 @@ def describe(options: argparse.Namespace, known: Mapping[str, Any]) -> Facts:
         "driver": driver,
         "devices": [{**device, "index": index} for index, device in enumerate(devices)] if options.gpu else None,
     }
+
+
+def describe_os(text: str) -> Facts:
+    """``rocky 9.5`` or ``miracle 9.4 rhel fedora`` as what is observed of an os-release. Raises UsageError."""
+    match = re.fullmatch(r"\s*([a-z][\w.-]*)(?:\s+(\d[\w.]*))?((?:\s+[a-z][\w.-]*)*)\s*", text.lower())
+    if match is None:
+        told = f'--os is "{text}"; expected ID and VERSION_ID of os-release, such as rocky 9.5'
+        raise UsageError(f"{told}, and its ID_LIKE where few know the system: miracle 9.4 rhel fedora.")
+    like = match[3].strip() or ID_LIKE.get(match[1], "")
+    lines = [f"ID={match[1]}", f"ID_LIKE={like}", *([f"VERSION_ID={match[2]}"] if match[2] else [])]
+    found: Facts = load("plugins.module_utils._observe.platform").parse_os_release("\n".join(lines))
+    return found
 
 
 def parse_gpus(text: str, known: Mapping[str, Any]) -> list[Facts]:
@@ -185,10 +211,12 @@ def read_request(options: argparse.Namespace, wish: Sequence[str]) -> Facts:
     if options.request:
         content = read_yaml(options.request.read_text(encoding="utf-8"), str(options.request))
         request |= content.get("stack_plan_request", content)
+    defaults = load("plugins.plugin_utils._request.request").Request() if wish else None
     for word in wish:
-        key, _unused, value = word.partition("=")
-        parsed = parse_value(value)
-        request[key] = [parsed] if key in LISTS and isinstance(parsed, str) and parsed != "auto" else parsed
+        key, _unused, text = word.partition("=")
+        value = parse_value(text)
+        is_list = key == "architectures" or isinstance(getattr(defaults, key, None), tuple)
+        request[key] = [value] if is_list and isinstance(value, str) and value != "auto" else value
     return request
 
 

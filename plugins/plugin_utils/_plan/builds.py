@@ -9,11 +9,12 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue import pep
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.pep import tags
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Python
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.memo import remember
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.patches import check_patch, split_patch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.rules import no_machine_code
@@ -112,8 +113,10 @@ def _fitting_tags(python: str) -> frozenset[str]:
     """The interpreter tags, with the stable ABI where it is that, of wheels that a CPython such as 3.11 accepts."""
     version = parse_version(python)[:2]
     interpreter = f"cp{version[0]}{version[1]}"
-    stable = {f"{tag.interpreter}-abi3" for tag in tags.cpython_tags(version, platforms=["any"]) if tag.abi == "abi3"}
-    generic = {tag.interpreter for tag in tags.compatible_tags(version, interpreter, ["any"])}
+    stable = {
+        f"{tag.interpreter}-abi3" for tag in pep.tags.cpython_tags(version, platforms=["any"]) if tag.abi == "abi3"
+    }
+    generic = {tag.interpreter for tag in pep.tags.compatible_tags(version, interpreter, ["any"])}
     return frozenset({interpreter, *stable, *generic})
 
 
@@ -283,9 +286,18 @@ def _compilable(indexes: list[str], cuda: str, known: Catalogue) -> list[str]:
     return [f"cu{cuda.replace('.', '')}"] if parse_version(cuda)[0] in majors else []
 
 
-def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False) -> Iterator[Build]:
+def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False) -> tuple[Build, ...]:
     """The build of an index, or one that is compiled here, which has code for whatever nvcc has."""
-    known = case.known
+    known, arch = case.known, case.host.arch
+    return remember(
+        known,
+        "builds",
+        (torch, index, arch, compiled),
+        lambda: tuple(_read_builds(known, torch, index, arch, compiled)),
+    )
+
+
+def _read_builds(known: Catalogue, torch: str | None, index: str, arch: str | None, compiled: bool) -> Iterator[Build]:
     cuda = index_cuda(index, known)
     if torch is None:
         row = known["cuda"]["releases"][str(cuda)]
@@ -299,7 +311,7 @@ def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False
         source = str(known["source"]["packages"]["torch"]["source"])
         yield Build(torch, index, cuda, archs, (), tuple(row["pythons"]), None, source)
         return
-    content = row["indexes"][index].get(case.host.arch)
+    content = row["indexes"][index].get(arch)
     if content is None:
         return
     yield Build(
@@ -309,7 +321,7 @@ def _builds(case: Case, torch: str | None, index: str, *, compiled: bool = False
         tuple(content["linux"]),
         tuple(content["ptx"]),
         tuple(row["pythons"]),
-        least_glibc(row, index, case.host.arch),
+        least_glibc(row, index, arch),
         str(row["source"]),
     )
 
@@ -323,7 +335,7 @@ def least_glibc(row: Row, index: str, arch: str | None) -> str | None:
 def cpu_build(case: Case, torch: str, *, compiled: bool = False) -> Build | None:
     """The build without CUDA of a release."""
     return (
-        next(_builds(case, torch, CPU, compiled=compiled), None)
+        next(iter(_builds(case, torch, CPU, compiled=compiled)), None)
         if CPU in case.known["pytorch"]["releases"][torch]["indexes"]
         else None
     )

@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load import Catalogue, Row
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.memo import remember
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import (
     TORCH,
@@ -29,7 +30,13 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.releases import
     newest_first,
     releases_of,
 )
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import Offer, find_any, satisfies, solve
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.resolver import (
+    Offer,
+    find_any,
+    satisfies,
+    satisfies_any,
+    solve,
+)
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import PyTorch
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import STABLE
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.words import unlisted
@@ -58,15 +65,35 @@ class Options:
 
     def __post_init__(self) -> None:
         """Note what is there whatever is chosen: what PyTorch brings, or what lies beside an adopted one."""
-        torch = self.torch
-        key = (torch.local, torch.cuda, torch.provider, torch.python.version, torch.adopt, self.wished)
-        self._offers: dict[str, tuple[Offer, ...]] = self.memo.setdefault((*key, "offers"), {})
-        self._solved: dict[tuple[str, ...], Solution | None] = self.memo.setdefault((*key, "solved"), {})
-        self._usable: dict[str, tuple[Offer, ...]] = self.memo.setdefault((*key, "usable"), {})
-        self._can: dict[frozenset[str], bool] = self.memo.setdefault((*key, "can"), {})
+        store: dict[str, Any] = self._store()
+        self._offers: dict[str, tuple[Offer, ...]] = store.setdefault("offers", {})
+        self._solved: dict[tuple[str, ...], Solution | None] = store.setdefault("solved", {})
+        self._usable: dict[str, tuple[Offer, ...]] = store.setdefault("usable", {})
+        self._can: dict[frozenset[str], bool] = store.setdefault("can", {})
         self.around = Around(self.case, self.torch, {TORCH: self.torch.version})
         self.bundled = _bundled(self.case, self.torch)
         self.adopted = _adopted(self.case, self.torch)
+
+    def _store(self) -> dict[str, Any]:
+        """Where what is found is kept: with the catalogue, for every host and request that are alike in what counts.
+
+        What is compiled here depends on more of the host: that is kept for one decision.
+        """
+        adopted = tuple(sorted(_adopted(self.case, self.torch).items()))
+        key = (self._place(), self.torch.adopt, adopted, self.case.host.capabilities, self.wished)
+        if self.built:
+            kept: dict[str, Any] = self.memo.setdefault(key, {})
+            return kept
+        return remember(self.case.known, "set", key, dict)
+
+    def _place(self) -> tuple[Any, ...]:
+        """What of PyTorch and the host decides whether a wheel fits, beside the GPUs."""
+        torch, host = self.torch, self.case.host
+        rows = host.wheels if torch.provider == "host_wheels" else ()
+        wheels = tuple((row.get("name"), row["version"]) for row in rows)
+        build = (torch.version, torch.local, torch.cuda, torch.provider, torch.channel, torch.index)
+        glibc = host.glibc if self.case.request.overrides.glibc else None
+        return (*build, torch.python.version, host.arch, glibc, wheels)
 
     def offers(self, name: str) -> tuple[Offer, ...]:
         """The releases of a package that fit PyTorch and the host, the best first, whatever else they need."""
@@ -139,7 +166,7 @@ class Options:
             for version in sorted(releases, key=parse_version, reverse=True):
                 release = Release(name, version, releases[version], {})
                 if misfit_metadata(self.around, release) is None:
-                    yield self._offer(release, Extension(version, f"{name}=={version}", "source"))
+                    yield self._offer(name, release, Extension(version, f"{name}=={version}", "source"))
         elif self._is_bundled_for_others(package):
             return
         elif package in self.adopted:
@@ -166,22 +193,32 @@ class Options:
         about = known["extensions"]["packages"][package]
         if misfit_package(self.around, about):
             return
-        key = ("releases", package, self.torch.cuda, name in self.wished)
-        if key not in self.memo:
-            listed = list(releases_of(package, known, about, self.torch.cuda))
+        key = (package, name in self.wished, self._place())
+        fit = remember(known, "fit", key, lambda: tuple(self._fit(name, package)))
+        for release, extension in fit:
+            yield self._offer(name, release, extension)
+
+    def _fit(self, name: str, package: str) -> Iterable[tuple[Release, Extension]]:
+        """The wheels of a package that fit PyTorch and the host, and what to ask the installer for."""
+        known, cuda = self.case.known, self.torch.cuda
+        about = known["extensions"]["packages"][package]
+
+        def list_releases() -> tuple[Release, ...]:
+            listed = list(releases_of(package, known, about, cuda))
             if name not in self.wished and about.get("index") == "pytorch":
                 own = {**about, "index": "pypi"}
                 listed = [one for release in listed for one in (release, replace(release, about=own))]
-            self.memo[key] = listed
-        for release in self.memo[key]:
-            if misfit(self.around, release) is None:
-                yield replace(self._offer(release, describe_extension(self.around, release)), name=name)
+            return tuple(listed)
 
-    def _offer(self, release: Release, extension: Extension) -> Offer:
+        for release in remember(known, "releases", (package, cuda, name in self.wished), list_releases):
+            if misfit(self.around, release) is None:
+                yield release, describe_extension(self.around, release)
+
+    def _offer(self, name: str, release: Release, extension: Extension) -> Offer:
         """A release as the resolver sees it; what it requires of a package that nobody knows constrains nothing."""
         requires = (release.row.get("requires") or {}).items()
         needs = tuple((package, str(spec)) for package, spec in requires if self._is_known(package, str(spec)))
-        return Offer(release.name, release.version, needs, release.variant, extension)
+        return Offer(name, release.version, needs, release.variant, extension)
 
     def _is_known(self, package: str, spec: str) -> bool:
         """Whether a requirement can be judged: of a package whose rows were thinned out a release may be missing."""
@@ -194,7 +231,7 @@ class Options:
         known = self.case.known
         if self.torch.adopt or package not in known["extensions"]["packages"]:
             return False
-        return any(satisfies(version, spec) for version in known["pypi"]["packages"].get(package, {}))
+        return satisfies_any(newest_first(package, known), spec)
 
     def is_hopeless(self, name: str) -> bool:
         """Whether no PyTorch for this host's GPU would help: it has no wheels, or is for other GPUs."""

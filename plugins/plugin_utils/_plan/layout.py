@@ -12,6 +12,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import SYSTEM_PREFIX, USER_PREFIX, Case, Layout
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.memo import remember
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._request.request import KEEP, Request
 
@@ -91,6 +92,12 @@ def find_repository(case: Case, cuda: str | None = None) -> str | None:
     host = case.host
     if host.jetson and not host.jetson.sbsa:
         return None  # its packages for aarch64 are for Arm servers
+    key = (cuda, host.wsl, host.arch, host.os_id, host.os_version, tuple(host.os_like))
+    return remember(case.known, "repository", key, lambda: _find_repository(case, cuda))
+
+
+def _find_repository(case: Case, cuda: str | None) -> str | None:
+    host = case.host
     for name, row in case.known["cuda"]["repositories"].items():
         if bool(row.get("wsl")) != host.wsl or host.arch not in row["architectures"] or not _is_for(case, row):
             continue

@@ -188,3 +188,9 @@ def satisfies(version: str, spec: str) -> bool:
         return not spec or bool(SpecifierSet(spec).contains(version.partition("+")[0], prereleases=True))
     except InvalidSpecifier:
         return False
+
+
+@functools.lru_cache(maxsize=4096)
+def satisfies_any(versions: tuple[str, ...], spec: str) -> bool:
+    """Whether any of some versions satisfies a specifier; see :func:`satisfies`."""
+    return any(satisfies(version, spec) for version in versions)

@@ -27,6 +27,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.compat import (
     forward_compat,
     no_compat_package,
 )
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.memo import remember
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import (
     find_ptx_needs,
     newest_need,
@@ -184,21 +185,35 @@ def _native_first(search: Search, builds: list[Build]) -> tuple[list[Build], Bui
     first = next(runs, None)
     if first is None or not any(by_minor):
         return builds, None
-    near = [not minor and _is_near(build, builds[first], case) for minor, build in zip(by_minor, builds, strict=True)]
+    have: dict[str | None, bool] = {}
+    near = [
+        not minor and _is_near(build, builds[first], case, have) for minor, build in zip(by_minor, builds, strict=True)
+    ]
     ordered = [build for is_near, build in zip(near, builds, strict=True) if is_near]
     ordered += [build for is_near, build in zip(near, builds, strict=True) if not is_near]
     return ordered, builds[first] if by_minor[first] else None
 
 
-def _is_near(build: Build, other: Build, case: Case) -> bool:
-    """Whether a build's PyTorch is not much older than another's; of a CUDA release alone, whether it can be had."""
+def _is_near(build: Build, other: Build, case: Case, have: dict[str | None, bool]) -> bool:
+    """Whether a build's PyTorch is not much older than another's; of a CUDA release alone, whether it can be had.
+
+    ``have`` is filled: CUDA release → whether its toolkit can be had.
+    """
+    for one in (build, other):
+        if one.cuda not in have:
+            have[one.cuda] = _has_toolkit(case, one)
     if build.torch is None or other.torch is None:
-        return _has_toolkit(case, build)
-    if not _has_toolkit(case, build) and _has_toolkit(case, other):
+        return have[build.cuda]
+    if not have[build.cuda] and have[other.cuda]:
         return False
-    series = {parse_version(release)[:2] for release in case.known["pytorch"]["releases"]}
+    series = remember(case.known, "series", (), lambda: _series(case.known))
     mine, newest = parse_version(build.torch)[:2], parse_version(other.torch)[:2]
     return sum(mine < one <= newest for one in series) <= NATIVE_WITHIN
+
+
+def _series(known: Catalogue) -> frozenset[tuple[int, ...]]:
+    """The minor releases of PyTorch."""
+    return frozenset(parse_version(release)[:2] for release in known["pytorch"]["releases"])
 
 
 def _has_toolkit(case: Case, build: Build) -> bool:
@@ -242,10 +257,14 @@ def serve_ptx(case: Case, choice: Choice) -> Choice:
 def _forward(search: Search, builds: list[Build]) -> Choice | None:
     """The best build through a compat library: the newest PyTorch, on a documented pair before a listed one."""
     found: list[tuple[tuple[tuple[int, ...], bool, tuple[int, ...]], Build, Compat]] = []
+    by_cuda: dict[str, Compat | Refusal] = {}
     for build in builds:
         if search.why_not(build, ptx=True):
             continue
-        compat = forward_compat(search.case, build.cuda or "")
+        cuda = build.cuda or ""
+        if cuda not in by_cuda:
+            by_cuda[cuda] = forward_compat(search.case, cuda)
+        compat = by_cuda[cuda]
         if isinstance(compat, Refusal):
             search.reject("forward_compat", _without_torch(build), compat.because)
         elif not compat.installed and (no_package := no_compat_package(search.case, compat.cuda)):

@@ -16,6 +16,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Gpu, Host
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.memo import remember
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal
 
 # --- the driver and a CUDA release ---
@@ -113,12 +114,16 @@ def covers(archs: Iterable[str], capability: str, *, ptx: bool, known: Catalogue
 
     With ``ptx`` what is PTX (compute_…) counts: the driver compiles it itself.
     """
-    rows = known["gpus"]["capabilities"]
-    split = coverage.Split(
-        is_tegra=lambda name: bool(rows.get(name, {}).get("tegra")),
-        joined_since=lambda name: _joined_since(rows.get(name, {})),
-    )
-    return coverage.covers(archs, capability, ptx=ptx, cuda=cuda, split=split)
+    rows, names = known["gpus"]["capabilities"], tuple(archs)
+
+    def look() -> bool:
+        split = coverage.Split(
+            is_tegra=lambda name: bool(rows.get(name, {}).get("tegra")),
+            joined_since=lambda name: _joined_since(rows.get(name, {})),
+        )
+        return coverage.covers(names, capability, ptx=ptx, cuda=cuda, split=split)
+
+    return remember(known, "covers", (names, capability, ptx, cuda), look)
 
 
 def _joined_since(row: Row) -> tuple[int, ...] | None:

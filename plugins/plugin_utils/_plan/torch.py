@@ -129,7 +129,9 @@ def not_adopted(case: Case, build: Build) -> Rejection | None:
         if same and (damage := _damage(row)) and _is_adoptable(case, {**row, "broken": [], "incoherent": []}):
             return Rejection(option, f"it is damaged ({damage}), and what is not ours is not changed")
         if same and lacking and _is_adoptable(case, row):
-            return Rejection(option, f"it lacks {', '.join(lacking)}, and nothing is installed into an environment of others")
+            return Rejection(
+                option, f"it lacks {', '.join(lacking)}, and nothing is installed into an environment of others"
+            )
     return None
 
 

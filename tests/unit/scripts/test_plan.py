@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleLookupError
 
 from ansible_collections.podsmith.gpu.plugins.filter.stack_plan import stack_plan
 from ansible_collections.podsmith.gpu.plugins.lookup.recording import read_recording
@@ -89,6 +90,10 @@ def test_a_host_in_words(argv: list[str], line: str, capsys: pytest.CaptureFixtu
             ["--gpu", "H10O"],
             'plan: --gpu names "H10O", which the catalogue does not have; did you mean H100? Or give its',
         ),
+        (
+            ["--driver", "580", "--os", "9.5"],
+            'plan: --os is "9.5"; expected ID and VERSION_ID of os-release, such as rocky 9.5, ',
+        ),
         (["--driver", "new"], 'plan: --driver is "new"; expected a version or a branch, such as 570.133.20 or 570.'),
         ([str(RECORDING), "--gpu", "H100"], "plan: found a recording and a host in words; expected one of them."),
         (["a", "b"], "plan: found the recordings a and b; expected one."),
@@ -109,6 +114,29 @@ def test_what_cannot_be_understood(argv: list[str], words: str, capsys: pytest.C
     status, out, err = run(capsys, *argv)
     assert (status, out) == (2, "")
     assert err.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("system", "family", "program"),
+    [
+        ("ubuntu 24.04", "debian", "apt"),
+        ("linuxmint 22", "debian", None),  # NVIDIA has no repository for it
+        ("rocky 9.5", "redhat", "rpm"),
+        ("miracle 9.4 rhel fedora", "redhat", "rpm"),
+        ("sles_sap 15.6", "suse", "rpm"),
+        ("opensuse-leap 15.6", "suse", "rpm"),
+        ("amzn 2023", "redhat", "rpm"),
+    ],
+)
+def test_the_system_of_a_host_in_words(
+    system: str, family: str, program: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Packages are planned from the repository that NVIDIA has for the system, or for what it is like."""
+    words = ["--gpu", "H100", "--driver", "580", "--kind", "vm", "--os", system, "cuda=13.0"]
+    status, out, err = run(capsys, *words, "toolkit={provider: " + (program or "auto") + "}", "--json")
+    toolkit = json.loads(out)["toolkit"]
+    assert (status, err, toolkit["provider"]) == (0, "", program or "pypi")
+    assert plan.describe_os(system)["family"] == family
 
 
 def test_a_host_that_cannot_be_used_ends_with_a_status_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,6 +160,14 @@ def test_each_profile_of_the_example_is_planned(capsys: pytest.CaptureFixture[st
     for name in names:
         status, _out, err = run(capsys, "--gpu", "RTX 5090", "--driver", "580.95.05", "--profile", name)
         assert (name, status in (0, 3), err) == (name, True, "")
+
+
+def test_one_extension_is_a_list_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, str(RECORDING), "extensions=vllm", "on_old_driver=fail", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out) == stack_plan(
+        read_recording(str(RECORDING), ROOT), {"extensions": ["vllm"], "on_old_driver": ["fail"]}
+    )
 
 
 def test_a_request_in_a_file_is_overridden_by_words(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +196,45 @@ def test_it_runs_without_ansible_and_without_the_link(tmp_path: pathlib.Path) ->
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "verdict  ok" in done.stdout
+
+
+def test_a_plan_imports_nothing_that_it_does_not_need(tmp_path: pathlib.Path) -> None:
+    """What takes longer to import than a decision takes: none of it is met where the catalogue was read before."""
+    program = [sys.executable, "-X", "importtime", str(ROOT / "scripts" / "plan.py"), str(RECORDING), "cuda=13.0"]
+    for _turn in range(2):
+        environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=True, env=environment)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "packaging.specifiers" in imported
+    assert imported.isdisjoint({"yaml", "jinja2", "ansible", "packaging.requirements", "urllib.request", "asyncio"})
+
+
+RECORDED = sorted(
+    path
+    for path in (*(ROOT / "tests" / "fixtures").iterdir(), *(ROOT / "tests" / "fixtures" / "texts").iterdir())
+    if path.name not in ("benchmarks", "pytorch-builds", "texts")
+)
+
+
+@pytest.mark.parametrize("recording", RECORDED, ids=lambda path: path.name)
+@pytest.mark.parametrize("words", [(), ("cuda=13.0", "extensions=xformers,vllm")])
+def test_each_recording_is_answered_as_by_the_playbook(
+    recording: pathlib.Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The decision, or the refusal of a text, is that of the playbook's lookup and filter."""
+    request: dict[str, Any] = {"cuda": "13.0", "extensions": ["xformers", "vllm"]} if words else {}
+    status, out, err = run(capsys, str(recording), *words, "--json")
+    try:
+        expected = stack_plan(read_recording(str(recording), ROOT), request)
+    except AnsibleLookupError as error:
+        refused = f"plan: {error}\n"
+    else:
+        refused = ""
+    if refused:
+        assert (status, out, err) == (2, "", refused)
+        return
+    assert (json.loads(out), err) == (expected, "")
+    assert status == (3 if expected["verdict"] in ("blocked", "broken", "unmet") else 0)
 
 
 def test_the_catalogue_has_what_a_copy_in_json_keeps() -> None:
