@@ -216,7 +216,7 @@ def test_the_wheels_own_cuda_comes_before_a_newer_one(host: Any, settle: Decide)
     """PyTorch 2.14.0 is there for CUDA 13.2 as well, and would run; vLLM's wheel is built for 13.0."""
     decision = settle(host(driver="610.43.02"), pytorch="2.14.0", extensions=["vllm"])
     assert decision["pytorch"]["index"] == "cu130"
-    left = {"option": "PyTorch 2.14.0+cu132", "because": "the extensions' wheels are built for CUDA 13.0"}
+    left = {"option": "PyTorch 2.14.0+cu132", "because": "the extensions' wheels are built for another CUDA than 13.2"}
     assert left in decision["rejected"]
     assert settle(host(driver="610.43.02"), pytorch="2.14.0")["pytorch"]["index"] == "cu132"
     named = settle(host(driver="610.43.02"), pytorch="2.14.0", cuda="13.2", extensions=["vllm"])

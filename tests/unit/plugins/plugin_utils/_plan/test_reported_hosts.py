@@ -93,7 +93,7 @@ REPORTED = [
         {"devices": gpu("NVIDIA H100 PCIe", "9.0", 14)},
         {"pytorch": "2.9.0", "extensions": ["vllm"]},
         ("ok", "2.9.0+cu128"),
-        ["vllm 0.13.0 ships kernels as PTX of CUDA 12.8 alone", "cuda-compat-12-9 lists branch 550", "forward_compat"],
+        ["vllm 0.13.0 ships kernels only as PTX of CUDA 12.8", "cuda-compat-12-9 lists branch 550", "forward_compat"],
         id="ptx-in-vllm",
     ),
     pytest.param(
