@@ -13,7 +13,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.load impor
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._catalogue.versions import parse_version
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.case import Case
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.host import Host
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import no_apt
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.layout import no_packages
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Refusal
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.settings import HOST_COMPILER, Setting
 
@@ -92,7 +92,7 @@ def choose_compiler(
     least = needs_of_torch(case, torch)
     fitting = next((one for one in all_fitting if _compiles(one, least)), next(iter(all_fitting), None))
     if fitting is None:
-        if case.host.compiler_missing and not no_apt(case):
+        if case.host.compiler_missing and not no_packages(case):
             return None  # the system's own g++ is installed
         supported = _supported(bounds, case.known)
         because = f"CUDA {release} supports {supported}; found {_found(found)}"

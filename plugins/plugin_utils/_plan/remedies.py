@@ -75,7 +75,7 @@ def _search(asked: Asked) -> Iterator[WayOut]:
     yield from kept
     other = [*_cudas(asked, ROUTE), *_torches(asked)]
     other += _newest(asked) if asked.blocked or not other else []
-    other += [*_policies(asked), *_loosened(asked)] if asked.blocked else []
+    other += [*_policies(asked), *_loosened(asked)] if asked.blocked else _forward_first(asked)
     if asked.blocked and not other and (wish := _loose(asked)):
         other += _tried(asked, [WayOut(f"Set {_keys(wish)}: {BUILD} runs here.", wish)])
     yield from other
@@ -211,6 +211,15 @@ def _policies(asked: Asked) -> Iterator[WayOut]:
         if policy not in kept and _may_run(asked, wish):
             text = f"Add {policy} to on_old_driver: {BUILD} runs here that way."
             yield from _tried(asked, [WayOut(text, wish)])
+
+
+def _forward_first(asked: Asked) -> Iterator[WayOut]:
+    """Forward compatibility, where the request has it neither tried nor ruled out before it falls back."""
+    kept = asked.request.on_old_driver
+    wish = {"on_old_driver": ["forward_compat", *kept]}
+    if "forward_compat" not in kept and _may_run(asked, wish):
+        text = f"Put forward_compat first in on_old_driver: {BUILD} runs here that way."
+        yield from _tried(asked, [WayOut(text, wish)], ("forward_compat",))
 
 
 def _loosened(asked: Asked) -> Iterator[WayOut]:

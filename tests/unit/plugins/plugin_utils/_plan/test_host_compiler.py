@@ -200,6 +200,17 @@ def test_what_compiles_here(
     assert [entry for entry in rejected if entry[0].startswith("CUDA toolkit")] == ([because] if because else [])
 
 
+@pytest.mark.parametrize("os", ["ubuntu 24.04", "rocky 9.6", "opensuse-leap 15.6"])
+def test_the_system_s_own_compiler_is_installed_beside_one_that_is_too_new(
+    os: str, machine: Any, decide: Decide
+) -> None:
+    """By the package manager that the system has, not by apt alone."""
+    observed = machine(os, "2.34", None, compilers=[compiler("clang", "22")])
+    decision = decide(observed, cuda="13.0", pytorch="2.9")
+    assert decision["verdict"] == "ok", decision["rejected"]
+    assert decision["toolkit"]["system_packages"], decision["toolkit"]
+
+
 @pytest.mark.parametrize("os", ["ubuntu 25.10", "fedora 43", "opensuse-tumbleweed 20251120"])
 def test_a_pytorch_that_runs_natively_is_not_left_for_a_toolkit_of_another_release(
     os: str, machine: Any, decide: Decide

@@ -603,3 +603,19 @@ def test_the_report_shows_each_with_its_cost(host: Any, known: Catalogue) -> Non
     assert "Use a host with driver 580 or newer. (3.3 GiB to fetch, about 4 min, 0.17 at this host's price)" in flat
     assert re.search(r"that way\. \([0-9.]+ GiB to fetch, about 4 min, 0\.17 at .* price; no CUDA–OpenGL", flat)
     assert "price" not in free
+
+
+@pytest.mark.parametrize(
+    ("gpu", "policies", "told"),
+    [
+        pytest.param("H100", ["fallback"], True, id="a-data-center-gpu"),
+        pytest.param("RTX4090", ["fallback"], False, id="a-gpu-that-has-no-forward-compatibility"),
+        pytest.param("H100", ["forward_compat", "fallback"], False, id="asked-for-already"),
+    ],
+)
+def test_a_fallback_tells_of_the_forward_compatibility_that_was_not_asked_for(
+    gpu: str, policies: list[str], told: bool, host: Any, decide: Decide
+) -> None:
+    decision = decide(host(gpu, "570.133.20"), cuda="13.0", pytorch="2.9", on_old_driver=policies)
+    text = "Put forward_compat first in on_old_driver: PyTorch 2.9.1+cu130 runs here that way."
+    assert (text in decision["remedies"]) is told
