@@ -30,7 +30,7 @@ from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.draft import RO
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.minor import warn_of_exceptions
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.mismatch import broken_driver
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.refusal import Reason, Refusal, Rejection, WayOut
-from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, serve_ptx
+from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.route import Choice, serve_ptx, take
 from ansible_collections.podsmith.gpu.plugins.plugin_utils._plan.torch import not_offered, settle
 
 
@@ -144,4 +144,4 @@ def choose_gpu_stack(draft: Draft) -> Choice:
         draft.lacking += [] if own else [ROUTE]
     elif not case.host.jetson and not choice.unmet and (better := remedies.better(case, choice)):
         draft.remedies.append(better)
-    return replace(choice, build=settle(case, choice.build))
+    return take(case, choice, settle(case, choice.build))

@@ -286,18 +286,29 @@ def _why(case: Case, build: Build, reason: Reason) -> tuple[Reason, ...]:
         text = f"what {build.name} has machine code for is not known before it is installed; the proof decides"
         reasons.append(Reason("channel", text, build.source))
     elif host.capabilities and build.torch:
-        capabilities = ", ".join(host.capabilities)
-        lacks = case.request.overrides.arch_list and rules.no_machine_code(
-            case, build.archs, ptx=False, cuda=build.cuda
-        )
-        what = f"PTX ({', '.join(build.ptx)}), which the driver compiles" if lacks and build.ptx else "machine code"
-        text = f"{build.name} has {what} for {host.gpu_names} (compute capability {capabilities})"
-        reasons.append(Reason("machine-code", text, build.source))
+        reasons.append(_why_code(case, build))
     if build.adopt:
         name = str(build.adopt.get("local") or build.adopt["version"])
         text = f'PyTorch {name} is installed here, runs and meets "{case.request.pytorch}": it is used as it is'
         reasons.append(Reason("adopt", text, build.source))
     return tuple(reasons)
+
+
+def _why_code(case: Case, build: Build) -> Reason:
+    """What runs the host's GPUs in a build that was found to run there."""
+    host = case.host
+    capabilities = ", ".join(host.capabilities)
+    lacks = case.request.overrides.arch_list and rules.no_machine_code(case, build.archs, ptx=False, cuda=build.cuda)
+    what = f"PTX ({', '.join(build.ptx)}), which the driver compiles" if lacks and build.ptx else "machine code"
+    text = f"{build.name} has {what} for {host.gpu_names} (compute capability {capabilities})"
+    return Reason("machine-code", text, build.source)
+
+
+def take(case: Case, choice: Choice, build: Build) -> Choice:
+    """The choice with its build as it is had: of one that lies on the host the reasons tell what that one runs."""
+    code = _why_code(case, build) if build.adopt and build.name != (choice.build and choice.build.name) else None
+    reasons = tuple(code if code and reason.rule == code.rule else reason for reason in choice.reasons)
+    return replace(choice, build=build, reasons=reasons)
 
 
 def _too_old(case: Case, cuda: str) -> Refusal:

@@ -585,3 +585,10 @@ def test_the_proof_fits_the_route(host: Any, decide: Decide) -> None:
     assert set(two["checks"]) == {*gpu["checks"], "peers"}
     cpu = decide(host(None, None), toolkit={"provider": "none"})["proof"]
     assert (cpu["gpu"], cpu["checks"], cpu["architectures"]) == (False, ["limits", "torch", "matmul", "workers"], [])
+
+
+def test_the_reasons_are_of_the_pytorch_that_is_used(host: Any, decide: Decide) -> None:
+    """Where a release of CUDA is named, the newest PyTorch for it is looked at first, and that of the image is used."""
+    decision = decide(host(pytorch=[IMAGE_TORCH]), cuda="13.0")
+    told = [reason["text"].partition(" has ")[0] for reason in decision["reasons"] if reason["rule"] == "machine-code"]
+    assert (decision["pytorch"]["adopt"] is not None, told) == (True, [f"PyTorch {IMAGE_TORCH['local']}"])
