@@ -46,6 +46,7 @@ def name_losses(asked: Request, changed: Request, plan: Plan, known: Catalogue) 
         found.append("no CUDA toolkit: nothing is compiled for the GPU")
     if plan.driver.reboot == NEEDED:
         found.append("the machine reboots")
-    if row := known["costs"]["losses"].get(plan.route):
+    by_minor = any(reason.rule == "minor-version" for reason in plan.reasons)  # a fallback may run by it as well
+    if row := known["costs"]["losses"].get("minor_version" if by_minor else plan.route):
         found.append(str(row["what"]))
     return tuple(found)

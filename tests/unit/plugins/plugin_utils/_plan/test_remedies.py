@@ -555,6 +555,13 @@ def test_what_a_way_out_costs(host: Any, decide: Decide, known: Catalogue) -> No
             id="fallback",
         ),
         pytest.param(
+            {"gpu": "H100", "driver": "525.147.05"},
+            {"cuda": "13.0", "pytorch": "2.9", **FAIL},
+            "Add fallback to on_old_driver: PyTorch 2.9.1+cu128 runs here that way.",
+            ["another CUDA than the requested 13.0", "PTX does not run"],
+            id="fallback-by-minor-version",
+        ),
+        pytest.param(
             {"gpu": "H100", "root": False},
             {"cuda": "12.6"},
             "Set toolkit.provider: none.",
