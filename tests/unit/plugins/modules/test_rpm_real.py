@@ -9,7 +9,8 @@ import os
 import pathlib
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -177,9 +178,18 @@ def test_dnf_takes_a_version_without_its_release(host: Host) -> None:
     assert "Unable to find a match: cuda-crt-12-8-12.8.99*" in msg
 
 
-def test_a_repository_is_trusted_by_its_pinned_key_alone(tmp_path: pathlib.Path, host: Host) -> None:
-    keys, folder = tmp_path / "gnupg", tmp_path / "signed"
-    keys.mkdir(mode=0o700)
+@pytest.fixture
+def keys() -> Iterator[pathlib.Path]:
+    """GnuPG's folder at a short path: the agent's socket lies in it, whose path may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp") as folder:
+        yield pathlib.Path(folder)
+        run("gpgconf", "--kill", "gpg-agent", GNUPGHOME=folder)
+
+
+def test_a_repository_is_trusted_by_its_pinned_key_alone(
+    tmp_path: pathlib.Path, keys: pathlib.Path, host: Host
+) -> None:
+    folder = tmp_path / "signed"
     folder.mkdir()
     files = build(folder, {"cuda-nvcc-12-8": ("12.8.93", ""), "cuda-crt-12-8": ("12.8.93", "")})
     words = ("gpg", "--batch", "--quiet", "--passphrase", "")
@@ -189,7 +199,6 @@ def test_a_repository_is_trusted_by_its_pinned_key_alone(tmp_path: pathlib.Path,
     fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
     defines = ("--define", "_gpg_name Test", "--define", f"_gpg_path {keys}", "--define", "__gpg /usr/bin/gpg")
     run("rpmsign", *defines, "--addsign", *(str(file) for file in files if "nvcc" in file.name), GNUPGHOME=str(keys))
-    run("gpgconf", "--kill", "gpg-agent", GNUPGHOME=str(keys))
     run("createrepo_c", "--quiet", f"{folder}/packages")
     (host.repositories / "test.repo").unlink()
     places = {"name": "cuda", "folder": str(host.repositories), "keys": str(tmp_path / "rpm-gpg")}
