@@ -9,7 +9,8 @@ from life import Pod, touched
 
 BOTH = "-ldriver-container,driver-wsl2"
 WORDS = {
-    "driver-container": "this is a container, which uses its host's driver and cannot upgrade it. Upgrade the driver",
+    "driver-container": "this is a container, which uses its host's driver and cannot upgrade it. "
+    "A container's driver is changed on the host itself",
     "driver-wsl2": "this is WSL2, where the driver is the one of Windows and a Linux driver breaks CUDA. "
     "Update the NVIDIA",
 }

@@ -94,7 +94,8 @@ def find_engine(root: Root, environ: Mapping[str, str]) -> str | None:
     if root.exists("/proc/vz") and not root.exists("/proc/bc"):
         return "openvz"
     by_group = next((engine for word, engine in CGROUPS if word in groups), None)
-    by_root = next((engine for word, engine in LOWER_DIRS if word in _root_options(root)), None)
+    options = "" if is_booted(root) else _root_options(root)
+    by_root = next((engine for word, engine in LOWER_DIRS if word in options), None)
     told = ENGINES.get(root.read("/run/systemd/container").strip())
     return by_group or by_root or told
 
@@ -103,7 +104,18 @@ def is_container(root: Root, environ: Mapping[str, str]) -> bool:
     """Whether this is a container: something says so, or the driver's library alone is mounted from outside."""
     if root.exists("/.dockerenv") or root.exists("/run/.containerenv") or "container" in root.first_environ():
         return True
-    return find_engine(root, environ) is not None or any(DRIVER_FILE.search(point) for point in _points(root))
+    if find_engine(root, environ) is not None:
+        return True
+    return not is_booted(root) and any(DRIVER_FILE.search(point) for point in _points(root))
+
+
+def is_booted(root: Root) -> bool:
+    """Whether systemd started the first process as a machine's own: what its mounts look like then tells nothing.
+
+    A machine may boot from an overlay, as live systems do. Containers with systemd in them say of themselves what they
+    are. Source: systemd's src/core/cgroup.c, which puts the manager of a machine into init.scope.
+    """
+    return "0::/init.scope" in root.read("/proc/1/cgroup").split()
 
 
 def is_gvisor(root: Root) -> bool:

@@ -126,6 +126,11 @@ INJECTED = ROOT_MOUNT + mounted(
         pytest.param({"/proc/1/cgroup": "0::/init.scope\n", "/proc/self/mountinfo": ROOT_MOUNT}, None, id="none"),
         pytest.param({"/dev/incus/sock": ""}, None, id="a-virtual-machine-of-incus"),
         pytest.param({"/proc/self/mountinfo": overlay("lowerdir=/run/live/rootfs")}, None, id="a-live-system"),
+        pytest.param(
+            {"/proc/1/cgroup": "0::/init.scope\n", "/proc/self/mountinfo": overlay("lowerdir=/var/lib/docker/l/AB")},
+            None,
+            id="a-machine-that-systemd-started",
+        ),
     ],
 )  # fmt: skip
 def test_engine(tmp_path: Path, files: dict[str, str | None], engine: str | None) -> None:
