@@ -81,7 +81,7 @@ def is_allowed(branch, branches, sysroot):
         try:
             with open(folder + "/" + name + "/information") as stream:
                 for line in stream:
-                    key, _, value = line.partition(":")
+                    key, _unused, value = line.partition(":")
                     rows[key] = value.strip()
         except OSError:
             pass

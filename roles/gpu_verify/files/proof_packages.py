@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -55,7 +56,7 @@ class Use(NamedTuple):
 def _same(found: Any, wanted: Any, tolerance: float = TOLERANCE) -> None:
     """Raise ArithmeticError where two tensors differ by more than the tolerance."""
     difference = float((found.detach().cpu().double() - wanted.detach().cpu().double()).abs().max())
-    if not difference <= tolerance:
+    if math.isnan(difference) or difference > tolerance:
         raise ArithmeticError(f"the result is off by {difference:.3g}")
 
 
