@@ -150,3 +150,29 @@ def test_no_time_left_is_told(call: Call) -> None:
 )
 def test_the_line_that_names_the_error(output: str, line: str, module: Any) -> None:
     assert module.last_line(output).startswith(line)
+
+
+class Tensor:
+    """As much of a tensor as is compared: one number."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __sub__(self, other: Tensor) -> Tensor:
+        return Tensor(self.value - other.value)
+
+    def __float__(self) -> float:
+        return self.value
+
+    def abs(self) -> Tensor:
+        return Tensor(abs(self.value))
+
+    def __getattr__(self, _name: str) -> Callable[[], Tensor]:
+        return lambda: self
+
+
+@pytest.mark.parametrize("found", [1.5, float("nan"), float("inf")])
+def test_a_result_that_is_off_or_no_number_is_wrong(found: float, module: Any) -> None:
+    module._same(Tensor(1.0), Tensor(1.0))
+    with pytest.raises(ArithmeticError, match="the result is off by"):
+        module._same(Tensor(found), Tensor(1.0))
