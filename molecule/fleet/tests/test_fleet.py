@@ -81,7 +81,12 @@ FLEET = {
     ),
     "adopt-570": forward("documented", toolkit=("13.0", "adopt"), adopted=True),
     "b200-570": forward("documented", toolkit=("13.0", "pypi"), gpus=2),
-    "h100-525": fallback("525.147.05", MINOR, "cuda-compat-13-0 lists branches 535, 550, 565, 570, 575, not 525"),
+    "h100-525": fallback(
+        "525.147.05",
+        MINOR,
+        "cuda-compat-13-0 lists branches 535, 550, 565, 570, 575, not 525",
+        warning="By minor-version compatibility kernels with more than 4,096 bytes of parameters do not run",
+    ),
     "h100-550": forward("listed"),
     "h100-570": forward("documented", toolkit=("13.0", "apt")),
     "h100-580": Expected(route="native", rules=NATIVE, torch="2.9.1+cu130", libcuda="580.95.05"),
