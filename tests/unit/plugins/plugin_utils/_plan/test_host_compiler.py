@@ -441,3 +441,13 @@ def test_another_patch_release_of_ours_is_replaced(host: Any, decide: Decide) ->
     assert (change["action"], change["from"], change["to"]) == ("replace", "13.2.51", "13.2.86 from PyPI")
     kept = decide(host(root=False, driver="610.43.02", toolkits=[ours]), cuda="13.2", pytorch="none")
     assert [change for change in kept["changes"] if change["role"] == "cuda_toolkit"] == []
+
+
+def test_who_knows_better_leaves_out_the_check_of_the_c_library(machine: Any, decide: Decide) -> None:
+    """Where the toolkit's headers were mended by hand, say; the report names the override."""
+    observed = machine("ubuntu 24.04", "2.41", "13.2.0", driver="570.133.20")
+    checked = decide(observed, cuda="12.8", pytorch="2.9")
+    trusted = decide(observed, cuda="12.8", pytorch="2.9", overrides={"glibc": False})
+    assert (checked["verdict"], checked["toolkit"]) == ("degraded", None)
+    assert trusted["toolkit"]["version"] == "12.8"
+    assert [text for text in trusted["warnings"] if "override glibc" in text]
