@@ -64,7 +64,12 @@ def test_the_collection_runs_inside_wsl2(pod: Pod) -> None:
     assert done.returncode == 0, done.stderr
     fingerprint = (WORK / "mirror/fingerprint").read_text(encoding="utf-8").strip()
     variables = {
-        "wsl2_cuda": "13.0",
+        "stack_plan_request": {  # as molecule/shared/inventory/wsl2.yml has it, where it says why
+            "cuda": "13.0",
+            "on_old_driver": ["fallback"],
+            "extensions": ["torchvision", "triton", "xformers", "bitsandbytes"],
+            "overrides": {"glibc": False},
+        },
         "nvidia_repository_url": "http://mirror/cuda/repos/",
         "nvidia_repository_key_fingerprint": fingerprint,
         "pytorch_index_url": "http://mirror/whl/cu126",
